@@ -1,0 +1,3 @@
+//! The `waxseal` command line.
+
+fn main() {}

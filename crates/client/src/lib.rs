@@ -1,0 +1,1 @@
+//! The TUF client: fetching with deadlines and limits, and the trust store on disk.

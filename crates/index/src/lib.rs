@@ -1,0 +1,1 @@
+//! Python packaging rules as pure functions: names, filenames, core metadata, archives, Simple pages.

@@ -1,0 +1,1 @@
+//! The verifying loopback proxy for pip, uv and poetry.

@@ -1,0 +1,1 @@
+//! Store, journal, catalog, bins, the snapshot process and the key ceremony.

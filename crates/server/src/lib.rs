@@ -1,0 +1,1 @@
+//! The web side of an index: upload API, Simple API, metadata and files.

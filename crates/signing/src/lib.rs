@@ -1,0 +1,1 @@
+//! Private keys behind key URIs.

@@ -1,0 +1,1 @@
+//! Repository simulator, malicious mirror and fixtures for the tests.

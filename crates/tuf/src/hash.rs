@@ -1,0 +1,142 @@
+//! Digests of metadata and target files.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use aws_lc_rs::digest::{self, Context, SHA256, SHA512};
+use data_encoding::HEXLOWER;
+
+/// A SHA-256 digest. Displays and parses as 64 lower-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sha256(pub [u8; 32]);
+
+impl Sha256 {
+    /// The digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut out = [0; 32];
+        out.copy_from_slice(digest::digest(&SHA256, bytes).as_ref());
+        Self(out)
+    }
+}
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sha256({self})")
+    }
+}
+
+/// The text is not 64 lower-case hex digits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a SHA-256 digest in lower-case hex: {0:?}")]
+pub struct InvalidSha256(String);
+
+impl FromStr for Sha256 {
+    type Err = InvalidSha256;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSha256> {
+        let invalid = || InvalidSha256(text.chars().take(80).collect());
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| invalid())?;
+        bytes.try_into().map(Self).map_err(|_| invalid())
+    }
+}
+
+/// The digests that metadata lists for one file, by algorithm (TUF 4.2, `HASHES`).
+///
+/// Algorithms this crate does not know are kept, and cannot be checked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Hashes(BTreeMap<String, String>);
+
+impl Hashes {
+    /// The digests of a file of which only the SHA-256 is listed.
+    pub fn sha256(digest: Sha256) -> Self {
+        Self(BTreeMap::from([("sha256".to_owned(), digest.to_string())]))
+    }
+
+    pub(crate) fn from_map(map: BTreeMap<String, String>) -> Self {
+        Self(map)
+    }
+
+    /// Pairs of algorithm and lower-case hex digest, ordered by algorithm.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(a, d)| (a.as_str(), d.as_str()))
+    }
+
+    /// Whether nothing is listed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The digest that names the file under consistent snapshots (TUF 6.2.2): SHA-256 where it is
+    /// listed, else SHA-512.
+    pub fn file_name_digest(&self) -> Option<&str> {
+        let digest = self.0.get("sha256").or_else(|| self.0.get("sha512"));
+        digest.map(String::as_str)
+    }
+
+    /// Starts checking a file against every listed digest; `None` when no listed algorithm is
+    /// known, so that nothing could be checked.
+    pub fn checker(&self) -> Option<HashChecker> {
+        let known = |(algorithm, digest): (&String, &String)| {
+            let context = match algorithm.as_str() {
+                "sha256" => Context::new(&SHA256),
+                "sha512" => Context::new(&SHA512),
+                _ => return None,
+            };
+            Some((algorithm.clone(), digest.clone(), context))
+        };
+        let contexts: Vec<_> = self.0.iter().filter_map(known).collect();
+        (!contexts.is_empty()).then_some(HashChecker { contexts })
+    }
+}
+
+/// A file being checked against its digests, piece by piece.
+#[derive(Clone)]
+pub struct HashChecker {
+    contexts: Vec<(String, String, Context)>,
+}
+
+impl HashChecker {
+    /// Takes the next bytes of the file.
+    pub fn update(&mut self, bytes: &[u8]) {
+        for (_, _, context) in &mut self.contexts {
+            context.update(bytes);
+        }
+    }
+
+    /// Compares every digest; the error is the first that differs.
+    pub fn finish(self) -> Result<(), HashMismatch> {
+        for (algorithm, expected, context) in self.contexts {
+            let got = HEXLOWER.encode(context.finish().as_ref());
+            if got != expected {
+                return Err(HashMismatch { algorithm, expected, got });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for HashChecker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let algorithms = self.contexts.iter().map(|(algorithm, ..)| algorithm);
+        f.debug_list().entries(algorithms).finish()
+    }
+}
+
+/// A file's digest is not the one that metadata lists.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{algorithm} is {got}, metadata says {expected}")]
+pub struct HashMismatch {
+    /// Name of the hash algorithm, as metadata spells it.
+    pub algorithm: String,
+    /// Lower-case hex digest from metadata.
+    pub expected: String,
+    /// Lower-case hex digest of the bytes that came.
+    pub got: String,
+}

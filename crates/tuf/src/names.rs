@@ -1,0 +1,175 @@
+//! Names that come from outside: role names, target paths, keyids.
+
+use std::fmt;
+
+/// Longest name taken from metadata or a caller, in bytes.
+const MAX_LENGTH: usize = 4096;
+
+/// A name that cannot be used, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} {name:?} {problem}")]
+pub struct InvalidName {
+    /// What was being named: `role name` or `target path`.
+    pub kind: &'static str,
+    /// The name, cut after 200 characters.
+    pub name: String,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+fn invalid(kind: &'static str, name: &str, problem: &'static str) -> InvalidName {
+    let name = name.chars().take(200).collect();
+    InvalidName { kind, name, problem }
+}
+
+/// The name of a role: one of the four top-level roles or a delegated role.
+///
+/// Any text without control characters is legal in TUF, `../x` and `/x` among them, so a role name is
+/// never used as a path; [`RoleName::encoded`] is what stands in a URL or a file name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoleName(String);
+
+impl RoleName {
+    /// `root`
+    pub const ROOT: &'static str = "root";
+    /// `timestamp`
+    pub const TIMESTAMP: &'static str = "timestamp";
+    /// `snapshot`
+    pub const SNAPSHOT: &'static str = "snapshot";
+    /// `targets`
+    pub const TARGETS: &'static str = "targets";
+
+    /// Checks a name.
+    pub fn new(name: impl Into<String>) -> Result<Self, InvalidName> {
+        let name = name.into();
+        let problem = if name.is_empty() {
+            "is empty"
+        } else if name.len() > MAX_LENGTH {
+            "is longer than 4096 bytes"
+        } else if name.chars().any(char::is_control) {
+            "has a control character"
+        } else {
+            return Ok(Self(name));
+        };
+        Err(invalid("role name", &name, problem))
+    }
+
+    /// The role `targets`.
+    pub fn targets() -> Self {
+        Self(Self::TARGETS.to_owned())
+    }
+
+    /// The name as it is in metadata.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name as one segment of a URL or one file name: everything but ASCII letters, digits and
+    /// `-._~` percent-encoded with upper-case hex (RFC 3986, 2.1 and 2.3).
+    pub fn encoded(&self) -> String {
+        let mut out = String::with_capacity(self.0.len());
+        for &byte in self.0.as_bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                out.push(char::from(byte));
+            } else {
+                out.push('%');
+                out.push(hex_digit(byte >> 4));
+                out.push(hex_digit(byte & 15));
+            }
+        }
+        out
+    }
+
+    /// The name's entry in `snapshot.json` and `timestamp.json`: `<role>.json`.
+    pub fn metafile(&self) -> String {
+        format!("{}.json", self.0)
+    }
+
+    pub(crate) fn trusted(name: String) -> Self {
+        Self(name)
+    }
+}
+
+fn hex_digit(value: u8) -> char {
+    char::from(b"0123456789ABCDEF"[usize::from(value & 15)])
+}
+
+impl fmt::Display for RoleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A target path: relative, `/`-separated, safe to append to a base URL or a folder.
+///
+/// Refused: an empty path, an absolute one, empty segments, `.` and `..`, backslashes and control
+/// characters (CVE-2021-41149, CVE-2021-41150).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetPath(String);
+
+impl TargetPath {
+    /// Checks a path.
+    pub fn new(path: impl Into<String>) -> Result<Self, InvalidName> {
+        let path = path.into();
+        let problem = if path.is_empty() {
+            "is empty"
+        } else if path.len() > MAX_LENGTH {
+            "is longer than 4096 bytes"
+        } else if path.chars().any(|c| c.is_control() || c == '\\') {
+            "has a control character or a backslash"
+        } else if path.split('/').any(str::is_empty) {
+            "has an empty segment"
+        } else if path.split('/').any(|segment| segment == "." || segment == "..") {
+            "has a segment `.` or `..`"
+        } else {
+            return Ok(Self(path));
+        };
+        Err(invalid("target path", &path, problem))
+    }
+
+    /// The path as it is in metadata.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part after the last `/`.
+    pub fn file_name(&self) -> &str {
+        self.0.rsplit_once('/').map_or(self.as_str(), |(_, name)| name)
+    }
+
+    /// The path under consistent snapshots: `<dir>/<digest>.<name>` (TUF 6.2.2).
+    pub fn with_digest(&self, digest: &str) -> String {
+        match self.0.rsplit_once('/') {
+            Some((dir, name)) => format!("{dir}/{digest}.{name}"),
+            None => format!("{digest}.{}", self.0),
+        }
+    }
+}
+
+impl fmt::Display for TargetPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Identifies a key in metadata. Opaque: never recomputed from the key when read (TAP 12).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(String);
+
+impl KeyId {
+    /// A keyid as metadata has it.
+    pub fn new(keyid: impl Into<String>) -> Self {
+        Self(keyid.into())
+    }
+
+    /// The text as it is in metadata.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
