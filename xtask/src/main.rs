@@ -1,3 +1,44 @@
-//! Developer tasks.
+//! Developer tasks: `cargo xtask test` runs every test, `cargo xtask ci` what CI runs.
 
-fn main() {}
+mod ci;
+mod command;
+mod debian;
+mod deny;
+mod paths;
+mod peers;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about)]
+enum Task {
+    /// Format, lint, docs, licences, then every test
+    Ci,
+    /// Every test, after installing what the tests need
+    Test {
+        /// Run only the tests whose names contain one of these
+        #[arg(trailing_var_arg = true, value_name = "FILTER")]
+        filters: Vec<String>,
+    },
+    /// Install the Python tools and packages that the tests use, under `target/peers`
+    Peers,
+}
+
+fn main() -> ExitCode {
+    let done = match Task::parse() {
+        Task::Ci => ci::run(),
+        Task::Test { filters } => test::run(&filters),
+        Task::Peers => peers::install(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let reasons: Vec<_> = error.chain().map(ToString::to_string).collect();
+            eprintln!("error: {}", reasons.join(": "));
+            ExitCode::FAILURE
+        }
+    }
+}
