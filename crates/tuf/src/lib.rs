@@ -1,6 +1,32 @@
-//! The Update Framework: metadata, verification and the update workflow, without I/O and without a clock.
+//! The Update Framework (TUF 1.0.34): metadata, verification and the update workflow, without I/O and
+//! without a clock.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`metadata`] | the four kinds of metadata, read strictly and written canonically |
+//! | [`verify`] | the one threshold check, and [`verify::Verified`], which nothing else makes |
+//! | [`trusted`] | the rules by which metadata becomes trusted, as typed phases |
+//! | [`updater`] | the order of an update, as a state machine that asks for bytes |
+//! | [`keys`] | public keys, and the [`Signer`] that private keys implement elsewhere |
+//! | [`json`], [`hash`] | canonical JSON and digests |
+//!
+//! [`Updater`] is where a reader starts, and what a program embeds.
 
+pub mod error;
+mod fields;
 pub mod hash;
+pub mod json;
+pub mod keys;
+pub mod metadata;
 mod names;
+pub mod paths;
+pub mod trusted;
+pub mod updater;
+pub mod verify;
 
+pub use error::Error;
+pub use keys::{PublicKey, SignError, Signer};
+pub use metadata::TargetFile;
 pub use names::{InvalidName, KeyId, RoleName, TargetPath};
+pub use trusted::TrustedMetadata;
+pub use updater::{Answer, Limits, MetadataFile, Search, Step, TargetCheck, Updater};

@@ -1,0 +1,245 @@
+//! The metadata files of TUF section 4, read strictly and written canonically.
+//!
+//! Reading takes any JSON apart without trusting it; only [`crate::verify`] turns the result into
+//! something that is trusted. Unknown fields are covered by signatures, because those are checked
+//! over the canonical form of the whole `signed` value as it was received.
+
+mod root;
+mod snapshot;
+mod targets;
+mod timestamp;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use jiff::Timestamp as Time;
+
+pub use root::{Root, TopLevelRoles};
+pub use snapshot::Snapshot;
+pub use targets::{DelegatedRole, Delegations, Paths, Roles, SuccinctRoles, TargetFile, Targets};
+pub use timestamp::Timestamp;
+
+use crate::error::FormatError;
+use crate::fields::Fields;
+use crate::hash::Hashes;
+use crate::json::{Object, Value};
+use crate::keys::{PublicKey, SignError, Signature, Signer};
+use crate::names::{KeyId, RoleName};
+
+/// The version of the TUF specification that written metadata states.
+pub const SPEC_VERSION: &str = "1.0.34";
+
+/// One of the four kinds of metadata.
+pub trait Role: Sized {
+    /// The value of `_type`.
+    const TYPE: &'static str;
+
+    /// Version, at least 1.
+    fn version(&self) -> u64;
+
+    /// The moment from which on the metadata must not be used.
+    fn expires(&self) -> Time;
+
+    /// Reads the fields of `signed` that are this kind's own.
+    #[doc(hidden)]
+    fn read(fields: &mut Fields, common: Common) -> Result<Self, FormatError>;
+
+    /// Writes the fields of `signed` that are this kind's own.
+    #[doc(hidden)]
+    fn write(&self, object: &mut Object);
+}
+
+/// What every kind of metadata has.
+#[derive(Debug, Clone, Copy)]
+pub struct Common {
+    pub(crate) version: u64,
+    pub(crate) expires: Time,
+}
+
+/// Metadata that was read and not verified: nothing of it can be trusted.
+#[derive(Debug, Clone)]
+pub struct Unverified<T> {
+    pub(crate) signed: T,
+    pub(crate) signatures: Vec<Signature>,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) bytes: Arc<[u8]>,
+}
+
+impl<T: Role> Unverified<T> {
+    /// Reads a metadata file.
+    pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
+        let value = Value::parse(bytes).map_err(|problem| FormatError::new("JSON", problem))?;
+        let mut fields = Fields::new(value, "metadata")?;
+        let signed = fields.value("signed")?;
+        let payload = signed.to_canonical();
+        let signatures = read_signatures(&mut fields)?;
+        Ok(Self { signed: read_signed(signed)?, signatures, payload, bytes: bytes.into() })
+    }
+
+    /// What the file claims. For showing to a person and for ceremonies; not to act on.
+    pub fn claims(&self) -> &T {
+        &self.signed
+    }
+
+    /// The keyids that claim to have signed.
+    pub fn signed_by(&self) -> impl Iterator<Item = &KeyId> {
+        self.signatures.iter().map(|signature| &signature.keyid)
+    }
+}
+
+fn read_signatures(fields: &mut Fields) -> Result<Vec<Signature>, FormatError> {
+    let mut seen = BTreeSet::new();
+    let mut signatures = Vec::new();
+    for (i, value) in fields.array("signatures")?.into_iter().enumerate() {
+        let mut fields = Fields::new(value, format!("signatures[{i}]"))?;
+        let keyid = KeyId::new(fields.string("keyid")?);
+        let sig = fields.string("sig")?;
+        let sig = HEXLOWER_PERMISSIVE
+            .decode(sig.as_bytes())
+            .map_err(|_| fields.error("sig", "is not hex"))?;
+        if !seen.insert(keyid.clone()) {
+            return Err(fields.error("keyid", format!("{keyid} signed before in this file")));
+        }
+        signatures.push(Signature { keyid, sig });
+    }
+    Ok(signatures)
+}
+
+fn read_signed<T: Role>(signed: Value) -> Result<T, FormatError> {
+    let mut fields = Fields::new(signed, "signed")?;
+    let kind = fields.string("_type")?;
+    if kind != T::TYPE {
+        let problem = format!("is {kind:?}, expected {:?}", T::TYPE);
+        return Err(fields.error("_type", problem));
+    }
+    let spec_version = fields.string("spec_version")?;
+    if spec_version.split('.').next() != Some("1") {
+        let problem = format!("{spec_version:?} is not a 1.x version, the only ones known here");
+        return Err(fields.error("spec_version", problem));
+    }
+    let version = fields.integer("version", 1)?;
+    let expires = fields.time("expires")?;
+    T::read(&mut fields, Common { version, expires })
+}
+
+/// Writes a metadata file with one signature of each signer.
+pub fn sign<T: Role>(signed: &T, signers: &[&dyn Signer]) -> Result<Vec<u8>, SignError> {
+    let payload = signed_value(signed);
+    let canonical = payload.to_canonical();
+    let mut signatures = Vec::new();
+    for signer in signers {
+        let sig = HEXLOWER.encode(&signer.sign(&canonical)?);
+        let keyid = signer.public_key().default_keyid();
+        signatures.push(Object::from_iter([("keyid", keyid.as_str()), ("sig", sig.as_str())]));
+    }
+    let mut file = Object::default();
+    file.insert("signatures", signatures);
+    file.insert("signed", payload);
+    Ok(Value::from(file).to_json())
+}
+
+fn signed_value<T: Role>(signed: &T) -> Value {
+    let mut object = Object::default();
+    object.insert("_type", T::TYPE);
+    object.insert("spec_version", SPEC_VERSION);
+    object.insert("version", integer(signed.version()));
+    object.insert("expires", crate::fields::format_time(signed.expires()));
+    signed.write(&mut object);
+    object.into()
+}
+
+/// Which keys sign a role and how many of them must (TUF 4.3, `ROLE`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleKeys {
+    /// Keyids, each once.
+    pub keyids: Vec<KeyId>,
+    /// How many distinct keys must sign; at least 1.
+    pub threshold: u64,
+}
+
+impl RoleKeys {
+    pub(crate) fn read(fields: &mut Fields) -> Result<Self, FormatError> {
+        let threshold = fields.integer("threshold", 1)?;
+        let keyids: Vec<_> = fields.strings("keyids")?.into_iter().map(KeyId::new).collect();
+        if keyids.iter().collect::<BTreeSet<_>>().len() < keyids.len() {
+            return Err(fields.error("keyids", "lists a keyid twice"));
+        }
+        Ok(Self { keyids, threshold })
+    }
+
+    pub(crate) fn write(&self, object: &mut Object) {
+        let keyids: Vec<&str> = self.keyids.iter().map(KeyId::as_str).collect();
+        object.insert("keyids", keyids);
+        object.insert("threshold", integer(self.threshold));
+    }
+}
+
+/// Keys by keyid.
+pub type Keys = BTreeMap<KeyId, PublicKey>;
+
+pub(crate) fn read_keys(fields: &mut Fields) -> Result<Keys, FormatError> {
+    let path = fields.field("keys");
+    let entries = fields.object("keys")?.into_entries();
+    let keys = entries.map(|(keyid, value)| {
+        let key = PublicKey::from_value(value, &format!("{path}.{keyid}"))?;
+        Ok((KeyId::new(keyid), key))
+    });
+    keys.collect()
+}
+
+pub(crate) fn write_keys(keys: &Keys) -> Value {
+    let entries = keys.iter().map(|(keyid, key)| (keyid.as_str(), key.to_value()));
+    entries.collect::<Object>().into()
+}
+
+/// What snapshot and timestamp say about another metadata file (TUF 4.4, `METAFILES`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetaFile {
+    /// Its version, at least 1.
+    pub version: u64,
+    /// Its length in bytes, where listed.
+    pub length: Option<u64>,
+    /// Its digests, where listed.
+    pub hashes: Option<Hashes>,
+}
+
+impl MetaFile {
+    /// A file of which only the version is listed.
+    pub fn version(version: u64) -> Self {
+        Self { version, length: None, hashes: None }
+    }
+
+    pub(crate) fn read(value: Value, path: String) -> Result<Self, FormatError> {
+        let mut fields = Fields::new(value, path)?;
+        let version = fields.integer("version", 1)?;
+        let length = fields.has("length").then(|| fields.integer("length", 0)).transpose()?;
+        let hashes = fields.has("hashes").then(|| fields.hashes("hashes")).transpose()?;
+        Ok(Self { version, length, hashes })
+    }
+
+    pub(crate) fn to_value(&self) -> Value {
+        let mut object = Object::default();
+        object.insert("version", integer(self.version));
+        if let Some(length) = self.length {
+            object.insert("length", integer(length));
+        }
+        if let Some(hashes) = &self.hashes {
+            object.insert("hashes", hashes.iter().collect::<Object>());
+        }
+        object.into()
+    }
+}
+
+/// The role that a `METAPATH` such as `bins.json` names.
+pub(crate) fn metafile_role(fields: &Fields, metapath: &str) -> Result<RoleName, FormatError> {
+    let Some(name) = metapath.strip_suffix(".json") else {
+        return Err(fields.error(metapath, "does not end in .json"));
+    };
+    RoleName::new(name).map_err(|error| FormatError::name(fields.field(metapath), &error))
+}
+
+/// An unsigned number as JSON; metadata has none above `i64::MAX`, and reading refuses them.
+pub(crate) fn integer(number: u64) -> Value {
+    Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+}

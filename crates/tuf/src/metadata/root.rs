@@ -1,0 +1,106 @@
+use std::collections::BTreeSet;
+
+use jiff::Timestamp as Time;
+
+use super::{Common, Keys, Role, RoleKeys, integer, read_keys, write_keys};
+use crate::error::FormatError;
+use crate::fields::Fields;
+use crate::json::{Object, Value};
+
+/// The keys of the top-level roles (TUF 4.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// Version, at least 1.
+    pub version: u64,
+    /// When it expires.
+    pub expires: Time,
+    /// Whether files are named by version and digest (TUF 6.2).
+    pub consistent_snapshot: bool,
+    /// Every key that a role below names, and possibly others.
+    pub keys: Keys,
+    /// Who signs what.
+    pub roles: TopLevelRoles,
+}
+
+/// Keys and threshold of each top-level role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopLevelRoles {
+    /// Signs root.
+    pub root: RoleKeys,
+    /// Signs timestamp.
+    pub timestamp: RoleKeys,
+    /// Signs snapshot.
+    pub snapshot: RoleKeys,
+    /// Signs the top-level targets.
+    pub targets: RoleKeys,
+}
+
+impl TopLevelRoles {
+    /// Each role with its name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &RoleKeys)> {
+        [
+            ("root", &self.root),
+            ("timestamp", &self.timestamp),
+            ("snapshot", &self.snapshot),
+            ("targets", &self.targets),
+        ]
+        .into_iter()
+    }
+}
+
+impl Role for Root {
+    const TYPE: &'static str = "root";
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn expires(&self) -> Time {
+        self.expires
+    }
+
+    fn read(fields: &mut Fields, common: Common) -> Result<Self, FormatError> {
+        let consistent_snapshot =
+            fields.has("consistent_snapshot") && fields.bool("consistent_snapshot")?;
+        let keys = read_keys(fields)?;
+        let mut roles = fields.object("roles")?;
+        let mut role = |name| RoleKeys::read(&mut roles.object(name)?);
+        let top_level = TopLevelRoles {
+            root: role("root")?,
+            timestamp: role("timestamp")?,
+            snapshot: role("snapshot")?,
+            targets: role("targets")?,
+        };
+        check_keys_exist(&keys, &top_level)?;
+        Ok(Self {
+            version: common.version,
+            expires: common.expires,
+            consistent_snapshot,
+            keys,
+            roles: top_level,
+        })
+    }
+
+    fn write(&self, object: &mut Object) {
+        object.insert("consistent_snapshot", self.consistent_snapshot);
+        object.insert("keys", write_keys(&self.keys));
+        let roles = self.roles.iter().map(|(name, role)| {
+            let mut object = Object::default();
+            role.write(&mut object);
+            (name, Value::from(object))
+        });
+        object.insert("roles", roles.collect::<Object>());
+        debug_assert_eq!(object.get("version"), Some(&integer(self.version)));
+    }
+}
+
+fn check_keys_exist(keys: &Keys, roles: &TopLevelRoles) -> Result<(), FormatError> {
+    let known: BTreeSet<_> = keys.keys().collect();
+    for (name, role) in roles.iter() {
+        if let Some(missing) = role.keyids.iter().find(|keyid| !known.contains(keyid)) {
+            let field = format!("signed.roles.{name}.keyids");
+            return Err(FormatError::new(field, format!("{missing} is not among the keys")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,52 @@
+use std::collections::BTreeMap;
+
+use jiff::Timestamp as Time;
+
+use super::{Common, MetaFile, Role, metafile_role};
+use crate::error::FormatError;
+use crate::fields::Fields;
+use crate::json::Object;
+use crate::names::RoleName;
+
+/// The version of every targets role in one consistent snapshot (TUF 4.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Version, at least 1.
+    pub version: u64,
+    /// When it expires.
+    pub expires: Time,
+    /// The top-level targets role and every delegated role.
+    pub roles: BTreeMap<RoleName, MetaFile>,
+}
+
+impl Role for Snapshot {
+    const TYPE: &'static str = "snapshot";
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn expires(&self) -> Time {
+        self.expires
+    }
+
+    fn read(fields: &mut Fields, common: Common) -> Result<Self, FormatError> {
+        let meta = fields.object("meta")?;
+        let path = fields.field("meta");
+        let names = Fields::new(Object::default().into(), path.clone())?;
+        let roles = meta.into_entries().map(|(metapath, value)| {
+            let role = metafile_role(&names, &metapath)?;
+            Ok((role, MetaFile::read(value, format!("{path}.{metapath}"))?))
+        });
+        let roles = roles.collect::<Result<BTreeMap<_, _>, FormatError>>()?;
+        if !roles.contains_key(&RoleName::targets()) {
+            return Err(FormatError::new(path, "does not list targets.json"));
+        }
+        Ok(Self { version: common.version, expires: common.expires, roles })
+    }
+
+    fn write(&self, object: &mut Object) {
+        let meta = self.roles.iter().map(|(role, file)| (role.metafile(), file.to_value()));
+        object.insert("meta", meta.collect::<Object>());
+    }
+}

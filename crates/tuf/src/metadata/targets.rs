@@ -1,0 +1,308 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp as Time;
+
+use super::{Common, Keys, Role, RoleKeys, integer, read_keys, write_keys};
+use crate::error::FormatError;
+use crate::fields::Fields;
+use crate::hash::Hashes;
+use crate::json::{Object, Value};
+use crate::names::{KeyId, RoleName, TargetPath};
+use crate::paths::{self, PathHash};
+
+/// Target files and delegations (TUF 4.5): the top-level targets role and every delegated one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Targets {
+    /// Version, at least 1.
+    pub version: u64,
+    /// When it expires.
+    pub expires: Time,
+    /// Target files by target path, as metadata spells it.
+    pub targets: BTreeMap<String, TargetFile>,
+    /// Roles it trusts for some or all paths.
+    pub delegations: Option<Delegations>,
+}
+
+/// Length and digests of a target file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetFile {
+    /// Length in bytes.
+    pub length: u64,
+    /// Digests, at least one.
+    pub hashes: Hashes,
+    /// Whatever the repository adds; not interpreted here.
+    pub custom: Option<Value>,
+}
+
+/// The delegations of one role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delegations {
+    /// Keys that the roles below name.
+    pub keys: Keys,
+    /// The roles.
+    pub roles: Roles,
+}
+
+/// Delegated roles: listed, or computed from the path (TAP 15).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Roles {
+    /// Listed, in the order in which they are searched.
+    Listed(Vec<DelegatedRole>),
+    /// Succinct hash bins.
+    Succinct(SuccinctRoles),
+}
+
+/// One listed delegation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DelegatedRole {
+    /// The role's name.
+    pub name: RoleName,
+    /// Who signs it.
+    pub keys: RoleKeys,
+    /// Whether the search for a path it is trusted with ends here.
+    pub terminating: bool,
+    /// The paths it is trusted with.
+    pub paths: Paths,
+}
+
+/// The paths a delegation covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Paths {
+    /// Shell-style patterns; `*` and `?` do not match `/`.
+    Patterns(Vec<String>),
+    /// Prefixes of the path's SHA-256 in lower-case hex: classic hash bins.
+    HashPrefixes(Vec<String>),
+}
+
+/// Succinct hash bins (TAP 15): `2^bit_length` roles named `<prefix>-<bin in hex>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SuccinctRoles {
+    /// Who signs every bin.
+    pub keys: RoleKeys,
+    /// Bits of the path's hash that choose the bin: 1 to 32.
+    pub bit_length: u8,
+    /// What the names of the bins start with.
+    pub name_prefix: String,
+}
+
+impl SuccinctRoles {
+    /// How many bins there are.
+    pub fn bins(&self) -> u64 {
+        1 << self.bit_length
+    }
+
+    /// The bin's role name, its number in hex at the width of the highest one.
+    pub fn name(&self, bin: u64) -> RoleName {
+        let width = usize::from(self.bit_length).div_ceil(4);
+        RoleName::trusted(format!("{}-{bin:0width$x}", self.name_prefix))
+    }
+
+    /// The bin that `path` falls into.
+    pub fn bin_of(&self, path: &TargetPath) -> u64 {
+        PathHash::of(path).bin(self.bit_length)
+    }
+
+    fn read(fields: &mut Fields) -> Result<Self, FormatError> {
+        let keys = RoleKeys::read(fields)?;
+        let bits = fields.integer("bit_length", 1)?;
+        let bit_length = u8::try_from(bits).ok().filter(|bits| *bits <= 32);
+        let bit_length = bit_length.ok_or_else(|| fields.error("bit_length", "is above 32"))?;
+        let name_prefix = fields.string("name_prefix")?;
+        RoleName::new(name_prefix.as_str())
+            .map_err(|error| FormatError::name(fields.field("name_prefix"), &error))?;
+        Ok(Self { keys, bit_length, name_prefix })
+    }
+
+    fn to_value(&self) -> Value {
+        let mut object = Object::default();
+        self.keys.write(&mut object);
+        object.insert("bit_length", integer(u64::from(self.bit_length)));
+        object.insert("name_prefix", self.name_prefix.as_str());
+        object.into()
+    }
+}
+
+impl Delegations {
+    /// Who signs `role`, if these delegations name it.
+    pub fn role_keys(&self, role: &RoleName) -> Option<&RoleKeys> {
+        match &self.roles {
+            Roles::Listed(roles) => {
+                roles.iter().find(|listed| listed.name == *role).map(|listed| &listed.keys)
+            }
+            Roles::Succinct(bins) => {
+                let number = role.as_str().strip_prefix(&bins.name_prefix)?.strip_prefix('-')?;
+                let bin = u64::from_str_radix(number, 16).ok()?;
+                (bin < bins.bins() && bins.name(bin) == *role).then_some(&bins.keys)
+            }
+        }
+    }
+
+    /// The roles trusted with `path`, in the order of the search, and whether each ends it.
+    pub fn roles_for(&self, path: &TargetPath) -> Vec<(RoleName, bool)> {
+        match &self.roles {
+            Roles::Listed(roles) => {
+                let hash = PathHash::of(path);
+                let covering = roles.iter().filter(|role| role.paths.cover(path, &hash));
+                covering.map(|role| (role.name.clone(), role.terminating)).collect()
+            }
+            // TAP 15: a succinct delegation is terminating.
+            Roles::Succinct(bins) => vec![(bins.name(bins.bin_of(path)), true)],
+        }
+    }
+
+    fn read(mut fields: Fields) -> Result<Self, FormatError> {
+        let keys = read_keys(&mut fields)?;
+        let roles = match (fields.has("roles"), fields.has("succinct_roles")) {
+            (true, false) => Roles::Listed(read_listed(&mut fields)?),
+            (false, true) => {
+                Roles::Succinct(SuccinctRoles::read(&mut fields.object("succinct_roles")?)?)
+            }
+            _ => return Err(fields.error("roles", "must be there, or succinct_roles, not both")),
+        };
+        Ok(Self { keys, roles })
+    }
+
+    fn to_value(&self) -> Value {
+        let mut object = Object::default();
+        object.insert("keys", write_keys(&self.keys));
+        match &self.roles {
+            Roles::Listed(roles) => {
+                let roles: Vec<Value> = roles.iter().map(DelegatedRole::to_value).collect();
+                object.insert("roles", roles);
+            }
+            Roles::Succinct(bins) => object.insert("succinct_roles", bins.to_value()),
+        }
+        object.into()
+    }
+}
+
+fn read_listed(fields: &mut Fields) -> Result<Vec<DelegatedRole>, FormatError> {
+    let path = fields.field("roles");
+    let mut names = BTreeSet::new();
+    let mut roles = Vec::new();
+    for (i, value) in fields.array("roles")?.into_iter().enumerate() {
+        let role = DelegatedRole::read(Fields::new(value, format!("{path}[{i}]"))?)?;
+        if !names.insert(role.name.clone()) {
+            return Err(fields.error("roles", format!("lists {} twice", role.name)));
+        }
+        roles.push(role);
+    }
+    Ok(roles)
+}
+
+impl DelegatedRole {
+    fn read(mut fields: Fields) -> Result<Self, FormatError> {
+        let name = fields.string("name")?;
+        if matches!(name.as_str(), "root" | "timestamp" | "snapshot" | "targets") {
+            return Err(fields.error("name", format!("{name} is a top-level role")));
+        }
+        let name =
+            RoleName::new(name).map_err(|error| FormatError::name(fields.field("name"), &error))?;
+        let keys = RoleKeys::read(&mut fields)?;
+        let terminating = fields.bool("terminating")?;
+        let paths = match (fields.has("paths"), fields.has("path_hash_prefixes")) {
+            (true, false) => Paths::Patterns(fields.strings("paths")?),
+            (false, true) => Paths::HashPrefixes(fields.strings("path_hash_prefixes")?),
+            _ => {
+                let problem = "must be there, or path_hash_prefixes, not both";
+                return Err(fields.error("paths", problem));
+            }
+        };
+        Ok(Self { name, keys, terminating, paths })
+    }
+
+    fn to_value(&self) -> Value {
+        let mut object = Object::default();
+        object.insert("name", self.name.as_str());
+        self.keys.write(&mut object);
+        object.insert("terminating", self.terminating);
+        match &self.paths {
+            Paths::Patterns(patterns) => object.insert("paths", patterns.clone()),
+            Paths::HashPrefixes(prefixes) => {
+                object.insert("path_hash_prefixes", prefixes.clone());
+            }
+        }
+        object.into()
+    }
+}
+
+impl Paths {
+    fn cover(&self, path: &TargetPath, hash: &PathHash) -> bool {
+        match self {
+            Self::Patterns(patterns) => {
+                patterns.iter().any(|pattern| paths::glob_matches(pattern, path.as_str()))
+            }
+            Self::HashPrefixes(prefixes) => {
+                prefixes.iter().any(|prefix| hash.hex().starts_with(prefix.as_str()))
+            }
+        }
+    }
+}
+
+impl Targets {
+    /// The target file at `path`, if this role lists it.
+    pub fn target(&self, path: &TargetPath) -> Option<&TargetFile> {
+        self.targets.get(path.as_str())
+    }
+}
+
+impl Role for Targets {
+    const TYPE: &'static str = "targets";
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn expires(&self) -> Time {
+        self.expires
+    }
+
+    fn read(fields: &mut Fields, common: Common) -> Result<Self, FormatError> {
+        let path = fields.field("targets");
+        let entries = fields.object("targets")?.into_entries();
+        let targets = entries.map(|(name, value)| {
+            let file = TargetFile::read(value, &path, &name)?;
+            Ok((name, file))
+        });
+        let targets = targets.collect::<Result<_, FormatError>>()?;
+        let delegations = match fields.has("delegations") {
+            true => Some(Delegations::read(fields.object("delegations")?)?),
+            false => None,
+        };
+        Ok(Self { version: common.version, expires: common.expires, targets, delegations })
+    }
+
+    fn write(&self, object: &mut Object) {
+        let targets = self.targets.iter().map(|(path, file)| (path.as_str(), file.to_value()));
+        object.insert("targets", targets.collect::<Object>());
+        if let Some(delegations) = &self.delegations {
+            object.insert("delegations", delegations.to_value());
+        }
+    }
+}
+
+impl TargetFile {
+    fn read(value: Value, path: &str, name: &str) -> Result<Self, FormatError> {
+        let mut fields = Fields::new(value, format!("{path}.{name}"))?;
+        let length = fields.integer("length", 0)?;
+        let hashes = fields.hashes("hashes")?;
+        Ok(Self { length, hashes, custom: fields.optional("custom") })
+    }
+
+    fn to_value(&self) -> Value {
+        let mut object = Object::default();
+        object.insert("length", integer(self.length));
+        object.insert("hashes", self.hashes.iter().collect::<Object>());
+        if let Some(custom) = &self.custom {
+            object.insert("custom", custom.clone());
+        }
+        object.into()
+    }
+}
+
+impl DelegatedRole {
+    /// The keyids that may sign this role.
+    pub fn keyids(&self) -> &[KeyId] {
+        &self.keys.keyids
+    }
+}

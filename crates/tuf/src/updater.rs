@@ -1,0 +1,503 @@
+//! The update workflow of TUF section 5 as a state machine: it says what it needs, the caller moves
+//! the bytes.
+//!
+//! ```text
+//! let mut updater = Updater::new(&trusted_root, now, Limits::default())?;
+//! loop {
+//!     let answer = match updater.step() {
+//!         Step::Load(role) => Answer::Loaded(trust_store.read(&role)?),
+//!         Step::Fetch(file) => match http_get(&file.path, file.max_length)? {
+//!             Some(bytes) => Answer::Fetched(bytes),
+//!             None => Answer::NotFound,
+//!         },
+//!         Step::Store(role, bytes) => { trust_store.write(&role, &bytes)?; Answer::Stored }
+//!         Step::Done => break,
+//!     };
+//!     updater = updater.answer(answer)?;
+//! }
+//! let mut trusted = updater.finish()?;
+//! ```
+//!
+//! After that a [`Search`] finds one target, with the same steps. An error consumes the machine; what
+//! was stored until then was verified, and the next update goes on from it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp as Time;
+
+use crate::error::Error;
+use crate::metadata::{TargetFile, Targets};
+use crate::names::{RoleName, TargetPath};
+use crate::trusted::{Delegated, RootPhase, SnapshotPhase, TimestampPhase, TrustedMetadata};
+use crate::verify::Verified;
+
+/// Bounds on what a repository may make a client fetch and hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a root. Default 512 KiB.
+    pub root: u64,
+    /// Bytes of a timestamp. Default 64 KiB.
+    pub timestamp: u64,
+    /// Bytes of a snapshot whose length timestamp does not list, and the most it may list. Default
+    /// 16 MiB: 2¹⁸ bins need 9 MB.
+    pub snapshot: u64,
+    /// Bytes of a targets role whose length snapshot does not list, and the most it may list.
+    /// Default 16 MiB.
+    pub targets: u64,
+    /// Roots followed in one update. Default 1024.
+    pub root_rotations: u64,
+    /// Roles visited in one search. Default 32, as in python-tuf.
+    pub delegations: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            root: 512 << 10,
+            timestamp: 64 << 10,
+            snapshot: 16 << 20,
+            targets: 16 << 20,
+            root_rotations: 1024,
+            delegations: 32,
+        }
+    }
+}
+
+/// What the workflow needs next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Read the role's metadata from the trust store; answer [`Answer::Loaded`].
+    Load(RoleName),
+    /// Fetch a metadata file; answer [`Answer::Fetched`] or [`Answer::NotFound`].
+    Fetch(MetadataFile),
+    /// Write the role's metadata to the trust store, durably, as it is; answer [`Answer::Stored`].
+    Store(RoleName, Arc<[u8]>),
+    /// Nothing: the result is there.
+    Done,
+}
+
+/// A metadata file to fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataFile {
+    /// The role.
+    pub role: RoleName,
+    /// Path below the metadata URL, one segment, percent-encoded already.
+    pub path: String,
+    /// The most bytes to take.
+    pub max_length: u64,
+}
+
+/// What became of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// What the trust store has.
+    Loaded(Option<Vec<u8>>),
+    /// The file's bytes.
+    Fetched(Vec<u8>),
+    /// The repository has no such file.
+    NotFound,
+    /// Written.
+    Stored,
+}
+
+/// Brings root, timestamp, snapshot and the top-level targets up to date.
+#[derive(Debug)]
+pub struct Updater {
+    now: Time,
+    limits: Limits,
+    rotations: u64,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    FetchRoot(RootPhase),
+    StoreRoot(RootPhase),
+    LoadTimestamp(TimestampPhase),
+    FetchTimestamp(TimestampPhase),
+    StoreTimestamp(SnapshotPhase),
+    LoadSnapshot(SnapshotPhase),
+    FetchSnapshot(SnapshotPhase),
+    StoreSnapshot(TrustedMetadata),
+    Targets(TrustedMetadata, Acquire),
+    Done(TrustedMetadata),
+}
+
+impl Updater {
+    /// Starts an update at the fixed time `now` (TUF 5.1) from a root that is trusted already
+    /// (TUF 5.2).
+    pub fn new(trusted_root: &[u8], now: Time, limits: Limits) -> Result<Self, Error> {
+        let state = State::FetchRoot(RootPhase::new(trusted_root)?);
+        Ok(Self { now, limits, rotations: 0, state })
+    }
+
+    /// What is needed next.
+    pub fn step(&self) -> Step {
+        match &self.state {
+            State::FetchRoot(phase) => self.fetch_root(phase),
+            State::StoreRoot(phase) => store(RoleName::ROOT, phase.root().bytes()),
+            State::LoadTimestamp(_) => load(RoleName::TIMESTAMP),
+            State::FetchTimestamp(_) => Step::Fetch(MetadataFile {
+                role: role(RoleName::TIMESTAMP),
+                path: "timestamp.json".to_owned(),
+                max_length: self.limits.timestamp,
+            }),
+            State::StoreTimestamp(phase) => store(RoleName::TIMESTAMP, phase.timestamp().bytes()),
+            State::LoadSnapshot(_) => load(RoleName::SNAPSHOT),
+            State::FetchSnapshot(phase) => self.fetch_snapshot(phase),
+            State::StoreSnapshot(trusted) => store(RoleName::SNAPSHOT, trusted.snapshot().bytes()),
+            State::Targets(trusted, acquire) => acquire.step(trusted, &self.limits),
+            State::Done(_) => Step::Done,
+        }
+    }
+
+    fn fetch_root(&self, phase: &RootPhase) -> Step {
+        Step::Fetch(MetadataFile {
+            role: role(RoleName::ROOT),
+            path: format!("{}.root.json", phase.root().version + 1),
+            max_length: self.limits.root,
+        })
+    }
+
+    fn fetch_snapshot(&self, phase: &SnapshotPhase) -> Step {
+        let file = &phase.timestamp().snapshot;
+        let path = match phase.root().consistent_snapshot {
+            true => format!("{}.snapshot.json", file.version),
+            false => "snapshot.json".to_owned(),
+        };
+        let limit = self.limits.snapshot;
+        let max_length = file.length.map_or(limit, |length| length.min(limit));
+        Step::Fetch(MetadataFile { role: role(RoleName::SNAPSHOT), path, max_length })
+    }
+
+    /// Takes the answer to [`Updater::step`].
+    pub fn answer(mut self, answer: Answer) -> Result<Self, Error> {
+        check_length(&self.step(), &answer)?;
+        self.state = match (self.state, answer) {
+            (State::FetchRoot(mut phase), Answer::Fetched(bytes)) => {
+                self.rotations += 1;
+                if self.rotations > self.limits.root_rotations {
+                    let limit = self.limits.root_rotations;
+                    return Err(Error::TooMany { what: "root rotations in one update", limit });
+                }
+                phase.update(&bytes)?;
+                State::StoreRoot(phase)
+            }
+            (State::FetchRoot(phase), Answer::NotFound) => {
+                State::LoadTimestamp(phase.finish(self.now)?)
+            }
+            (State::StoreRoot(phase), Answer::Stored) => State::FetchRoot(phase),
+            (State::LoadTimestamp(mut phase), Answer::Loaded(bytes)) => {
+                if let Some(bytes) = bytes {
+                    phase.load(&bytes);
+                }
+                State::FetchTimestamp(phase)
+            }
+            (State::FetchTimestamp(mut phase), Answer::Fetched(bytes)) => {
+                match phase.update(&bytes)? {
+                    true => State::StoreTimestamp(phase.finish()?),
+                    false => State::LoadSnapshot(phase.finish()?),
+                }
+            }
+            (State::StoreTimestamp(phase), Answer::Stored) => State::LoadSnapshot(phase),
+            (State::LoadSnapshot(mut phase), Answer::Loaded(bytes)) => {
+                if let Some(bytes) = bytes {
+                    phase.load(&bytes);
+                }
+                match phase.is_current() {
+                    true => targets_of(phase.finish()?),
+                    false => State::FetchSnapshot(phase),
+                }
+            }
+            (State::FetchSnapshot(mut phase), Answer::Fetched(bytes)) => {
+                phase.update(&bytes)?;
+                State::StoreSnapshot(phase.finish()?)
+            }
+            (State::StoreSnapshot(trusted), Answer::Stored) => targets_of(trusted),
+            (State::Targets(mut trusted, acquire), answer) => {
+                match acquire.answer(&mut trusted, answer)? {
+                    Acquired::Not(acquire) => State::Targets(trusted, acquire),
+                    Acquired::Role(_) => State::Done(trusted),
+                }
+            }
+            (State::FetchTimestamp(_), Answer::NotFound) => {
+                return Err(missing("timestamp.json", RoleName::ROOT));
+            }
+            (State::FetchSnapshot(phase), Answer::NotFound) => {
+                let file = format!("{}.snapshot.json", phase.timestamp().snapshot.version);
+                return Err(missing(&file, RoleName::TIMESTAMP));
+            }
+            _ => return Err(Error::Misuse { expected: "the answer to its last step" }),
+        };
+        Ok(self)
+    }
+
+    /// The trusted metadata, after [`Step::Done`].
+    pub fn finish(self) -> Result<TrustedMetadata, Error> {
+        match self.state {
+            State::Done(trusted) => Ok(trusted),
+            _ => Err(Error::Misuse { expected: "every step before the last" }),
+        }
+    }
+}
+
+fn targets_of(trusted: TrustedMetadata) -> State {
+    let delegated = Delegated { role: RoleName::targets(), delegator: None };
+    State::Targets(trusted, Acquire::new(delegated, None))
+}
+
+fn role(name: &str) -> RoleName {
+    RoleName::trusted(name.to_owned())
+}
+
+fn load(name: &str) -> Step {
+    Step::Load(role(name))
+}
+
+fn store(name: &str, bytes: &Arc<[u8]>) -> Step {
+    Step::Store(role(name), Arc::clone(bytes))
+}
+
+fn missing(file: &str, named_by: &str) -> Error {
+    Error::Missing { file: file.to_owned(), named_by: role(named_by) }
+}
+
+fn check_length(step: &Step, answer: &Answer) -> Result<(), Error> {
+    match (step, answer) {
+        (Step::Fetch(file), Answer::Fetched(bytes)) if bytes.len() as u64 > file.max_length => {
+            let got = bytes.len() as u64;
+            let expected = file.max_length;
+            Err(Error::Length { file: file.path.clone(), expected, exact: false, got })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Brings one targets role in: from the trust store if that has the version that snapshot lists,
+/// else from the repository.
+#[derive(Debug)]
+struct Acquire {
+    delegated: Delegated,
+    delegator: Option<Arc<Verified<Targets>>>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Load,
+    Fetch,
+    Store(Arc<Verified<Targets>>),
+}
+
+enum Acquired {
+    Not(Acquire),
+    Role(Arc<Verified<Targets>>),
+}
+
+impl Acquire {
+    fn new(delegated: Delegated, delegator: Option<Arc<Verified<Targets>>>) -> Self {
+        Self { delegated, delegator, stage: Stage::Load }
+    }
+
+    fn step(&self, trusted: &TrustedMetadata, limits: &Limits) -> Step {
+        let role = self.delegated.role.clone();
+        match &self.stage {
+            Stage::Load => Step::Load(role),
+            Stage::Fetch => {
+                let file = trusted.metafile(&role).ok();
+                let listed = file.and_then(|file| file.length).unwrap_or(limits.targets);
+                let max_length = listed.min(limits.targets);
+                Step::Fetch(MetadataFile { path: self.path(trusted), role, max_length })
+            }
+            Stage::Store(targets) => Step::Store(role, Arc::clone(targets.bytes())),
+        }
+    }
+
+    fn path(&self, trusted: &TrustedMetadata) -> String {
+        let role = self.delegated.role.encoded();
+        match trusted.metafile(&self.delegated.role) {
+            Ok(file) if trusted.root().consistent_snapshot => {
+                format!("{}.{role}.json", file.version)
+            }
+            _ => format!("{role}.json"),
+        }
+    }
+
+    fn answer(self, trusted: &mut TrustedMetadata, answer: Answer) -> Result<Acquired, Error> {
+        let delegator = self.delegator.as_deref();
+        let stage = match (self.stage, answer) {
+            (Stage::Load, Answer::Loaded(bytes)) => {
+                // Not listed in snapshot: say so now, not by asking for a file that has no version.
+                trusted.metafile(&self.delegated.role)?;
+                let local = bytes.and_then(|bytes| {
+                    trusted.update_targets(&self.delegated, delegator, &bytes).ok()
+                });
+                match local {
+                    Some(targets) => return Ok(Acquired::Role(targets)),
+                    None => Stage::Fetch,
+                }
+            }
+            (Stage::Fetch, Answer::Fetched(bytes)) => {
+                Stage::Store(trusted.update_targets(&self.delegated, delegator, &bytes)?)
+            }
+            (Stage::Store(targets), Answer::Stored) => return Ok(Acquired::Role(targets)),
+            (Stage::Fetch, Answer::NotFound) => {
+                let this = Self { stage: Stage::Fetch, ..self };
+                return Err(missing(&this.path(trusted), RoleName::SNAPSHOT));
+            }
+            _ => return Err(Error::Misuse { expected: "the answer to its last step" }),
+        };
+        Ok(Acquired::Not(Self { stage, ..self }))
+    }
+}
+
+/// The pre-order depth-first search for one target (TUF 5.6.7), with the steps of [`Updater`].
+///
+/// It borrows the trusted metadata only while it works, so that several searches can share one.
+#[derive(Debug)]
+pub struct Search {
+    path: TargetPath,
+    limits: Limits,
+    visited: BTreeSet<RoleName>,
+    /// Roles still to search, the next one last.
+    pending: Vec<Pending>,
+    acquire: Option<Acquire>,
+    found: Option<TargetFile>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    delegated: Delegated,
+    delegator: Option<Arc<Verified<Targets>>>,
+}
+
+impl Search {
+    /// Starts a search for `path`.
+    pub fn new(path: TargetPath, trusted: &TrustedMetadata, limits: Limits) -> Result<Self, Error> {
+        let top = Delegated { role: RoleName::targets(), delegator: None };
+        let pending = vec![Pending { delegated: top, delegator: None }];
+        let (visited, acquire, found) = (BTreeSet::new(), None, None);
+        let mut search = Self { path, limits, visited, pending, acquire, found };
+        search.visit_pending(trusted)?;
+        Ok(search)
+    }
+
+    /// What is needed next.
+    pub fn step(&self, trusted: &TrustedMetadata) -> Step {
+        match &self.acquire {
+            Some(acquire) => acquire.step(trusted, &self.limits),
+            None => Step::Done,
+        }
+    }
+
+    /// Takes the answer to [`Search::step`].
+    pub fn answer(mut self, trusted: &mut TrustedMetadata, answer: Answer) -> Result<Self, Error> {
+        check_length(&self.step(trusted), &answer)?;
+        let acquire = self.acquire.take();
+        let acquire = acquire.ok_or(Error::Misuse { expected: "no answer after the last step" })?;
+        let delegated = acquire.delegated.clone();
+        match acquire.answer(trusted, answer)? {
+            Acquired::Not(acquire) => self.acquire = Some(acquire),
+            Acquired::Role(targets) => {
+                self.search_role(&delegated.role, &targets);
+                self.visit_pending(trusted)?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// After [`Step::Done`]: the target, or `None` where no role lists it.
+    pub fn finish(self) -> Option<TargetFile> {
+        self.found
+    }
+
+    /// Goes through roles that are at hand, until one must be acquired or the search ends.
+    fn visit_pending(&mut self, trusted: &TrustedMetadata) -> Result<(), Error> {
+        while let Some(Pending { delegated, delegator }) = self.pending.pop() {
+            if self.visited.contains(&delegated.role) {
+                continue;
+            }
+            if self.visited.len() as u64 >= self.limits.delegations {
+                let limit = self.limits.delegations;
+                return Err(Error::TooMany { what: "delegated roles in one search", limit });
+            }
+            self.visited.insert(delegated.role.clone());
+            match trusted.targets(&delegated) {
+                Some(targets) => self.search_role(&delegated.role, &Arc::clone(targets)),
+                None => {
+                    self.acquire = Some(Acquire::new(delegated, delegator));
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn search_role(&mut self, name: &RoleName, targets: &Arc<Verified<Targets>>) {
+        if let Some(file) = targets.target(&self.path) {
+            self.found = Some(file.clone());
+            self.pending.clear();
+            return;
+        }
+        let Some(delegations) = &targets.delegations else { return };
+        let mut children = Vec::new();
+        for (role, terminating) in delegations.roles_for(&self.path) {
+            let delegated = Delegated { role, delegator: Some(name.clone()) };
+            children.push(Pending { delegated, delegator: Some(Arc::clone(targets)) });
+            if terminating {
+                // Nothing after this role may answer, neither its siblings nor its parent's.
+                self.pending.clear();
+                break;
+            }
+        }
+        self.pending.extend(children.into_iter().rev());
+    }
+}
+
+/// A target file being checked as it streams by (TUF 5.7.3).
+#[derive(Debug, Clone)]
+pub struct TargetCheck {
+    path: TargetPath,
+    length: u64,
+    seen: u64,
+    checker: crate::hash::HashChecker,
+}
+
+impl TargetCheck {
+    /// Starts checking the file at `path` against its metadata.
+    pub fn new(path: TargetPath, file: &TargetFile) -> Result<Self, Error> {
+        let checker = file.hashes.checker();
+        let checker = checker.ok_or_else(|| Error::NoKnownHash { file: path.to_string() })?;
+        Ok(Self { path, length: file.length, seen: 0, checker })
+    }
+
+    /// Takes the next bytes; an error as soon as there are too many.
+    pub fn update(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.seen = self.seen.saturating_add(bytes.len() as u64);
+        if self.seen > self.length {
+            return Err(self.wrong_length());
+        }
+        self.checker.update(bytes);
+        Ok(())
+    }
+
+    /// Bytes still to come.
+    pub fn missing(&self) -> u64 {
+        self.length.saturating_sub(self.seen)
+    }
+
+    /// The file is at its end: checks length and every known digest.
+    pub fn finish(self) -> Result<(), Error> {
+        if self.seen != self.length {
+            return Err(self.wrong_length());
+        }
+        let file = self.path.to_string();
+        self.checker.finish().map_err(|mismatch| Error::Hash { file, mismatch })
+    }
+
+    fn wrong_length(&self) -> Error {
+        let file = self.path.to_string();
+        Error::Length { file, expected: self.length, exact: true, got: self.seen }
+    }
+}
