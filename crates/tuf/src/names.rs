@@ -1,5 +1,6 @@
 //! Names that come from outside: role names, target paths, keyids.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// Longest name taken from metadata or a caller, in bytes.
@@ -27,7 +28,7 @@ fn invalid(kind: &'static str, name: &str, problem: &'static str) -> InvalidName
 /// Any text without control characters is legal in TUF, `../x` and `/x` among them, so a role name is
 /// never used as a path; [`RoleName::encoded`] is what stands in a URL or a file name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RoleName(String);
+pub struct RoleName(Cow<'static, str>);
 
 impl RoleName {
     /// `root`
@@ -49,14 +50,31 @@ impl RoleName {
         } else if name.chars().any(char::is_control) {
             "has a control character"
         } else {
-            return Ok(Self(name));
+            return Ok(Self(Cow::Owned(name)));
         };
         Err(invalid("role name", &name, problem))
     }
 
+    /// A name that is known when the program is compiled.
+    ///
+    /// # Panics
+    ///
+    /// On a name that is empty or has anything but visible ASCII characters: in a `const`, the
+    /// program does not compile.
+    pub const fn from_static(name: &'static str) -> Self {
+        let bytes = name.as_bytes();
+        assert!(!bytes.is_empty(), "a role name is not empty");
+        let mut i = 0;
+        while i < bytes.len() {
+            assert!(bytes[i].is_ascii_graphic(), "a role name known here is visible ASCII");
+            i += 1;
+        }
+        Self(Cow::Borrowed(name))
+    }
+
     /// The role `targets`.
-    pub fn targets() -> Self {
-        Self(Self::TARGETS.to_owned())
+    pub const fn targets() -> Self {
+        Self::from_static(Self::TARGETS)
     }
 
     /// The name as it is in metadata.
@@ -86,7 +104,7 @@ impl RoleName {
     }
 
     pub(crate) fn trusted(name: String) -> Self {
-        Self(name)
+        Self(Cow::Owned(name))
     }
 }
 
