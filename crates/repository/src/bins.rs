@@ -1,0 +1,153 @@
+//! Hash bins: which `bin-n` role signs a target, and how `bins` delegates to all of them.
+
+use waxseal_tuf::metadata::{
+    DelegatedRole, Delegations, Keys, Paths, RoleKeys, Roles, SuccinctRoles, Targets,
+};
+use waxseal_tuf::paths::PathHash;
+use waxseal_tuf::{PublicKey, RoleName, TargetPath};
+
+/// What the names of the bins start with: `bin-0a`.
+const NAME_PREFIX: &str = "bin";
+
+/// How `bins` writes down its delegations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BinStyle {
+    /// One line for all bins (TAP 15): under 2 KB whatever their number.
+    Succinct,
+    /// One entry for each bin with its `path_hash_prefixes`, for clients without TAP 15; 2.7 MB for
+    /// 16,384 bins.
+    Classic,
+}
+
+/// The bins of a repository: a power of two of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bins {
+    bit_length: u8,
+    style: BinStyle,
+}
+
+/// The number of bins is not a power of two from 2 to 2²⁴.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0} bins are not possible: choose a power of two from 2 to 16777216, such as 256 for a private \
+     index or 16384 for one of PyPI's size"
+)]
+pub struct InvalidBinCount(pub u64);
+
+impl Bins {
+    /// `count` bins.
+    pub fn new(count: u64, style: BinStyle) -> Result<Self, InvalidBinCount> {
+        let bit_length = u8::try_from(count.trailing_zeros()).unwrap_or(u8::MAX);
+        match count.is_power_of_two() && (1..=24).contains(&bit_length) {
+            true => Ok(Self { bit_length, style }),
+            false => Err(InvalidBinCount(count)),
+        }
+    }
+
+    /// The bins that a `bins` role delegates to; `None` where it is not one that this program made.
+    pub fn of(bins: &Targets) -> Option<Self> {
+        let (count, style) = match &bins.delegations.as_ref()?.roles {
+            Roles::Succinct(succinct) => (succinct.bins(), BinStyle::Succinct),
+            Roles::Listed(listed) => (listed.len() as u64, BinStyle::Classic),
+        };
+        let this = Self::new(count, style).ok()?;
+        let delegations = bins.delegations.as_ref()?;
+        let all_named = (0..count).all(|bin| delegations.role_keys(&this.role(bin)).is_some());
+        all_named.then_some(this)
+    }
+
+    /// How many there are.
+    pub fn count(self) -> u64 {
+        1 << self.bit_length
+    }
+
+    /// How `bins` writes them down.
+    pub fn style(self) -> BinStyle {
+        self.style
+    }
+
+    /// The bin that `path` falls into.
+    pub fn bin_of(self, path: &TargetPath) -> u64 {
+        PathHash::of(path).bin(self.bit_length)
+    }
+
+    /// The role that signs a bin.
+    pub fn role(self, bin: u64) -> RoleName {
+        self.succinct(&[]).name(bin)
+    }
+
+    /// The delegations of `bins`: every bin signed by any one of `online`.
+    pub(crate) fn delegations(self, online: &[&PublicKey]) -> Delegations {
+        let keys: Keys = online.iter().map(|key| (key.default_keyid(), (*key).clone())).collect();
+        let roles = match self.style {
+            BinStyle::Succinct => Roles::Succinct(self.succinct(online)),
+            BinStyle::Classic => {
+                Roles::Listed((0..self.count()).map(|bin| self.listed(bin, online)).collect())
+            }
+        };
+        Delegations { keys, roles }
+    }
+
+    fn succinct(self, online: &[&PublicKey]) -> SuccinctRoles {
+        SuccinctRoles {
+            keys: one_of(online),
+            bit_length: self.bit_length,
+            name_prefix: NAME_PREFIX.to_owned(),
+        }
+    }
+
+    fn listed(self, bin: u64, online: &[&PublicKey]) -> DelegatedRole {
+        let digits = usize::from(self.bit_length).div_ceil(4);
+        let prefixes_a_bin = (1 << (4 * digits)) / self.count();
+        let first = bin * prefixes_a_bin;
+        let prefixes = (first..first + prefixes_a_bin).map(|p| format!("{p:0digits$x}")).collect();
+        DelegatedRole {
+            name: self.role(bin),
+            keys: one_of(online),
+            terminating: true,
+            paths: Paths::HashPrefixes(prefixes),
+        }
+    }
+}
+
+fn one_of(keys: &[&PublicKey]) -> RoleKeys {
+    RoleKeys { keyids: keys.iter().map(|key| key.default_keyid()).collect(), threshold: 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+    use super::*;
+
+    #[test]
+    fn both_styles_put_a_path_into_the_same_bin() {
+        let online = PublicKey::ed25519([7; 32]);
+        for count in [2, 8, 16, 32, 256, 1024] {
+            let styles = [BinStyle::Succinct, BinStyle::Classic];
+            let [succinct, classic] = styles.map(|style| Bins::new(count, style).unwrap());
+            for i in 0..200 {
+                let path = TargetPath::new(format!("packages/p{i}/p-{i}.whl")).unwrap();
+                let role = succinct.role(succinct.bin_of(&path));
+                for bins in [succinct, classic] {
+                    let found = bins.delegations(&[&online]).roles_for(&path);
+                    assert_eq!(found, [(role.clone(), true)], "{count} {bins:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn names_have_the_width_of_the_highest_bin() {
+        let bins = |count| Bins::new(count, BinStyle::Succinct).unwrap();
+        assert_eq!(bins(256).role(10).as_str(), "bin-0a");
+        assert_eq!(bins(16_384).role(0x0a3f).as_str(), "bin-0a3f");
+        assert_eq!(bins(2).role(1).as_str(), "bin-1");
+    }
+
+    #[test]
+    fn only_powers_of_two_are_possible() {
+        for count in [0, 1, 3, 100, 255, (1 << 24) + 1, 1 << 25, u64::MAX] {
+            assert_eq!(Bins::new(count, BinStyle::Succinct), Err(InvalidBinCount(count)));
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The journal: what was accepted, in the order in which it is published.
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Row, Transaction};
+use serde::{Deserialize, Serialize};
+use waxseal_tuf::hash::Sha256;
+
+use super::catalog::CoreMetadata;
+use super::row::{digest, microseconds, signed, unsigned};
+use super::{Database, Failure};
+use crate::Error;
+
+/// One entry of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Entry {
+    /// A file was accepted.
+    Upload(UploadEntry),
+}
+
+impl Entry {
+    /// The kinds this program knows, as they stand in the journal.
+    const KINDS: [&str; 1] = ["upload"];
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Upload(_) => "upload",
+        }
+    }
+
+    /// The normalized name of the project it is about.
+    pub fn project(&self) -> &str {
+        match self {
+            Self::Upload(upload) => &upload.project,
+        }
+    }
+}
+
+/// A file that was accepted, and is in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadEntry {
+    /// The project's normalized name.
+    pub project: String,
+    /// The project's name as the uploader spells it.
+    pub display_name: String,
+    /// The release's version.
+    pub version: String,
+    /// The file's name.
+    pub filename: String,
+    /// The digest of its bytes.
+    #[serde(with = "as_text")]
+    pub sha256: Sha256,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its core metadata as a file of its own (PEP 658), where it has one.
+    pub metadata: Option<CoreMetadata>,
+    /// `Requires-Python` from the core metadata.
+    pub requires_python: Option<String>,
+    /// Which token uploaded it, for people who ask later.
+    pub uploaded_by: String,
+    /// When the server accepted it.
+    #[serde(with = "as_text")]
+    pub upload_time: Timestamp,
+}
+
+/// What became of an upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Appended {
+    /// It is in the journal, for good.
+    New(u64),
+    /// It was there already: the same filename with the same bytes. Nothing was added.
+    Same(u64),
+    /// The filename, or another spelling of it, has other bytes or another form already. Nothing
+    /// was added.
+    Taken {
+        /// The serial of the upload that has it.
+        serial: u64,
+        /// How that upload spelled it.
+        filename: String,
+        /// The digest of its bytes.
+        sha256: Sha256,
+    },
+}
+
+/// An entry as the journal has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalRow {
+    /// Its number: 1, 2, 3 and so on without gaps.
+    pub serial: u64,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// What it says.
+    pub entry: Entry,
+}
+
+impl Database {
+    /// Records an upload, unless its filename was used before. `identity` is what makes two
+    /// filenames one, such as a normalized spelling; it stays claimed for good.
+    ///
+    /// The file itself must be in the store before: whoever reads the entry will publish it.
+    pub fn append_upload(&self, upload: &UploadEntry, identity: &str) -> Result<Appended, Error> {
+        self.write("recording an upload in the journal", |transaction| {
+            // On PostgreSQL this row's lock is what `BEGIN IMMEDIATE` is here: one writer at a
+            // time, so that the claim below is still free when it is made.
+            transaction
+                .prepare_cached("UPDATE counter SET value = value WHERE name = 'serial'")?
+                .execute([])?;
+            let Some((serial, filename, sha256)) = claim(transaction, identity)? else {
+                let serial = append(transaction, &Entry::Upload(upload.clone()))?;
+                transaction
+                    .prepare_cached(
+                        "INSERT INTO filename_claim (identity, filename, sha256, serial) \
+                         VALUES ($1, $2, $3, $4)",
+                    )?
+                    .execute((identity, &upload.filename, upload.sha256.0, signed(serial)?))?;
+                return Ok(Appended::New(serial));
+            };
+            if filename == upload.filename && sha256 == upload.sha256 {
+                return Ok(Appended::Same(serial));
+            }
+            Ok(Appended::Taken { serial, filename, sha256 })
+        })
+    }
+
+    /// The upload that has claimed a filename's identity: [`Appended::Taken`] before any bytes are
+    /// read, so that a server can refuse early. Only [`Database::append_upload`] decides.
+    pub fn claimed(&self, identity: &str) -> Result<Option<Appended>, Error> {
+        self.read("looking up a filename", |connection| {
+            let claim = claim(connection, identity)?;
+            Ok(claim.map(|(serial, filename, sha256)| Appended::Taken { serial, filename, sha256 }))
+        })
+    }
+
+    /// Up to `limit` entries after the serial `after`, in order.
+    pub fn waiting(&self, after: u64, limit: u64) -> Result<Vec<JournalRow>, Error> {
+        self.read("reading the journal", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT serial, recorded_at, kind, entry FROM journal WHERE serial > $1 \
+                 ORDER BY serial LIMIT $2",
+            )?;
+            let mut rows = statement.query((signed(after)?, signed(limit)?))?;
+            let mut entries = Vec::new();
+            while let Some(row) = rows.next()? {
+                entries.push(journal_row(row)?);
+            }
+            Ok(entries)
+        })
+    }
+
+    /// The newest entry's serial; 0 when there is none.
+    pub fn last_serial(&self) -> Result<u64, Error> {
+        self.read("reading the journal's last serial", |connection| {
+            let sql = "SELECT value FROM counter WHERE name = 'serial'";
+            Ok(connection.prepare_cached(sql)?.query_row([], |row| unsigned(row, 0))?)
+        })
+    }
+}
+
+fn claim(
+    connection: &rusqlite::Connection,
+    identity: &str,
+) -> rusqlite::Result<Option<(u64, String, Sha256)>> {
+    connection
+        .prepare_cached("SELECT serial, filename, sha256 FROM filename_claim WHERE identity = $1")?
+        .query_row([identity], |row| Ok((unsigned(row, 0)?, row.get(1)?, digest(row, 2)?)))
+        .optional()
+}
+
+/// Gives an entry the next serial. The counter moves in the same transaction, so that serials are
+/// without gaps and in the order of commits.
+fn append(transaction: &Transaction<'_>, entry: &Entry) -> Result<u64, Failure> {
+    let text = serde_json::to_string(entry)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    let serial = transaction
+        .prepare_cached(
+            "UPDATE counter SET value = value + 1 WHERE name = 'serial' RETURNING value",
+        )?
+        .query_row([], |row| unsigned(row, 0))?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO journal (serial, recorded_at, kind, project, entry) \
+             VALUES ($1, $2, $3, $4, $5)",
+        )?
+        .execute((
+            signed(serial)?,
+            Timestamp::now().as_microsecond(),
+            entry.kind(),
+            entry.project(),
+            text,
+        ))?;
+    Ok(serial)
+}
+
+fn journal_row(row: &Row<'_>) -> Result<JournalRow, Failure> {
+    let serial = unsigned(row, 0)?;
+    let recorded_at = microseconds(row, 1)?;
+    let kind: String = row.get(2)?;
+    if !Entry::KINDS.contains(&kind.as_str()) {
+        return Err(Error::JournalUnknownKind { serial, kind }.into());
+    }
+    let text: String = row.get(3)?;
+    let entry: Entry = serde_json::from_str(&text)
+        .map_err(|error| Error::JournalCorrupt { serial, problem: error.to_string() })?;
+    Ok(JournalRow { serial, recorded_at, entry })
+}
+
+/// Digests and times in an entry's JSON are their usual text.
+pub(super) mod as_text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+
+    pub(in crate::database) fn serialize<T: Display, S: Serializer>(
+        value: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(in crate::database) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}

@@ -1,0 +1,88 @@
+//! Brings a database from the form it has to the form this program knows.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// The steps, in order; the form of a database is how many of them it has taken. A step that was
+/// released is never changed.
+const STEPS: [&str; 1] = [include_str!("sql/0001_tables.sql")];
+
+/// The form this program knows.
+pub(super) const KNOWN: u64 = STEPS.len() as u64;
+
+/// Takes the steps that are missing, all or none, and answers the form the database has then. A form
+/// above [`KNOWN`] is left alone.
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<u64> {
+    // Begun before the form is read: of two programs that start at once, one migrates.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction
+        .execute_batch("CREATE TABLE IF NOT EXISTS schema_step (step BIGINT PRIMARY KEY)")?;
+    let taken: i64 =
+        transaction
+            .query_row("SELECT COALESCE(MAX(step), 0) FROM schema_step", [], |row| row.get(0))?;
+    for (step, sql) in (1_i64..).zip(STEPS) {
+        if step > taken {
+            transaction.execute_batch(sql)?;
+            transaction.execute("INSERT INTO schema_step (step) VALUES ($1)", [step])?;
+        }
+    }
+    transaction.commit()?;
+    Ok(u64::try_from(taken).unwrap_or_default().max(KNOWN))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+    use super::*;
+    use crate::Error;
+    use crate::database::Database;
+
+    #[test]
+    fn a_newer_database_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("waxseal.sqlite");
+        drop(Database::open(&path).unwrap());
+        let later = Connection::open(&path).unwrap();
+        later
+            .execute_batch(
+                "INSERT INTO schema_step VALUES (9); CREATE TABLE from_the_future (x BIGINT)",
+            )
+            .unwrap();
+
+        let error = Database::open(&path).unwrap_err();
+        assert!(matches!(error, Error::DatabaseNewer { found: 9, known: KNOWN, .. }), "{error}");
+        assert!(error.to_string().contains("run the newer waxseal"), "{error}");
+        later.query_row("SELECT COUNT(*) FROM from_the_future", [], |_| Ok(())).unwrap();
+    }
+
+    #[test]
+    fn opening_again_takes_no_step_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("waxseal.sqlite");
+        for _ in 0..3 {
+            let database = Database::open(&path).unwrap();
+            assert_eq!(database.last_serial().unwrap(), 0);
+        }
+    }
+
+    #[test]
+    fn programs_that_start_at_once_migrate_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("waxseal.sqlite");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| Database::open(&path).unwrap().last_serial().unwrap());
+            }
+        });
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes.txt");
+        std::fs::write(&path, "x".repeat(4096)).unwrap();
+        let error = Database::open(&path).unwrap_err();
+        assert!(error.to_string().contains("notes.txt"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), "x".repeat(4096).as_bytes());
+    }
+}

@@ -1,0 +1,166 @@
+//! The database: journal, catalog, staged batch and upload tokens.
+//!
+//! Embedded it is `SQLite` in one file: one writing connection behind a mutex, and a few for reading
+//! that see the last commit and never wait for the writer. A write that returned is durable
+//! (`synchronous=FULL`).
+//!
+//! The SQL is one text that PostgreSQL runs as well. Parameters are `$1`, `$2`, …; `SQLite` takes them
+//! for names and numbers them by first appearance, so each statement mentions them in order.
+
+mod catalog;
+mod journal;
+mod migrate;
+mod row;
+mod staging;
+mod token;
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::Error;
+
+pub use catalog::{CoreMetadata, FileRow, ProjectRow, RoleRow, TargetRow};
+pub use journal::{Appended, Entry, JournalRow, UploadEntry};
+pub use staging::{CatalogChange, StagedBatch, StagedObject, TargetChange};
+pub use token::{TokenRow, TokenSecret};
+
+/// How long a statement waits for another process that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How many idle connections for reading are kept.
+const IDLE_READERS: usize = 8;
+
+/// How many prepared statements each connection keeps.
+const STATEMENTS: usize = 64;
+
+/// The database of one repository. Methods block; call them from any thread.
+#[derive(Debug)]
+pub struct Database {
+    path: PathBuf,
+    writer: Mutex<Connection>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+impl Database {
+    /// Opens the database in the file `path`, made with mode 0600 when it is not there, and brings
+    /// it to the form this program knows.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let path = path.into();
+        make_private_file(&path)
+            .map_err(|source| Error::DatabaseFile { path: path.clone(), source })?;
+        let failed = |source| Error::Database { doing: "opening it", path: path.clone(), source };
+        let mut writer = connect(&path).map_err(failed)?;
+        let form = migrate::migrate(&mut writer).map_err(failed)?;
+        if form > migrate::KNOWN {
+            return Err(Error::DatabaseNewer { path, found: form, known: migrate::KNOWN });
+        }
+        Ok(Self { path, writer: Mutex::new(writer), readers: Mutex::default() })
+    }
+
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `step` on one state of the database, that of the last commit.
+    fn read<T>(
+        &self,
+        doing: &'static str,
+        step: impl FnOnce(&Connection) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let run = || -> Result<T, Failure> {
+            let mut connection = match idle {
+                Some(connection) => connection,
+                None => {
+                    let connection = connect(&self.path)?;
+                    connection.pragma_update(None, "query_only", true)?;
+                    connection
+                }
+            };
+            let transaction = connection.transaction()?;
+            let result = step(&transaction);
+            transaction.finish()?;
+            let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+            if readers.len() < IDLE_READERS {
+                readers.push(connection);
+            }
+            result
+        };
+        run().map_err(|failure| self.error(doing, failure))
+    }
+
+    /// Runs `step` as one transaction, committed and durable when this returns `Ok`.
+    fn write<T>(
+        &self,
+        doing: &'static str,
+        step: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        // After a panic in a step its transaction was rolled back, so the connection is fine.
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let run = || -> Result<T, Failure> {
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let result = step(&transaction)?;
+            transaction.commit()?;
+            Ok(result)
+        };
+        run().map_err(|failure| self.error(doing, failure))
+    }
+
+    fn error(&self, doing: &'static str, failure: Failure) -> Error {
+        match failure {
+            Failure::Sql(source) => Error::Database { doing, path: self.path.clone(), source },
+            Failure::Known(error) => error,
+        }
+    }
+}
+
+/// Why a step failed: `SQLite`, or a rule of the repository.
+#[derive(Debug)]
+enum Failure {
+    Sql(rusqlite::Error),
+    Known(Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Known(error)
+    }
+}
+
+/// Makes the file before `SQLite` does, so that it never exists with another mode: it holds hashes of
+/// secrets. `SQLite` gives the files beside it the same mode.
+fn make_private_file(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    match options.write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => {
+            file.sync_all()?;
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}

@@ -1,0 +1,210 @@
+//! What can go wrong in a repository, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use waxseal_tuf::hash::Sha256;
+
+use crate::store::StoreKey;
+
+/// A repository operation that did not happen. Unless a variant says otherwise nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store refused or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+
+    /// `SQLite` failed: a full disk, a damaged file, a lock held for too long.
+    #[error(
+        "the database {} failed while {doing}: {source}; nothing of this step was recorded, \
+         check the disk and repeat it", path.display()
+    )]
+    Database {
+        /// The step, as in "while recording an upload".
+        doing: &'static str,
+        /// The database file.
+        path: PathBuf,
+        /// What `SQLite` says.
+        source: rusqlite::Error,
+    },
+
+    /// The database file cannot be made or opened.
+    #[error(
+        "cannot open the database {}: {source}; check that its folder is there and writable",
+        path.display()
+    )]
+    DatabaseFile {
+        /// The database file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+
+    /// A later program has changed the form of the database.
+    #[error(
+        "the database {} has form {found} and this program knows forms up to {known}; \
+         run the newer waxseal that wrote it, or restore a backup from before that", path.display()
+    )]
+    DatabaseNewer {
+        /// The database file.
+        path: PathBuf,
+        /// The form it has.
+        found: u64,
+        /// The newest form this program knows.
+        known: u64,
+    },
+
+    /// A journal entry cannot be read. Entries are never changed, so the file is damaged.
+    #[error(
+        "journal entry {serial} is damaged: {problem}; stop the snapshot process and restore the \
+         database from a backup"
+    )]
+    JournalCorrupt {
+        /// The entry's serial.
+        serial: u64,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// A journal entry of a kind that a later program writes.
+    #[error(
+        "journal entry {serial} is of kind {kind:?}, which this program does not know; run the \
+         newer waxseal that wrote it"
+    )]
+    JournalUnknownKind {
+        /// The entry's serial.
+        serial: u64,
+        /// Its kind.
+        kind: String,
+    },
+
+    /// A batch was to be staged over another one that is not finished.
+    #[error(
+        "snapshot {snapshot_version} is staged and not finished; resume it before staging another"
+    )]
+    AlreadyStaged {
+        /// The unfinished batch's snapshot version.
+        snapshot_version: u64,
+    },
+
+    /// The batch that was to be finished is not the staged one: another process finished it.
+    #[error(
+        "snapshot {snapshot_version} is not staged; another snapshot process has finished it, \
+         make sure that only one runs"
+    )]
+    NotStaged {
+        /// The snapshot version of the batch that was to be finished.
+        snapshot_version: u64,
+    },
+
+    /// A role was to be staged with a version that is used up (PEP 458: versions only rise).
+    #[error(
+        "role {role} has used version {used} and cannot be staged as version {version}; \
+         take the next version after the recorded one"
+    )]
+    VersionUsed {
+        /// The role's name.
+        role: String,
+        /// The version that was to be staged.
+        version: u64,
+        /// The version on record.
+        used: u64,
+    },
+
+    /// An upload token cannot have this name.
+    #[error("a token cannot be named {name:?}: {problem}")]
+    TokenName {
+        /// The name.
+        name: String,
+        /// What is wrong with it, and what would do.
+        problem: &'static str,
+    },
+
+    /// The operating system gave no random bytes.
+    #[error("the system's random number generator failed; no secret was made, try again")]
+    Random,
+}
+
+/// A store operation that did not happen, or not completely.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The object is there with other bytes: one name never has two contents.
+    #[error("{} is already in the store with other bytes; it was left as it is", key.path())]
+    Exists {
+        /// The object's key.
+        key: StoreKey,
+    },
+
+    /// The object is not there.
+    #[error("{} is not in the store", key.path())]
+    Missing {
+        /// The object's key.
+        key: StoreKey,
+    },
+
+    /// Somebody else has replaced `timestamp.json`.
+    #[error(
+        "timestamp.json is {}, not {} as this process left it; another snapshot process is \
+         publishing here, make sure that only one runs", digest_text(*found), digest_text(*expected)
+    )]
+    Changed {
+        /// The digest the caller knew, `None` for "not there".
+        expected: Option<Sha256>,
+        /// The digest it has.
+        found: Option<Sha256>,
+    },
+
+    /// The object is larger than the caller can take.
+    #[error("{} has {length} bytes, more than the {limit} expected here", key.path())]
+    TooLarge {
+        /// The object's key.
+        key: StoreKey,
+        /// Its length in bytes.
+        length: u64,
+        /// The caller's limit in bytes.
+        limit: u64,
+    },
+
+    /// The contract has no such operation on this key; a mistake of the caller.
+    #[error("{} {problem}", key.path())]
+    Refused {
+        /// The object's key.
+        key: StoreKey,
+        /// Which rule of the contract stands against it.
+        problem: &'static str,
+    },
+
+    /// The storage failed.
+    #[error("cannot {action} {}: {source}; {}", path.display(), next_step(source))]
+    Io {
+        /// What was being done, as in "cannot write".
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+}
+
+impl StoreError {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Self::Io { action, path: path.into(), source }
+    }
+}
+
+fn digest_text(digest: Option<Sha256>) -> String {
+    digest.map_or_else(|| "absent".to_owned(), |digest| digest.to_string())
+}
+
+fn next_step(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some space and repeat the operation"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "the user that waxseal runs as needs to own the store's folder"
+        }
+        io::ErrorKind::CrossesDevices => "the store's folders have to be on one file system",
+        _ => "check the disk, then repeat the operation",
+    }
+}

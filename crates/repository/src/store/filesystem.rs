@@ -1,0 +1,303 @@
+//! The store in a folder that any web server can serve.
+//!
+//! An object is written to a file beside the store, made durable, and then given its name by
+//! `link(2)`: that is atomic and fails when the name is taken, which makes it create-only without
+//! a lock. The folders that changed are made durable before a call returns.
+//!
+//! A batch costs two barriers, not two per object: past a few objects `syncfs(2)` replaces the
+//! `fsync(2)` of each (the one waits for the disk once, the other once per file).
+//!
+//! Below the base there is one folder that is not public, `.store`, mode 0700: unfinished files
+//! and locks. Objects are regular files; a symbolic link in an object's place is not followed.
+//! Whoever can write to the base itself is trusted.
+
+mod batch;
+mod spool;
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs::{self, DirEntry, File, Permissions, ReadDir};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{Mode, OFlags};
+use tempfile::{NamedTempFile, TempPath};
+use waxseal_tuf::hash::Sha256;
+
+use self::batch::{Batch, create_folder};
+use self::spool::Spool;
+use super::{
+    Area, Link, Listed, Listing, Object, ObjectReader, OpenObject, Store, StoreError, StoreKey,
+    check_create_only, check_removable,
+};
+
+/// The largest `timestamp.json` read when it is replaced, in bytes.
+const TIMESTAMP_LIMIT: u64 = 1 << 20;
+
+/// The contract of [`Store`] kept in a folder.
+#[derive(Debug)]
+pub struct FilesystemStore {
+    base: PathBuf,
+    spool: Spool,
+    timestamp_lock: PathBuf,
+    known_folders: KnownFolders,
+}
+
+impl FilesystemStore {
+    /// Opens the store in the folder `base`, which is made when it is not there, and sweeps what
+    /// crashed processes left.
+    pub fn open(base: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let base = base.into();
+        let base = std::path::absolute(&base)
+            .map_err(|source| StoreError::io("find the folder", &base, source))?;
+        create_folder(&base)?;
+        let private = base.join(".store");
+        create_folder(&private)?;
+        fs::set_permissions(&private, Permissions::from_mode(0o700))
+            .map_err(|source| StoreError::io("set the mode of", &private, source))?;
+        let spool = Spool::open(&private)?;
+        let timestamp_lock = private.join("timestamp.lock");
+        Ok(Self { base, spool, timestamp_lock, known_folders: KnownFolders::default() })
+    }
+
+    /// The folder to serve.
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    fn path(&self, key: &StoreKey) -> PathBuf {
+        self.base.join(key.path())
+    }
+
+    /// Writes the objects to files that are durable, and not yet part of the store.
+    fn drafts(
+        &self,
+        batch: &Batch<'_>,
+        objects: &[Object<'_>],
+    ) -> Result<Vec<TempPath>, StoreError> {
+        let at_once = Batch::is_large(objects.len());
+        let mut drafts = Vec::with_capacity(objects.len());
+        for object in objects {
+            let file = self.spool.file_with(object.bytes)?;
+            if !at_once {
+                sync_file(&file)?;
+            }
+            // Closed here: a batch may hold more objects than a process may hold open files.
+            drafts.push(file.into_temp_path());
+        }
+        if at_once {
+            batch.sync_volume()?;
+        }
+        Ok(drafts)
+    }
+}
+
+impl Store for FilesystemStore {
+    fn create(&self, objects: &[Object<'_>]) -> Result<(), StoreError> {
+        objects.iter().try_for_each(|object| check_create_only(object.key))?;
+        let mut batch = Batch::begin(self)?;
+        let drafts = self.drafts(&batch, objects)?;
+        for (object, draft) in objects.iter().zip(&drafts) {
+            batch.place(draft, object.key)?;
+        }
+        batch.settle()
+    }
+
+    fn create_from_file(&self, key: &StoreKey, file: NamedTempFile) -> Result<(), StoreError> {
+        check_create_only(key)?;
+        let mut batch = Batch::begin(self)?;
+        spool::finish(&file)?;
+        sync_file(&file)?;
+        batch.place(file.path(), key)?;
+        batch.settle()
+    }
+
+    fn link(&self, links: &[Link]) -> Result<(), StoreError> {
+        links.iter().try_for_each(|link| check_create_only(&link.to))?;
+        let mut batch = Batch::begin(self)?;
+        for Link { from, to } in links {
+            let path = self.path(from);
+            if !path.is_file() {
+                return Err(StoreError::Missing { key: from.clone() });
+            }
+            batch.place(&path, to)?;
+        }
+        batch.settle()
+    }
+
+    fn replace_timestamp(&self, expected: Option<Sha256>, bytes: &[u8]) -> Result<(), StoreError> {
+        let lock = File::create(&self.timestamp_lock).and_then(|file| file.lock().map(|()| file));
+        let _lock = lock.map_err(|source| StoreError::io("lock", &self.timestamp_lock, source))?;
+
+        let mut batch = Batch::begin(self)?;
+        let path = self.path(&StoreKey::Timestamp);
+        batch.prepare(&path)?;
+        let there = self.read(&StoreKey::Timestamp, TIMESTAMP_LIMIT)?;
+        let found = there.map(|there| Sha256::of(&there));
+        // A repetition only makes it durable: the crash may have come just before that.
+        if found != Some(Sha256::of(bytes)) {
+            if found != expected {
+                return Err(StoreError::Changed { expected, found });
+            }
+            let draft = self.spool.file_with(bytes)?;
+            sync_file(&draft)?;
+            let replaced = draft.into_temp_path().persist(&path);
+            replaced.map_err(|failed| StoreError::io("replace", &path, failed.error))?;
+        }
+        batch.settle()
+    }
+
+    fn read(&self, key: &StoreKey, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(OpenObject { length, reader }) = self.open(key)? else { return Ok(None) };
+        if length > limit {
+            return Err(StoreError::TooLarge { key: key.clone(), length, limit });
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+        let read = reader.take(limit).read_to_end(&mut bytes);
+        read.map_err(|source| StoreError::io("read", self.path(key), source))?;
+        Ok(Some(bytes))
+    }
+
+    fn open(&self, key: &StoreKey) -> Result<Option<OpenObject>, StoreError> {
+        let path = self.path(key);
+        let opened = open_file(&path).and_then(|file| file.metadata().map(|is| (file, is)));
+        match opened {
+            // A folder is no object: `a` is not there just because `a/b` is.
+            Ok((_, is)) if !is.is_file() => Ok(None),
+            Ok((file, is)) => {
+                Ok(Some(OpenObject { length: is.len(), reader: ObjectReader::File(file) }))
+            }
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(source) => Err(StoreError::io("open", path, source)),
+        }
+    }
+
+    fn remove(&self, keys: &[StoreKey]) -> Result<(), StoreError> {
+        keys.iter().try_for_each(check_removable)?;
+        let mut batch = Batch::begin(self)?;
+        for key in keys {
+            let path = self.path(key);
+            match fs::remove_file(&path) {
+                Ok(()) => batch.touch(&path),
+                Err(error) if is_absent(&error) => {}
+                Err(source) => return Err(StoreError::io("remove", path, source)),
+            }
+        }
+        batch.settle()
+    }
+
+    fn list(&self, area: Area) -> Result<Listing<'_>, StoreError> {
+        let prefix = area.prefix();
+        let folder = self.base.join(prefix);
+        let stack = match fs::read_dir(&folder) {
+            Ok(entries) => vec![(prefix.to_owned(), entries)],
+            Err(error) if is_absent(&error) => Vec::new(),
+            Err(source) => return Err(StoreError::io("list", folder, source)),
+        };
+        Ok(Box::new(Walk { stack }))
+    }
+
+    fn spool(&self) -> Result<NamedTempFile, StoreError> {
+        self.spool.file()
+    }
+}
+
+/// The files below a folder, one open folder per level at a time.
+struct Walk {
+    /// The folders being read, outermost first, each with what its paths begin with.
+    stack: Vec<(String, ReadDir)>,
+}
+
+impl Walk {
+    fn visit(&mut self, prefix: &str, entry: &DirEntry) -> io::Result<Option<Listed>> {
+        let name = entry.file_name();
+        let is = match entry.metadata() {
+            Ok(is) => is,
+            // Removed since the folder was read.
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let path = format!("{prefix}{}", name.to_string_lossy());
+        if is.is_dir() {
+            self.stack.push((format!("{path}/"), fs::read_dir(entry.path())?));
+            return Ok(None);
+        }
+        // A name that is not UTF-8, or not a file's, is nobody's object even if it looks like one.
+        let ours = is.is_file() && name.to_str().is_some();
+        let key = StoreKey::from_path(&path).filter(|_| ours);
+        Ok(Some(Listed { path, key, length: is.len() }))
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Result<Listed, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (prefix, entries) = self.stack.last_mut()?;
+            let prefix = prefix.clone();
+            let Some(entry) = entries.next() else {
+                self.stack.pop();
+                continue;
+            };
+            match entry.and_then(|entry| self.visit(&prefix, &entry)) {
+                Ok(None) => {}
+                Ok(Some(listed)) => return Some(Ok(listed)),
+                Err(source) => return Some(Err(StoreError::io("list", prefix, source))),
+            }
+        }
+    }
+}
+
+/// The folders whose own entry in their parent is known to be durable. Folders are never removed.
+#[derive(Debug, Default)]
+struct KnownFolders(Mutex<HashSet<PathBuf>>);
+
+impl KnownFolders {
+    /// How many are remembered; past that the memory starts anew.
+    const MAX: usize = 65_536;
+
+    /// The folders to sync so that `touched` and the way to them from `base` are durable, and
+    /// those to remember afterwards.
+    fn missing(
+        &self,
+        base: &Path,
+        touched: &BTreeSet<PathBuf>,
+    ) -> (BTreeSet<PathBuf>, Vec<PathBuf>) {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut folders = touched.clone();
+        let mut fresh = Vec::new();
+        for folder in touched {
+            let below_base = folder.ancestors().take_while(|folder| *folder != base);
+            for folder in below_base.take_while(|folder| !known.contains(*folder)) {
+                folders.extend(folder.parent().map(Path::to_owned));
+                fresh.push(folder.to_owned());
+            }
+        }
+        (folders, fresh)
+    }
+
+    fn remember(&self, fresh: Vec<PathBuf>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() + fresh.len() > Self::MAX {
+            known.clear();
+        }
+        known.extend(fresh);
+    }
+}
+
+/// Opens a file to read, unless it is a symbolic link.
+fn open_file(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+fn sync_file(file: &NamedTempFile) -> Result<(), StoreError> {
+    file.as_file().sync_all().map_err(|source| StoreError::io("sync", file.path(), source))
+}
+
+/// Whether an error says that a path names nothing.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}

@@ -1,0 +1,145 @@
+//! One durable change of the store: files first, then names, then the folders that hold the names.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::{FilesystemStore, StoreError, StoreKey, open_file};
+
+/// Up to how many files or folders are made durable one by one; `syncfs(2)` is Linux's.
+const FEW: usize = if cfg!(target_os = "linux") { 4 } else { usize::MAX };
+
+/// Mode of every public folder, whatever the umask.
+const FOLDER_MODE: u32 = 0o755;
+
+/// A change under way. Only what [`Batch::settle`] returned `Ok` for is durable.
+pub(super) struct Batch<'a> {
+    store: &'a FilesystemStore,
+    /// Opened before the first write, so that `syncfs(2)` on it reports a write that failed since.
+    volume: File,
+    folders: BTreeSet<PathBuf>,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn begin(store: &'a FilesystemStore) -> Result<Self, StoreError> {
+        let volume = File::open(&store.base)
+            .map_err(|source| StoreError::io("open the folder", &store.base, source))?;
+        Ok(Self { store, volume, folders: BTreeSet::new() })
+    }
+
+    /// Whether this many files are better made durable at once, by [`Batch::sync_volume`].
+    pub(super) fn is_large(count: usize) -> bool {
+        count > FEW
+    }
+
+    /// Makes everything written so far durable.
+    pub(super) fn sync_volume(&self) -> Result<(), StoreError> {
+        #[cfg(target_os = "linux")]
+        let done = rustix::fs::syncfs(&self.volume).map_err(io::Error::from);
+        #[cfg(not(target_os = "linux"))]
+        let done = self.volume.sync_all();
+        done.map_err(|source| StoreError::io("sync the file system of", &self.store.base, source))
+    }
+
+    /// Gives the finished and durable file `from` the name of `key`.
+    pub(super) fn place(&mut self, from: &Path, key: &StoreKey) -> Result<(), StoreError> {
+        let path = self.store.path(key);
+        self.prepare(&path)?;
+        match fs::hard_link(from, &path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let same = same_content(from, &path);
+                let same = same.map_err(|source| StoreError::io("compare", &path, source))?;
+                if same { Ok(()) } else { Err(StoreError::Exists { key: key.clone() }) }
+            }
+            Err(source) => Err(StoreError::io("create", path, source)),
+        }
+    }
+
+    /// Makes the folder for `path`, and remembers it for [`Batch::settle`].
+    pub(super) fn prepare(&mut self, path: &Path) -> Result<(), StoreError> {
+        let folder = path.parent().unwrap_or(&self.store.base);
+        if !self.folders.contains(folder) {
+            make_folders(folder, &self.store.base)?;
+            self.folders.insert(folder.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Remembers the folder of `path` for [`Batch::settle`], as it is.
+    pub(super) fn touch(&mut self, path: &Path) {
+        self.folders.insert(path.parent().unwrap_or(&self.store.base).to_owned());
+    }
+
+    /// Makes the touched folders durable, and the way from the base to them where that is not known
+    /// to be: another thread or process may have made a folder just now and not synced it yet.
+    pub(super) fn settle(self) -> Result<(), StoreError> {
+        let (folders, fresh) = self.store.known_folders.missing(&self.store.base, &self.folders);
+        if Self::is_large(folders.len()) {
+            self.sync_volume()?;
+        } else {
+            folders.iter().try_for_each(|folder| sync_folder(folder))?;
+        }
+        self.store.known_folders.remember(fresh);
+        Ok(())
+    }
+}
+
+/// Makes a folder and its parents, durably.
+pub(super) fn create_folder(folder: &Path) -> Result<(), StoreError> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let Some(parent) = folder.parent() else { return Ok(()) };
+    create_folder(parent)?;
+    make_folder(folder)?;
+    sync_folder(parent)
+}
+
+/// Makes the content of a folder durable: which names are in it.
+pub(super) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|source| StoreError::io("sync the folder", folder, source))
+}
+
+fn make_folders(folder: &Path, base: &Path) -> Result<(), StoreError> {
+    if folder == base || folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent() {
+        make_folders(parent, base)?;
+    }
+    make_folder(folder)
+}
+
+fn make_folder(folder: &Path) -> Result<(), StoreError> {
+    let mode = Permissions::from_mode(FOLDER_MODE);
+    match fs::create_dir(folder).and_then(|()| fs::set_permissions(folder, mode)) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(source) => Err(StoreError::io("make the folder", folder, source)),
+    }
+}
+
+/// Whether two files are one, or have the same bytes.
+fn same_content(one: &Path, other: &Path) -> io::Result<bool> {
+    let (one, other) = (open_file(one)?, open_file(other)?);
+    let (one_is, other_is) = (one.metadata()?, other.metadata()?);
+    if (one_is.dev(), one_is.ino()) == (other_is.dev(), other_is.ino()) {
+        return Ok(true);
+    }
+    if !other_is.is_file() || one_is.len() != other_is.len() {
+        return Ok(false);
+    }
+    let mut bytes = BufReader::with_capacity(1 << 16, one).bytes();
+    let mut others = BufReader::with_capacity(1 << 16, other).bytes();
+    loop {
+        match (bytes.next().transpose()?, others.next().transpose()?) {
+            (None, None) => return Ok(true),
+            (one, other) if one == other => {}
+            _ => return Ok(false),
+        }
+    }
+}
