@@ -238,7 +238,7 @@ impl Simulator {
         let bins = SuccinctRoles { keys, bit_length, name_prefix: name_prefix.to_owned() };
         let delegations = self.delegations(by, || Roles::Succinct(bins.clone()));
         delegations.keys.insert(key.keyid(), key.public.clone());
-        for bin in 0..bins.bins() {
+        for bin in 0..1 << bit_length {
             self.add_role(bins.name(bin).as_str(), key.clone());
         }
     }
