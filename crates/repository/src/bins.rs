@@ -52,12 +52,13 @@ impl Bins {
         };
         let this = Self::new(count, style).ok()?;
         let delegations = bins.delegations.as_ref()?;
-        let all_named = (0..count).all(|bin| delegations.role_keys(&this.role(bin)).is_some());
+        let all_named =
+            (0..this.count()).all(|bin| delegations.role_keys(&this.role(bin)).is_some());
         all_named.then_some(this)
     }
 
     /// How many there are.
-    pub fn count(self) -> u64 {
+    pub fn count(self) -> u32 {
         1 << self.bit_length
     }
 
@@ -67,13 +68,21 @@ impl Bins {
     }
 
     /// The bin that `path` falls into.
-    pub fn bin_of(self, path: &TargetPath) -> u64 {
+    pub fn bin_of(self, path: &TargetPath) -> u32 {
         PathHash::of(path).bin(self.bit_length)
     }
 
     /// The role that signs a bin.
-    pub fn role(self, bin: u64) -> RoleName {
+    pub fn role(self, bin: u32) -> RoleName {
         self.succinct(&[]).name(bin)
+    }
+
+    /// Whether `role` is one of the bins.
+    pub fn names(self, role: &RoleName) -> bool {
+        let number =
+            role.as_str().strip_prefix(NAME_PREFIX).and_then(|rest| rest.strip_prefix('-'));
+        let bin = number.and_then(|number| u32::from_str_radix(number, 16).ok());
+        bin.is_some_and(|bin| bin < self.count() && self.role(bin) == *role)
     }
 
     /// The delegations of `bins`: every bin signed by any one of `online`.
@@ -96,7 +105,7 @@ impl Bins {
         }
     }
 
-    fn listed(self, bin: u64, online: &[&PublicKey]) -> DelegatedRole {
+    fn listed(self, bin: u32, online: &[&PublicKey]) -> DelegatedRole {
         let digits = usize::from(self.bit_length).div_ceil(4);
         let prefixes_a_bin = (1 << (4 * digits)) / self.count();
         let first = bin * prefixes_a_bin;

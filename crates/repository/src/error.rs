@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use waxseal_tuf::error::FormatError;
 use waxseal_tuf::hash::Sha256;
+use waxseal_tuf::{InvalidName, SignError};
 
 use crate::store::StoreKey;
 
@@ -110,6 +112,87 @@ pub enum Error {
         /// The version on record.
         used: u64,
     },
+
+    /// A name in the catalog cannot be read. The catalog is made of the journal, so the file is
+    /// damaged.
+    #[error(
+        "the catalog's entry {name:?} is damaged: {problem}; stop the snapshot process and restore \
+         the database from a backup"
+    )]
+    CatalogDamaged {
+        /// The project's or file's name as it stands there.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// A metadata file of this repository cannot be read.
+    #[error(
+        "{file} of this repository is damaged: {problem}; restore it from a mirror or a backup"
+    )]
+    MetadataDamaged {
+        /// The file.
+        file: String,
+        /// The field and what is wrong with it.
+        problem: FormatError,
+    },
+
+    /// What was opened is not a repository, or not whole.
+    #[error("this is not a repository that can be published: {problem}; make one with a ceremony")]
+    NotARepository {
+        /// What is missing.
+        problem: String,
+    },
+
+    /// Database and store are not of the same moment: one of them was restored from a backup.
+    #[error(
+        "the store's timestamp.json has version {stored}, the database knows version {recorded}: \
+         one of them was restored from an older backup; bring both to the same moment, for \
+         published versions must not be used again for other content"
+    )]
+    DifferentAge {
+        /// Version of `timestamp.json` in the store; 0 when there is none.
+        stored: u64,
+        /// The newest version in the database.
+        recorded: u64,
+    },
+
+    /// Another process writes to this repository.
+    #[error(
+        "another process holds {}: a repository has exactly one snapshot process; stop the other \
+         one, or use another data folder", path.display()
+    )]
+    SecondWriter {
+        /// The lock file.
+        path: PathBuf,
+    },
+
+    /// The lock file cannot be used.
+    #[error("cannot lock {}: {source}; check that its folder is there and writable", path.display())]
+    WriterLock {
+        /// The lock file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+
+    /// The online key is not the one that `bins` delegates to.
+    #[error(
+        "the online key {keyid} is not trusted by this repository's `bins`; give the key that its \
+         ceremony named"
+    )]
+    WrongOnlineKey {
+        /// The keyid of the key that was given.
+        keyid: String,
+    },
+
+    /// A key did not sign. What waits stays in the journal.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+
+    /// A name in a path is not one that can be used.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
 
     /// An upload token cannot have this name.
     #[error("a token cannot be named {name:?}: {problem}")]

@@ -1,7 +1,27 @@
 //! Store, journal, catalog, bins, the snapshot process and the key ceremony.
+//!
+//! The crate is synchronous and knows no HTTP and no key backend: it is handed
+//! [`waxseal_tuf::Signer`]s. Where to begin:
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`Repository`] | what a web process does: accept uploads, read what is published |
+//! | [`SnapshotProcess`] | the one writer, and how it resumes |
+//! | [`ceremony`] | making root, targets and bins |
+//! | [`bins`] | which role signs a target |
+//! | [`store`] | what clients download, and the contract that keeps it safe |
+//! | [`database`] | journal, catalog, the staged batch, upload tokens |
 
+mod batch;
+pub mod bins;
+pub mod ceremony;
 pub mod database;
 mod error;
+mod repository;
+mod snapshot_process;
 pub mod store;
 
+pub use batch::Lifetimes;
 pub use error::{Error, StoreError};
+pub use repository::{Accepted, Repository, Upload};
+pub use snapshot_process::{Published, SnapshotProcess, Stop, WriterLock};

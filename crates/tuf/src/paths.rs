@@ -20,9 +20,9 @@ impl PathHash {
     }
 
     /// The number that the first `bits` bits make (TAP 15); `bits` is at most 32.
-    pub fn bin(&self, bits: u8) -> u64 {
+    pub fn bin(&self, bits: u8) -> u32 {
         let first = u32::from_be_bytes([self.0.0[0], self.0.0[1], self.0.0[2], self.0.0[3]]);
-        u64::from(first) >> (32 - u32::from(bits.min(32)))
+        first.checked_shr(32 - u32::from(bits.min(32))).unwrap_or(0)
     }
 }
 
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn bins_are_the_first_bits_of_the_hash() {
         let hash = PathHash::of(&TargetPath::new("packages/a/b.whl").unwrap());
-        let first = u64::from_str_radix(&hash.hex()[..8], 16).unwrap();
+        let first = u32::from_str_radix(&hash.hex()[..8], 16).unwrap();
         for bits in 1..=32 {
             assert_eq!(hash.bin(bits), first >> (32 - bits));
         }

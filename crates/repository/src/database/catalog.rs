@@ -59,6 +59,13 @@ pub struct CoreMetadata {
     pub size: u64,
 }
 
+impl CoreMetadata {
+    /// Describes the bytes of such a file.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { sha256: Sha256::of(bytes), size: bytes.len() as u64 }
+    }
+}
+
 /// A published target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetRow {
@@ -117,6 +124,21 @@ impl Database {
     pub fn targets_in_bin(&self, bin: u32) -> Result<Vec<TargetRow>, Error> {
         let sql = "SELECT path, bin, length, sha256 FROM target WHERE bin = $1 ORDER BY path";
         self.many("reading a bin", sql, [bin], target_row)
+    }
+
+    /// Records the roles that a key ceremony signed, before the first batch; one that is recorded
+    /// stays as it is.
+    pub fn record_first_roles(&self, roles: &[RoleRow]) -> Result<(), Error> {
+        self.write("recording the ceremony's roles", |transaction| {
+            let mut statement = transaction.prepare_cached(
+                "INSERT INTO role (name, version, expires) VALUES ($1, $2, $3) \
+                 ON CONFLICT (name) DO NOTHING",
+            )?;
+            for RoleRow { name, version, expires } in roles {
+                statement.execute((name.as_str(), signed(*version)?, expires.as_second()))?;
+            }
+            Ok(())
+        })
     }
 
     /// The newest version of a role that was ever staged.

@@ -92,13 +92,13 @@ impl SuccinctRoles {
     }
 
     /// The bin's role name, its number in hex at the width of the highest one.
-    pub fn name(&self, bin: u64) -> RoleName {
+    pub fn name(&self, bin: u32) -> RoleName {
         let width = usize::from(self.bit_length).div_ceil(4);
         RoleName::trusted(format!("{}-{bin:0width$x}", self.name_prefix))
     }
 
     /// The bin that `path` falls into.
-    pub fn bin_of(&self, path: &TargetPath) -> u64 {
+    pub fn bin_of(&self, path: &TargetPath) -> u32 {
         PathHash::of(path).bin(self.bit_length)
     }
 
@@ -131,8 +131,8 @@ impl Delegations {
             }
             Roles::Succinct(bins) => {
                 let number = role.as_str().strip_prefix(&bins.name_prefix)?.strip_prefix('-')?;
-                let bin = u64::from_str_radix(number, 16).ok()?;
-                (bin < bins.bins() && bins.name(bin) == *role).then_some(&bins.keys)
+                let bin = u32::from_str_radix(number, 16).ok()?;
+                (u64::from(bin) < bins.bins() && bins.name(bin) == *role).then_some(&bins.keys)
             }
         }
     }

@@ -1,0 +1,252 @@
+//! A repository as web processes see it: they accept uploads and read what is published, and hold no
+//! key.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tempfile::NamedTempFile;
+use tokio::sync::watch;
+use waxseal_index::{DistributionFilename, ProjectName, paths};
+use waxseal_tuf::hash::Sha256;
+use waxseal_tuf::metadata::{self, Unverified};
+use waxseal_tuf::{RoleName, TargetPath};
+
+use crate::ceremony::{BINS, Ceremony};
+use crate::database::{Appended, CoreMetadata, Database, RoleRow, TargetRow, UploadEntry};
+use crate::error::Error;
+use crate::store::{Object, Store, StoreKey};
+
+/// The most bytes a metadata file of ours is read with.
+const METADATA_LIMIT: u64 = 64 << 20;
+
+/// A repository: its store, its database, and the serial up to which it is published.
+#[derive(Debug)]
+pub struct Repository {
+    store: Box<dyn Store>,
+    database: Database,
+    published: watch::Sender<u64>,
+    wake: Wake,
+}
+
+/// A file that was uploaded and checked, still in the store's spool.
+#[derive(Debug)]
+pub struct Upload {
+    /// Its filename.
+    pub filename: DistributionFilename,
+    /// The project's name as its metadata spells it.
+    pub display_name: ProjectName,
+    /// Its bytes, in a file of [`Store::spool`].
+    pub file: NamedTempFile,
+    /// SHA-256 of its bytes.
+    pub sha256: Sha256,
+    /// How many bytes it has.
+    pub size: u64,
+    /// The core metadata to publish beside it (PEP 658).
+    pub metadata: Option<Vec<u8>>,
+    /// `Requires-Python` of its core metadata.
+    pub requires_python: Option<String>,
+    /// The name of the token it came with.
+    pub uploaded_by: String,
+    /// When it was uploaded.
+    pub upload_time: Timestamp,
+}
+
+/// What became of an upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is in the journal for good.
+    New {
+        /// Its serial.
+        serial: u64,
+    },
+    /// The same file was uploaded before.
+    Same {
+        /// The serial it got then.
+        serial: u64,
+    },
+    /// The filename belongs to other bytes; nothing changed.
+    Taken {
+        /// The filename as it was uploaded then.
+        filename: String,
+    },
+}
+
+impl Repository {
+    /// Makes a new repository out of what a ceremony signed. Nothing is visible to clients until the
+    /// snapshot process ran for the first time.
+    ///
+    /// Made again with the same ceremony, it does nothing; with another one it fails, because root
+    /// version 1 is there already.
+    pub fn create(
+        store: Box<dyn Store>,
+        database: Database,
+        ceremony: &Ceremony,
+    ) -> Result<Self, Error> {
+        let root = read_claims::<metadata::Root>("1.root.json", &ceremony.root)?;
+        let targets = read_claims::<metadata::Targets>("1.targets.json", &ceremony.targets)?;
+        let bins = read_claims::<metadata::Targets>("1.bins.json", &ceremony.bins)?;
+        let key = |role| StoreKey::Metadata { version: 1, role };
+        let files = [
+            (key(ROOT), &ceremony.root),
+            (key(RoleName::targets()), &ceremony.targets),
+            (key(BINS), &ceremony.bins),
+        ];
+        let objects: Vec<_> = files.iter().map(|(key, bytes)| Object { key, bytes }).collect();
+        store.create(&objects)?;
+        let row = |name, expires| RoleRow { name, version: 1, expires };
+        database.record_first_roles(&[
+            row(ROOT, root.expires),
+            row(RoleName::targets(), targets.expires),
+            row(BINS, bins.expires),
+        ])?;
+        Self::open(store, database)
+    }
+
+    /// Opens a repository that [`Repository::create`] made.
+    pub fn open(store: Box<dyn Store>, database: Database) -> Result<Self, Error> {
+        check_same_age(&*store, &database)?;
+        let published = watch::Sender::new(database.published_serial()?);
+        Ok(Self { store, database, published, wake: Wake::default() })
+    }
+
+    /// What clients download.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Journal, catalog and tokens.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Takes an upload into the journal: when this returns, it is there for good, and the snapshot
+    /// process knows of it.
+    ///
+    /// The bytes are stored first, under their hash, so that the journal never names what is not
+    /// there. An upload that then is refused leaves an object that no metadata names.
+    pub fn accept(&self, upload: Upload) -> Result<Accepted, Error> {
+        let entry = UploadEntry {
+            project: upload.filename.project().to_string(),
+            display_name: upload.display_name.to_string(),
+            version: upload.filename.version().to_string(),
+            filename: upload.filename.to_string(),
+            sha256: upload.sha256,
+            size: upload.size,
+            metadata: upload.metadata.as_deref().map(CoreMetadata::of),
+            requires_python: upload.requires_python,
+            uploaded_by: upload.uploaded_by,
+            upload_time: upload.upload_time,
+        };
+        let identity = upload.filename.identity();
+        if let Some(claim) = self.database.claimed(&identity)? {
+            return Ok(Accepted::of(claim, &entry));
+        }
+        if let (Some(bytes), Some(digested)) = (&upload.metadata, &entry.metadata) {
+            let path = target_path(paths::core_metadata(&upload.filename))?;
+            let key = StoreKey::Target { path, digest: digested.sha256 };
+            self.store.create(&[Object { key: &key, bytes }])?;
+        }
+        let path = target_path(paths::distribution(&upload.filename))?;
+        let key = StoreKey::Target { path, digest: upload.sha256 };
+        self.store.create_from_file(&key, upload.file)?;
+        let appended = self.database.append_upload(&entry, &identity)?;
+        self.wake.wake();
+        Ok(Accepted::of(appended, &entry))
+    }
+
+    /// The serial up to which everything is published; it changes when a snapshot is.
+    pub fn published(&self) -> watch::Receiver<u64> {
+        self.published.subscribe()
+    }
+
+    /// The target at `path` in the published snapshot.
+    pub fn target(&self, path: &TargetPath) -> Result<Option<TargetRow>, Error> {
+        self.database.target(path)
+    }
+
+    /// Reads a metadata file of ours out of the store.
+    pub(crate) fn metadata_file(&self, key: &StoreKey) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.store.read(key, METADATA_LIMIT)?)
+    }
+
+    pub(crate) fn announce(&self, serial: u64) {
+        self.published.send_replace(serial);
+    }
+
+    pub(crate) fn wake(&self) -> &Wake {
+        &self.wake
+    }
+}
+
+impl Accepted {
+    fn of(appended: Appended, upload: &UploadEntry) -> Self {
+        match appended {
+            Appended::New(serial) => Self::New { serial },
+            Appended::Same(serial) => Self::Same { serial },
+            Appended::Taken { serial, filename, sha256 } => {
+                match filename == upload.filename && sha256 == upload.sha256 {
+                    true => Self::Same { serial },
+                    false => Self::Taken { filename },
+                }
+            }
+        }
+    }
+}
+
+/// The role `root`.
+pub(crate) const ROOT: RoleName = RoleName::from_static(RoleName::ROOT);
+/// The role `snapshot`.
+pub(crate) const SNAPSHOT: RoleName = RoleName::from_static(RoleName::SNAPSHOT);
+/// The role `timestamp`.
+pub(crate) const TIMESTAMP: RoleName = RoleName::from_static(RoleName::TIMESTAMP);
+
+/// What a metadata file of ours says. Files in our own store need no verification: what signs them
+/// is here.
+pub(crate) fn read_claims<T: metadata::Role + Clone>(file: &str, bytes: &[u8]) -> Result<T, Error> {
+    let problem = |problem| Error::MetadataDamaged { file: file.to_owned(), problem };
+    Ok(Unverified::<T>::parse(bytes).map_err(problem)?.claims().clone())
+}
+
+/// A target path made of names that were checked.
+pub(crate) fn target_path(path: String) -> Result<TargetPath, Error> {
+    TargetPath::new(path).map_err(Error::from)
+}
+
+/// A database older than the store would use version numbers again, for other bytes: it is refused.
+fn check_same_age(store: &dyn Store, database: &Database) -> Result<(), Error> {
+    let recorded = database.role(&TIMESTAMP)?.map_or(0, |role| role.version);
+    let stored = match store.read(&StoreKey::Timestamp, METADATA_LIMIT)? {
+        Some(bytes) => read_claims::<metadata::Timestamp>("timestamp.json", &bytes)?.version,
+        None => 0,
+    };
+    // One staged batch may be recorded and not yet visible.
+    if stored > recorded || stored + 1 < recorded {
+        return Err(Error::DifferentAge { stored, recorded });
+    }
+    Ok(())
+}
+
+/// Wakes the snapshot process. A wake-up that comes while it works is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Wake {
+    pending: Mutex<bool>,
+    condition: Condvar,
+}
+
+impl Wake {
+    pub(crate) fn wake(&self) {
+        *self.pending.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.condition.notify_one();
+    }
+
+    /// Waits for a wake-up, at most `limit`.
+    pub(crate) fn wait(&self, limit: Duration) {
+        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut pending, _) = self
+            .condition
+            .wait_timeout_while(pending, limit, |pending| !*pending)
+            .unwrap_or_else(PoisonError::into_inner);
+        *pending = false;
+    }
+}
