@@ -118,8 +118,13 @@ impl Store for FilesystemStore {
         let mut batch = Batch::begin(self)?;
         for Link { from, to } in links {
             let path = self.path(from);
-            if !path.is_file() {
-                return Err(StoreError::Missing { key: from.clone() });
+            // `link(2)` would take a symbolic link as it is, and put it where an object belongs.
+            match fs::symlink_metadata(&path) {
+                Ok(is) if is.is_file() => {}
+                Err(error) if !is_absent(&error) => {
+                    return Err(StoreError::io("look at", path, error));
+                }
+                Ok(_) | Err(_) => return Err(StoreError::Missing { key: from.clone() }),
             }
             batch.place(&path, to)?;
         }
