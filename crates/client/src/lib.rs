@@ -1,1 +1,43 @@
-//! The TUF client: fetching with deadlines and limits, and the trust store on disk.
+//! The TUF client: it moves bytes for `waxseal-tuf`, which decides, and keeps what became trusted on
+//! disk. It can verify and cannot sign.
+//!
+//! | item | what it is |
+//! |---|---|
+//! | [`IndexUrl`], [`Credentials`] | where an index is, and who asks |
+//! | [`Fingerprint`] | what a person compares before trusting a root |
+//! | [`TrustStores`], [`TrustStore`] | the roots and metadata that are trusted, one folder for each index |
+//! | [`Client`] | refresh, find a target, get its bytes |
+//! | [`Error`] | what went wrong, with a [hint](Error::hint) and a [slug](Error::slug) |
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), waxseal_client::Error> {
+//! use waxseal_client::{Client, IndexUrl, Settings, TrustStores};
+//!
+//! let stores = TrustStores::new("/home/me/.local/share/waxseal/trust");
+//! let index: IndexUrl = "https://packages.example.org/simple/".parse()?;
+//! let client = Client::open(stores.find(&index)?, Settings::default())?;
+//! client.refresh(jiff::Timestamp::now()).await?;
+//! let path = waxseal_tuf::TargetPath::new("simple/vnd.pypi.simple.v1.json")?;
+//! if let Some((_, page)) = client.get(&path).await? {
+//!     println!("{} verified bytes", page.len());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod client;
+mod download;
+mod error;
+mod fetcher;
+mod fingerprint;
+mod index_url;
+mod settings;
+mod trust_store;
+
+pub use client::{Client, Refreshed, fetch_root, fetch_root_with_fingerprint};
+pub use download::Download;
+pub use error::{Error, TransportProblem};
+pub use fingerprint::Fingerprint;
+pub use index_url::{Credentials, IndexUrl};
+pub use settings::Settings;
+pub use trust_store::{Added, StoreLock, TrustStore, TrustStores, TrustedIndex};

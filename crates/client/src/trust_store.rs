@@ -1,0 +1,312 @@
+//! What is trusted, on disk: one folder for each index.
+//!
+//! ```text
+//! BASE/packages.example.org-1f0c…/index.json          URL, when it was added, fingerprint of its first root
+//!                                /lock                held during a refresh
+//!                                /metadata/root.json  and the other roles, as they were verified
+//!                                /tmp/                files being written; leftovers mean nothing
+//! ```
+//!
+//! A folder appears complete, by one rename. Files are replaced one at a time, each durably: temp
+//! file, fsync, rename, fsync of the folder.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use waxseal_tuf::RoleName;
+use waxseal_tuf::hash::Sha256;
+use waxseal_tuf::trusted::RootPhase;
+
+use crate::{Error, Fingerprint, IndexUrl};
+
+/// Longest file name made of a role's name; file systems take 255 bytes.
+const MAX_FILE_NAME: usize = 200;
+
+/// Age after which a temporary file is a crash's leftover and not another program's work.
+const LEFTOVER: Duration = Duration::from_hours(1);
+
+/// Every index that is trusted: the folders below one base folder.
+#[derive(Debug, Clone)]
+pub struct TrustStores {
+    base: PathBuf,
+}
+
+/// What [`TrustStores::add`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// The index is trusted from now on.
+    New,
+    /// It was trusted with this root before; nothing was changed.
+    Already,
+}
+
+/// An index that is trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustedIndex {
+    /// Where it is.
+    pub url: IndexUrl,
+    /// When it was added.
+    pub added: Timestamp,
+    /// Fingerprint of the root it was added with.
+    pub fingerprint: Fingerprint,
+}
+
+impl TrustStores {
+    /// The trust stores below `base`, which need not be there yet.
+    pub fn new(base: impl Into<PathBuf>) -> Self {
+        Self { base: base.into() }
+    }
+
+    /// The base folder.
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Trusts an index from this root on, which must be signed by its own keys (TUF 5.2). `now` is
+    /// recorded.
+    pub fn add(&self, url: &IndexUrl, root: &[u8], now: Timestamp) -> Result<Added, Error> {
+        RootPhase::new(root)?;
+        let given = Fingerprint::of(root);
+        if let Some(store) = self.store_of(url)? {
+            return store.check_same_root(root, given);
+        }
+        let record = TrustedIndex { url: url.clone(), added: now, fingerprint: given };
+        let folder = self.folder(url);
+        let Some(()) = self.create(&folder, &record, root)? else {
+            // Another process was quicker.
+            return match self.store_of(url)? {
+                Some(store) => store.check_same_root(root, given),
+                None => Err(Error::Disk { path: folder, problem: "is in the way".to_owned() }),
+            };
+        };
+        Ok(Added::New)
+    }
+
+    /// Every trusted index, ordered by URL.
+    pub fn list(&self) -> Result<Vec<TrustedIndex>, Error> {
+        let cannot_list = || Error::disk(&self.base, "cannot list it");
+        let entries = match fs::read_dir(&self.base) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(cannot_list()(error)),
+        };
+        let mut indexes = Vec::new();
+        for entry in entries {
+            let folder = entry.map_err(cannot_list())?.path();
+            let hidden = folder.file_name().is_none_or(|name| name.as_encoded_bytes()[0] == b'.');
+            if !hidden && let Some(record) = read_record(&folder)? {
+                indexes.push(record);
+            }
+        }
+        indexes.sort_by(|a, b| a.url.cmp(&b.url));
+        Ok(indexes)
+    }
+
+    /// Stops trusting an index.
+    pub fn remove(&self, url: &IndexUrl) -> Result<(), Error> {
+        let store = self.find(url)?;
+        let failed = |tried| Error::disk(&store.folder, tried);
+        // Gone at once by a rename; the files may take longer.
+        let grave = tempfile::Builder::new().prefix(".removed-").tempdir_in(&self.base);
+        let grave = grave.map_err(failed("cannot remove it"))?;
+        fs::rename(&store.folder, grave.path().join("index"))
+            .map_err(failed("cannot remove it"))?;
+        sync_folder(&self.base)?;
+        grave.close().map_err(failed("cannot remove its files"))
+    }
+
+    /// The trust store of an index.
+    pub fn find(&self, url: &IndexUrl) -> Result<TrustStore, Error> {
+        self.store_of(url)?.ok_or_else(|| Error::NotTrusted { url: url.to_string() })
+    }
+
+    /// The trust store of the one index that is trusted.
+    pub fn find_default(&self) -> Result<TrustStore, Error> {
+        let mut urls: Vec<_> = self.list()?.into_iter().map(|index| index.url).collect();
+        match (urls.pop(), urls.is_empty()) {
+            (None, _) => Err(Error::NoIndex),
+            (Some(url), true) => self.find(&url),
+            (Some(url), false) => {
+                urls.push(url);
+                Err(Error::SeveralIndexes { urls })
+            }
+        }
+    }
+
+    fn store_of(&self, url: &IndexUrl) -> Result<Option<TrustStore>, Error> {
+        let folder = self.folder(url);
+        match read_record(&folder)? {
+            Some(record) if record.url == *url => Ok(Some(TrustStore { folder, record })),
+            Some(record) => {
+                let problem = format!("holds {} where {url} was expected", record.url);
+                Err(Error::Disk { path: folder, problem })
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Host and path for people, a part of the URL's digest so that no two URLs share a folder.
+    fn folder(&self, url: &IndexUrl) -> PathBuf {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' };
+        let (_, readable) = url.as_url().as_str().split_once("//").unwrap_or_default();
+        let readable = readable.trim_matches('/').trim_start_matches('.');
+        let readable: String = readable.chars().map(plain).take(80).collect();
+        let digest = Sha256::of(url.as_url().as_str().as_bytes()).to_string();
+        self.base.join(format!("{readable}-{}", &digest[..16]))
+    }
+
+    /// Makes the whole folder aside and renames it; `None` if there is one by then.
+    fn create(
+        &self,
+        folder: &Path,
+        record: &TrustedIndex,
+        root: &[u8],
+    ) -> Result<Option<()>, Error> {
+        let failed = || Error::disk(folder, "cannot create it");
+        fs::create_dir_all(&self.base).map_err(failed())?;
+        let aside = tempfile::Builder::new().prefix(".new-").tempdir_in(&self.base);
+        let aside = aside.map_err(failed())?;
+        let store = TrustStore { folder: aside.path().join("index"), record: record.clone() };
+        fs::create_dir(&store.folder).map_err(failed())?;
+        for part in [store.metadata(), store.temporary()] {
+            fs::create_dir(part).map_err(failed())?;
+        }
+        let text = serde_json::to_vec_pretty(record).map_err(|error| failed()(error.into()))?;
+        store.write_file(&store.folder.join("index.json"), &text)?;
+        store.write_file(&store.metadata().join("root.json"), root)?;
+        match fs::rename(&store.folder, folder) {
+            Ok(()) => sync_folder(&self.base).map(Some),
+            Err(error) if is_occupied(error.kind()) => Ok(None),
+            Err(error) => Err(failed()(error)),
+        }
+    }
+}
+
+fn read_record(folder: &Path) -> Result<Option<TrustedIndex>, Error> {
+    let path = folder.join("index.json");
+    let Some(bytes) = read_if_there(&path)? else { return Ok(None) };
+    let damaged =
+        |error| Error::Disk { path: path.clone(), problem: format!("is damaged: {error}") };
+    serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+}
+
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(Error::disk(path, "cannot read it")(error)),
+    }
+}
+
+fn is_occupied(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists)
+}
+
+/// A rename is durable once its folder is.
+fn sync_folder(folder: &Path) -> Result<(), Error> {
+    if cfg!(unix) {
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(Error::disk(folder, "cannot make it durable"))?;
+    }
+    Ok(())
+}
+
+/// The trust store of one index. Its methods block.
+#[derive(Debug, Clone)]
+pub struct TrustStore {
+    folder: PathBuf,
+    record: TrustedIndex,
+}
+
+impl TrustStore {
+    /// Whose trust store it is.
+    pub fn index(&self) -> &TrustedIndex {
+        &self.record
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The metadata of a role, if there is any.
+    pub fn read(&self, role: &RoleName) -> Result<Option<Vec<u8>>, Error> {
+        read_if_there(&self.path_of(role))
+    }
+
+    /// Replaces the metadata of a role, durably and at once.
+    pub fn write(&self, role: &RoleName, bytes: &[u8]) -> Result<(), Error> {
+        self.write_file(&self.path_of(role), bytes)
+    }
+
+    /// Waits until no other process refreshes this index.
+    pub fn lock(&self) -> Result<StoreLock, Error> {
+        let path = self.folder.join("lock");
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(Error::disk(&path, "cannot open it"))?;
+        file.lock().map_err(Error::disk(&path, "cannot lock it"))?;
+        self.clear_leftovers();
+        Ok(StoreLock { _file: file })
+    }
+
+    /// Any name is a legal role name, so the file's name is an encoding of it; a long one is hashed.
+    pub(crate) fn path_of(&self, role: &RoleName) -> PathBuf {
+        let encoded = role.encoded();
+        let name = match encoded.len() <= MAX_FILE_NAME {
+            true => format!("{encoded}.json"),
+            false => format!("{}.long.json", Sha256::of(role.as_str().as_bytes())),
+        };
+        self.metadata().join(name)
+    }
+
+    fn metadata(&self) -> PathBuf {
+        self.folder.join("metadata")
+    }
+
+    fn temporary(&self) -> PathBuf {
+        self.folder.join("tmp")
+    }
+
+    fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        let failed = || Error::disk(path, "cannot write it");
+        let mut file = tempfile::NamedTempFile::new_in(self.temporary()).map_err(failed())?;
+        file.write_all(bytes).map_err(failed())?;
+        file.as_file().sync_all().map_err(failed())?;
+        file.persist(path).map_err(|error| failed()(error.error))?;
+        path.parent().map_or(Ok(()), sync_folder)
+    }
+
+    fn check_same_root(&self, root: &[u8], given: Fingerprint) -> Result<Added, Error> {
+        let role = RoleName::new(RoleName::ROOT)?;
+        let trusted = self.record.fingerprint;
+        if given == trusted || self.read(&role)?.as_deref() == Some(root) {
+            return Ok(Added::Already);
+        }
+        Err(Error::OtherRoot { url: self.record.url.to_string(), trusted, given })
+    }
+
+    /// Best effort: a leftover costs space and nothing else.
+    fn clear_leftovers(&self) {
+        let Ok(entries) = fs::read_dir(self.temporary()) else { return };
+        let now = SystemTime::now();
+        for entry in entries.flatten() {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            let age = modified.ok().and_then(|modified| now.duration_since(modified).ok());
+            if age.is_some_and(|age| age > LEFTOVER) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// While it lives, no other process refreshes the index.
+#[derive(Debug)]
+pub struct StoreLock {
+    _file: File,
+}
