@@ -171,7 +171,7 @@ impl<'a> Record<'a> {
 /// that give an entry another name (4.6.9) or that do not add up.
 fn apply_extra(name: &str, extra: &[u8], values: [&mut u64; 3]) -> Result<(), ArchiveError> {
     let malformed = || broken(name, "its extra fields are malformed");
-    let mut zip64: Option<Record> = None;
+    let mut zip64: Option<&[u8]> = None;
     let mut extra = Record(extra);
     while !extra.0.is_empty() {
         let id = extra.u16().ok_or_else(malformed)?;
@@ -181,21 +181,33 @@ fn apply_extra(name: &str, extra: &[u8], values: [&mut u64; 3]) -> Result<(), Ar
             0x0001 if zip64.is_some() => {
                 return Err(ambiguous(name, "it has two ZIP64 fields"));
             }
-            0x0001 => zip64 = Some(Record(data)),
+            0x0001 => zip64 = Some(data),
             0x7075 if data.get(5..) != Some(name.as_bytes()) => {
                 return Err(ambiguous(name, "an extra field gives it another name"));
             }
             _ => {}
         }
     }
-    let mut zip64 = zip64.unwrap_or(Record(&[]));
+    apply_zip64(name, zip64.unwrap_or_default(), values)
+}
+
+/// The field holds the values that the header leaves open, in order. Some writers put all values
+/// there, whether open or not; those must then be the same in both places.
+fn apply_zip64(name: &str, field: &[u8], values: [&mut u64; 3]) -> Result<(), ArchiveError> {
+    const OPEN: u64 = u32::MAX as u64;
+    let open = values.iter().filter(|value| ***value == OPEN).count();
+    let holds_all = field.len() != open * 8;
+    let mut field = Record(field);
     for value in values {
-        if *value == u64::from(u32::MAX) {
-            *value = zip64.u64().ok_or_else(malformed)?;
+        if *value == OPEN {
+            *value = field.u64().ok_or_else(|| broken(name, "its ZIP64 field lacks a value"))?;
+        } else if holds_all && field.u64().is_some_and(|given| given != *value) {
+            return Err(ambiguous(name, "its ZIP64 field and its header differ"));
         }
     }
-    if zip64.0.is_empty() {
+    // The number of the disk, which is the first.
+    if matches!(field.0, [] | [0, 0, 0, 0]) {
         return Ok(());
     }
-    Err(ambiguous(name, "its ZIP64 field has values that its header gives as well"))
+    Err(ambiguous(name, "its ZIP64 field has more than the header asks for"))
 }
