@@ -306,3 +306,44 @@ fn sync_file(file: &NamedTempFile) -> Result<(), StoreError> {
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folders(paths: &[&str]) -> BTreeSet<PathBuf> {
+        paths.iter().map(PathBuf::from).collect()
+    }
+
+    #[test]
+    fn the_way_to_a_folder_is_synced_until_it_is_known() {
+        let known = KnownFolders::default();
+        let base = Path::new("/s");
+        let (sync, fresh) = known.missing(base, &folders(&["/s/files/a"]));
+        assert_eq!(sync, folders(&["/s", "/s/files", "/s/files/a"]));
+
+        // Until the first caller has synced, a second one must not rely on it.
+        let (sync, _) = known.missing(base, &folders(&["/s/files/a"]));
+        assert_eq!(sync.len(), 3);
+
+        known.remember(fresh);
+        let (sync, fresh) = known.missing(base, &folders(&["/s/files/a"]));
+        assert_eq!((sync, fresh.len()), (folders(&["/s/files/a"]), 0));
+        let (sync, _) = known.missing(base, &folders(&["/s/files/a/b", "/s/files/a"]));
+        assert_eq!(sync, folders(&["/s/files/a", "/s/files/a/b"]));
+        let (sync, _) = known.missing(base, &folders(&["/s/files/c"]));
+        assert_eq!(sync, folders(&["/s/files", "/s/files/c"]));
+        let (sync, _) = known.missing(base, &folders(&["/s"]));
+        assert_eq!(sync, folders(&["/s"]));
+    }
+
+    #[test]
+    fn the_memory_of_folders_is_bounded() {
+        let known = KnownFolders::default();
+        for n in 0..KnownFolders::MAX + 10 {
+            known.remember(vec![PathBuf::from(format!("/s/{n}"))]);
+        }
+        let known = known.0.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(known.len() <= 10, "{}", known.len());
+    }
+}

@@ -1,5 +1,6 @@
 -- One text for SQLite and PostgreSQL: BIGINT, TEXT and BYTEA only. Times are microseconds since
--- 1970 in UTC unless a comment says otherwise; digests are raw bytes.
+-- 1970 in UTC unless a comment says otherwise; digests are raw bytes. Text orders by its bytes, as
+-- SQLite does it: a PostgreSQL database is made with the collation C.
 
 -- Gapless numbers. A row is updated in the transaction that uses the number, so an aborted one
 -- uses none, and the row's lock makes the order of numbers the order of commits.

@@ -1,9 +1,9 @@
 //! One durable change of the store: files first, then names, then the folders that hold the names.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, BufReader, Read};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{FilesystemStore, StoreError, StoreKey, open_file};
@@ -115,8 +115,9 @@ fn make_folders(folder: &Path, base: &Path) -> Result<(), StoreError> {
 }
 
 fn make_folder(folder: &Path) -> Result<(), StoreError> {
-    let mode = Permissions::from_mode(FOLDER_MODE);
-    match fs::create_dir(folder).and_then(|()| fs::set_permissions(folder, mode)) {
+    let made = DirBuilder::new().mode(FOLDER_MODE).create(folder);
+    // Once more, past the umask.
+    match made.and_then(|()| fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE))) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
         Err(source) => Err(StoreError::io("make the folder", folder, source)),

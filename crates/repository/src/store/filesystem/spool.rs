@@ -49,7 +49,9 @@ impl Spool {
     /// A file with these bytes, ready to become an object but for its durability.
     pub(super) fn file_with(&self, bytes: &[u8]) -> Result<NamedTempFile, StoreError> {
         let mut file = self.file()?;
-        file.write_all(bytes).map_err(|source| StoreError::io("write", file.path(), source))?;
+        file.as_file_mut()
+            .write_all(bytes)
+            .map_err(|source| StoreError::io("write", file.path(), source))?;
         finish(&file)?;
         Ok(file)
     }
