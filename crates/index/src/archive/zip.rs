@@ -61,7 +61,11 @@ impl<R: Read + Seek> ZipArchive<R> {
         };
         within(&format!("{}, unpacked, in bytes,", entry.name), entry.unpacked, limit)?;
         // Deflate adds some bytes to what it cannot shrink; more than that is padding.
-        within(&format!("{}, packed, in bytes,", entry.name), entry.packed, limit + limit / 8)?;
+        within(
+            &format!("{}, packed, in bytes,", entry.name),
+            entry.packed,
+            limit.saturating_add(limit / 8),
+        )?;
         let packed = read_at(&mut self.reader, &entry.name, entry.data, entry.packed)?;
         let bytes = match entry.method {
             STORED => packed,
