@@ -208,6 +208,24 @@ pub enum Error {
     Random,
 }
 
+impl Error {
+    /// Whether space ran out, so that the same operation succeeds once some is freed.
+    pub fn is_storage_full(&self) -> bool {
+        let full = |source: &io::Error| {
+            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        };
+        match self {
+            Self::Store(StoreError::Io { source, .. }) | Self::DatabaseFile { source, .. } => {
+                full(source)
+            }
+            Self::Database { source, .. } => {
+                source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// A store operation that did not happen, or not completely.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

@@ -1,1 +1,35 @@
-//! The web side of an index: upload API, Simple API, metadata and files.
+//! The web side of an index: the upload API that twine and uv speak, the Simple API, and metadata
+//! and files under the paths of the store.
+//!
+//! This crate cannot sign: it takes uploads into the journal and serves what the snapshot process
+//! published. [`router`] is all of it as a value that tests can call; [`serve`] puts it behind a
+//! listener, with limits.
+//!
+//! A handler in `controllers/<noun>/<verb>` is thin. What it leans on:
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `multipart` | reading a form in bounded memory |
+//! | `spool` | a file on its way to the store, hashed while it comes |
+//! | `object` | answering with an object: validators, ranges, streaming |
+//! | `error` | what went wrong, as status, reason phrase and text |
+//! | `observe` | log, panics and security headers, around every request |
+
+mod auth;
+mod compress;
+mod controllers;
+mod error;
+mod multipart;
+mod object;
+mod observe;
+mod range;
+mod router;
+mod serve;
+mod spool;
+mod state;
+mod url_path;
+
+pub use error::{Error, ReadinessProblem};
+pub use router::router;
+pub use serve::{Limits, serve};
+pub use state::{AppState, Settings};

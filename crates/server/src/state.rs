@@ -1,0 +1,72 @@
+//! What every handler has at hand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use waxseal_repository::Repository;
+
+use crate::error::Error;
+
+/// How the web side behaves. The defaults suit a private index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Most bytes of one uploaded file. PyPI's default is 100 MiB; some projects there have more.
+    pub max_upload: u64,
+    /// How long the answer to an upload waits until the snapshot that holds it is published, so
+    /// that an installation right after it finds it. The upload is safe before that wait.
+    pub publish_wait: Duration,
+    /// How many uploads are read at the same time; more of them wait their turn. Together they
+    /// may need this many times `max_upload` of disk before they are checked.
+    pub concurrent_uploads: usize,
+    /// How long an upload may send nothing before it is given up.
+    pub upload_idle: Duration,
+    /// The URL under which clients reach the index, without a `/` at its end, such as
+    /// `https://pypi.example.org`. It stands in texts for people; none means that the `Host`
+    /// header of the request is shown.
+    pub base_url: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_upload: 1 << 30,
+            publish_wait: Duration::from_secs(10),
+            concurrent_uploads: 32,
+            upload_idle: Duration::from_mins(1),
+            base_url: None,
+        }
+    }
+}
+
+/// The state of the web side. Cloning it is cheap, and clones share everything.
+#[derive(Debug, Clone)]
+pub struct AppState {
+    pub(crate) repository: Arc<Repository>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) uploads: Arc<Semaphore>,
+}
+
+impl AppState {
+    /// The web side of `repository`.
+    pub fn new(repository: Arc<Repository>, settings: Settings) -> Self {
+        let uploads = settings.concurrent_uploads.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            repository,
+            settings: Arc::new(settings),
+            uploads: Arc::new(Semaphore::new(uploads)),
+        }
+    }
+
+    /// Runs what blocks, such as anything of the repository, where it may.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Repository) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let repository = Arc::clone(&self.repository);
+        match tokio::task::spawn_blocking(move || work(&repository)).await {
+            Ok(result) => result,
+            Err(panic) => Err(Error::internal(panic)),
+        }
+    }
+}
