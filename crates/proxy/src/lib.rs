@@ -1,1 +1,32 @@
-//! The verifying loopback proxy for pip, uv and poetry.
+//! The verifying loopback proxy: a plain Simple index for pip, uv and poetry, of which every byte was
+//! checked against signed metadata.
+//!
+//! ```text
+//! pip ── /simple/flask/ ──▶ Proxy ── target path ──▶ Client ── verified bytes ──▶ pip
+//!                             └── anything else ──▶ Refusal ── 409 with the reason ──▶ pip's screen
+//! ```
+//!
+//! * A page is passed on, unchanged, after it was verified whole; so is a file that is verified within
+//!   a few seconds. A larger file streams with its end withheld until it is verified, so that no
+//!   unverified file is ever complete.
+//! * A [`Refusal`] is neither "not found" nor a server's error, because pip and uv go elsewhere after
+//!   the one and try for long after the other: it is status 409, and the reason phrase says why. pip
+//!   shows nothing of an error on a project's page, so it gets a page of one file whose name is the
+//!   reason, and that file is refused.
+//! * What no role lists is honestly not found: the index signs that it is absent.
+
+mod answer;
+mod content;
+mod files;
+mod fresh;
+mod pages;
+mod proxy;
+mod refusal;
+mod request;
+mod server;
+mod settings;
+
+pub use proxy::Proxy;
+pub use refusal::Refusal;
+pub use server::{Bound, Error, Exposure};
+pub use settings::Settings;

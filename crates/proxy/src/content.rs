@@ -1,0 +1,319 @@
+//! Target files on their way through the proxy: fetched once, verified, kept while there is room.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream::try_unfold;
+use tokio::sync::watch;
+use waxseal_client::{Client, Error};
+use waxseal_tuf::{TargetFile, TargetPath};
+
+use crate::Settings;
+
+/// Longest file held in memory; it is passed on only once it is verified.
+const SMALL: u64 = 4 << 20;
+
+/// Bytes read from a temporary file at once.
+const CHUNK: u64 = 128 << 10;
+
+/// The files of a proxy's life, as many as there is room for.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    entries: Mutex<HashMap<TargetPath, Arc<Entry>>>,
+    uses: AtomicU64,
+    memory: u64,
+    disk: u64,
+    remember_refused: Duration,
+}
+
+impl Contents {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let (memory, disk) = (settings.memory, settings.disk);
+        let (entries, uses) = (Mutex::default(), AtomicU64::new(0));
+        Self { entries, uses, memory, disk, remember_refused: settings.remember_refused }
+    }
+
+    /// The file, kept or being fetched from now on: requests for one file share one download.
+    pub(crate) fn obtain(
+        &self,
+        client: &Arc<Client>,
+        path: &TargetPath,
+        file: &TargetFile,
+    ) -> Arc<Entry> {
+        let snapshot = client.refreshed().map(|refreshed| refreshed.snapshot);
+        let used = self.uses.fetch_add(1, Ordering::Relaxed);
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.get(path)
+            && entry.file == *file
+            && entry.is_usable(snapshot, self.remember_refused)
+        {
+            entry.used.store(used, Ordering::Relaxed);
+            return Arc::clone(entry);
+        }
+        let entry = Entry::fetch(Arc::clone(client), path, file, snapshot);
+        entry.used.store(used, Ordering::Relaxed);
+        entries.insert(path.clone(), Arc::clone(&entry));
+        make_room(&mut entries, self.memory, Entry::is_small);
+        make_room(&mut entries, self.disk, |entry| !entry.is_small());
+        entry
+    }
+}
+
+/// Forgets the files that were not used for longest. Who reads one of them goes on; the newest file
+/// stays, whatever its size.
+fn make_room(
+    entries: &mut HashMap<TargetPath, Arc<Entry>>,
+    room: u64,
+    counts: impl Fn(&Entry) -> bool,
+) {
+    let mut kept: Vec<_> = entries.values().filter(|entry| counts(entry)).cloned().collect();
+    let mut total: u64 = kept.iter().map(|entry| entry.file.length).sum();
+    kept.sort_by_key(|entry| entry.used.load(Ordering::Relaxed));
+    kept.pop();
+    for entry in kept {
+        if total <= room {
+            return;
+        }
+        if entry.is_settled() {
+            total = total.saturating_sub(entry.file.length);
+            entries.remove(&entry.path);
+        }
+    }
+}
+
+/// One file, from the first request on.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    path: TargetPath,
+    file: TargetFile,
+    /// Version of the snapshot under which it was fetched.
+    snapshot: Option<u64>,
+    progress: watch::Receiver<Progress>,
+    /// Whether unverified bytes of it were passed on.
+    streamed: AtomicBool,
+    used: AtomicU64,
+}
+
+#[derive(Debug, Clone)]
+enum Progress {
+    Starting,
+    /// So many bytes are in the file; they are not verified, and not all.
+    Coming(Arc<File>, u64),
+    Verified(Content),
+    Refused(Error, Instant),
+}
+
+/// A verified file.
+#[derive(Debug, Clone)]
+pub(crate) enum Content {
+    Memory(Bytes),
+    Disk(Arc<File>, u64),
+}
+
+impl Entry {
+    fn fetch(
+        client: Arc<Client>,
+        path: &TargetPath,
+        file: &TargetFile,
+        snapshot: Option<u64>,
+    ) -> Arc<Self> {
+        let (sender, progress) = watch::channel(Progress::Starting);
+        let entry = Arc::new(Self {
+            path: path.clone(),
+            file: file.clone(),
+            snapshot,
+            progress,
+            streamed: AtomicBool::new(false),
+            used: AtomicU64::new(0),
+        });
+        let (path, file) = (path.clone(), file.clone());
+        tokio::spawn(async move {
+            let fetched = match file.length <= SMALL {
+                true => client.read(&path, &file).await.map(Content::Memory),
+                false => fetch_to_disk(&client, &path, &file, &sender).await,
+            };
+            sender.send_replace(match fetched {
+                Ok(content) => Progress::Verified(content),
+                Err(error) => Progress::Refused(error, Instant::now()),
+            });
+        });
+        entry
+    }
+
+    /// Waits until the file is verified or refused.
+    pub(crate) async fn verified(&self) -> Result<Content, Error> {
+        let mut progress = self.progress.clone();
+        loop {
+            match &*progress.borrow_and_update() {
+                Progress::Verified(content) => return Ok(content.clone()),
+                Progress::Refused(error, _) => return Err(error.clone()),
+                Progress::Starting | Progress::Coming(..) => {}
+            }
+            progress.changed().await.map_err(|_| abandoned())?;
+        }
+    }
+
+    /// The whole file as it comes. A file that is refused on the way ends short: the end is withheld
+    /// until it is verified. `refused` hears of it.
+    pub(crate) fn stream(&self, refused: impl FnOnce(&Error) + Send + 'static) -> Body {
+        self.streamed.store(true, Ordering::Relaxed);
+        let start = (self.progress.clone(), 0, Some(refused));
+        Body::from_stream(try_unfold(start, |(mut progress, offset, mut refused)| async move {
+            loop {
+                let now = progress.borrow_and_update().clone();
+                let failed = match now {
+                    Progress::Verified(content) => {
+                        let chunk = content.read(offset, content.length()).await?;
+                        let next = offset + chunk.len() as u64;
+                        return Ok(
+                            (!chunk.is_empty()).then_some((chunk, (progress, next, refused)))
+                        );
+                    }
+                    Progress::Coming(file, written) if offset < written => {
+                        let chunk = Content::Disk(file, written).read(offset, written).await?;
+                        let next = offset + chunk.len() as u64;
+                        return Ok(Some((chunk, (progress, next, refused))));
+                    }
+                    Progress::Refused(error, _) => error,
+                    Progress::Starting | Progress::Coming(..) => match progress.changed().await {
+                        Ok(()) => continue,
+                        Err(_) => abandoned(),
+                    },
+                };
+                if let Some(refused) = refused.take() {
+                    refused(&failed);
+                }
+                return Err(io::Error::other(failed));
+            }
+        }))
+    }
+
+    /// A refusal answers again only where its reader could not see the reason; and not after the
+    /// index has changed.
+    fn is_usable(&self, snapshot: Option<u64>, remember_refused: Duration) -> bool {
+        match &*self.progress.borrow() {
+            Progress::Verified(_) => true,
+            Progress::Refused(_, at) => {
+                let streamed = self.streamed.load(Ordering::Relaxed);
+                streamed && at.elapsed() < remember_refused && snapshot == self.snapshot
+            }
+            // A fetch that died without a word is no use.
+            Progress::Starting | Progress::Coming(..) => self.progress.has_changed().is_ok(),
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        matches!(&*self.progress.borrow(), Progress::Verified(_) | Progress::Refused(..))
+    }
+
+    fn is_small(&self) -> bool {
+        self.file.length <= SMALL
+    }
+}
+
+impl Content {
+    pub(crate) fn length(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::Disk(_, length) => *length,
+        }
+    }
+
+    /// The bytes from `first` to before `end`, which are within the file.
+    pub(crate) fn body(self, first: u64, end: u64) -> Body {
+        if let Self::Memory(bytes) = self {
+            return Body::from(slice(&bytes, first, end));
+        }
+        Body::from_stream(try_unfold((self, first), move |(content, offset)| async move {
+            let chunk = content.read(offset, end).await?;
+            let next = offset + chunk.len() as u64;
+            Ok::<_, io::Error>((!chunk.is_empty()).then_some((chunk, (content, next))))
+        }))
+    }
+
+    /// Some bytes from `offset` on, not beyond `end`; none only at `end`.
+    async fn read(&self, offset: u64, end: u64) -> io::Result<Bytes> {
+        let wanted = end.saturating_sub(offset).min(CHUNK);
+        match self {
+            Self::Memory(bytes) => Ok(slice(bytes, offset, offset + wanted)),
+            Self::Disk(..) if wanted == 0 => Ok(Bytes::new()),
+            Self::Disk(file, _) => {
+                let file = Arc::clone(file);
+                let read = tokio::task::spawn_blocking(move || {
+                    let mut buffer = vec![0; usize::try_from(wanted).unwrap_or_default()];
+                    read_exact_at(&file, &mut buffer, offset)?;
+                    Ok(Bytes::from(buffer))
+                });
+                read.await.map_err(io::Error::other)?
+            }
+        }
+    }
+}
+
+/// Within bounds whatever is asked for.
+fn slice(bytes: &Bytes, first: u64, end: u64) -> Bytes {
+    let within = |at| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+    let end = within(end);
+    bytes.slice(within(first).min(end)..end)
+}
+
+/// Into a file without a name, so that nothing is left however the proxy ends.
+async fn fetch_to_disk(
+    client: &Client,
+    path: &TargetPath,
+    file: &TargetFile,
+    progress: &watch::Sender<Progress>,
+) -> Result<Content, Error> {
+    let mut download = client.download(path, file).await?;
+    let temporary = blocking(tempfile::tempfile).await?;
+    let temporary = Arc::new(temporary);
+    let mut written = 0;
+    while let Some(chunk) = download.next().await? {
+        written += chunk.len() as u64;
+        let output = Arc::clone(&temporary);
+        blocking(move || io::Write::write_all(&mut &*output, &chunk)).await?;
+        // Complete only once verified, also for those who look at the very end.
+        if written < file.length {
+            progress.send_replace(Progress::Coming(Arc::clone(&temporary), written));
+        }
+    }
+    Ok(Content::Disk(temporary, file.length))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other);
+    done.flatten().map_err(|error| {
+        let problem = format!("cannot keep a file while it is checked: {error}");
+        Error::Disk { path: std::env::temp_dir(), problem }
+    })
+}
+
+fn abandoned() -> Error {
+    waxseal_tuf::Error::Misuse { expected: "every fetch to end with a result" }.into()
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        let read = std::os::windows::fs::FileExt::seek_read(file, buffer, offset)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        buffer = &mut buffer[read..];
+        offset += read as u64;
+    }
+    Ok(())
+}

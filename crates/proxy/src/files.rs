@@ -1,0 +1,83 @@
+//! Distribution files, and what lies beside them.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{Method, StatusCode};
+use tokio::time::timeout;
+use waxseal_client::Error;
+use waxseal_tuf::{TargetFile, TargetPath};
+
+use crate::answer::{Kind, out_of_range, plain};
+use crate::proxy::Proxy;
+use crate::request::{Head, Wanted, decoded, has, wanted};
+
+impl Proxy {
+    /// A target file; `target` is its path, percent-encoded.
+    pub(crate) async fn file(&self, target: &str, request: &Head) -> Response {
+        let not_found = || plain(StatusCode::NOT_FOUND, "the index has no such file");
+        let Some(target) = decoded(target) else { return not_found() };
+        if let Some(refusal) = self.0.refusals.announced(&target) {
+            return refusal.response();
+        }
+        let Ok(path) = TargetPath::new(target) else { return not_found() };
+        let answered = match self.answer_file(&path, request).await {
+            // Replaced in between, as only pages and lists are: the new one, once.
+            Err(Error::Superseded { .. }) => self.answer_file(&path, request).await,
+            answered => answered,
+        };
+        match answered {
+            Ok(Some(response)) => response,
+            Ok(None) => not_found(),
+            Err(error) => self.refuse(format!("file {path}"), &error).response(),
+        }
+    }
+
+    async fn answer_file(
+        &self,
+        path: &TargetPath,
+        request: &Head,
+    ) -> Result<Option<Response>, Error> {
+        let Some(file) = self.0.fresh.find(path).await? else { return Ok(None) };
+        let kind = Kind::file(&file);
+        if has(&request.headers, &kind.etag) {
+            return Ok(Some(kind.not_modified()));
+        }
+        if request.method == Method::HEAD {
+            return Ok(Some(kind.whole(Body::empty(), file.length)));
+        }
+        let wanted = wanted(&request.headers, &kind.etag, file.length);
+        if wanted == Wanted::Nothing {
+            return Ok(Some(out_of_range(file.length)));
+        }
+        self.send_file(path, &file, &kind, wanted).await.map(Some)
+    }
+
+    /// The file from verified bytes, or, when those take too long, as it comes. A part is only ever
+    /// taken from verified bytes; a client that asked for one gets the whole instead.
+    async fn send_file(
+        &self,
+        path: &TargetPath,
+        file: &TargetFile,
+        kind: &Kind,
+        wanted: Wanted,
+    ) -> Result<Response, Error> {
+        let (parts, length) = (&self.0, file.length);
+        let entry = parts.contents.obtain(&parts.client, path, file);
+        let patience = match wanted {
+            Wanted::Part(..) => parts.settings.answer_within,
+            Wanted::Whole | Wanted::Nothing => parts.settings.stream_after,
+        };
+        let Ok(verified) = timeout(patience, entry.verified()).await else {
+            let (proxy, what) = (self.clone(), format!("file {path}"));
+            let body = entry.stream(move |error| {
+                proxy.refuse(what, error);
+            });
+            return Ok(kind.whole(body, length));
+        };
+        let content = verified?;
+        Ok(match wanted {
+            Wanted::Part(first, end) => kind.part(content.body(first, end), first, end, length),
+            Wanted::Whole | Wanted::Nothing => kind.whole(content.body(0, length), length),
+        })
+    }
+}

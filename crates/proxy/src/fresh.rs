@@ -1,0 +1,72 @@
+//! When the metadata is refreshed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use waxseal_client::{Client, Error, TransportProblem};
+use waxseal_tuf::{TargetFile, TargetPath};
+
+use crate::Settings;
+
+/// The age below which metadata is not refreshed again because something was not found.
+const NOT_FOUND_AGE: Duration = Duration::from_secs(3);
+
+/// Metadata as fresh as the settings ask for.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    client: Arc<Client>,
+    settings: Settings,
+    /// The last refresh, if it failed. Held while one runs: the others wait for its outcome.
+    failed: Mutex<Option<(Instant, Error)>>,
+}
+
+impl Fresh {
+    pub(crate) fn new(client: Arc<Client>, settings: Settings) -> Self {
+        Self { client, settings, failed: Mutex::new(None) }
+    }
+
+    /// What metadata says about a target. Before it is called absent, the index is asked once more,
+    /// so that installing works at once after uploading.
+    pub(crate) async fn find(&self, path: &TargetPath) -> Result<Option<TargetFile>, Error> {
+        let max_age = self.settings.refresh_after.unwrap_or(Duration::MAX);
+        self.refresh_if_older(max_age).await?;
+        let found = self.within(self.client.find(path)).await?;
+        if found.is_some() || self.settings.refresh_after.is_none() {
+            return Ok(found);
+        }
+        let snapshot = self.client.refreshed().map(|refreshed| refreshed.snapshot);
+        self.refresh_if_older(NOT_FOUND_AGE).await?;
+        if self.client.refreshed().map(|refreshed| refreshed.snapshot) == snapshot {
+            return Ok(None);
+        }
+        self.within(self.client.find(path)).await
+    }
+
+    pub(crate) async fn refresh_if_older(&self, max_age: Duration) -> Result<(), Error> {
+        let mut failed = self.failed.lock().await;
+        if let Some((at, error)) = &*failed
+            && at.elapsed() < self.settings.remember_failure
+        {
+            return Err(error.clone());
+        }
+        let now = (self.settings.clock)();
+        let refreshed = self.within(self.client.refresh_if_older(now, max_age)).await;
+        *failed = refreshed.as_ref().err().map(|error| (Instant::now(), error.clone()));
+        refreshed.map(|_| ())
+    }
+
+    /// The outcome, unless pip would give up before.
+    pub(crate) async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let deadline = self.settings.answer_within;
+        let too_late = |_| {
+            let problem = TransportProblem::Timeout { seconds: deadline.as_secs() };
+            Error::Transport { url: self.client.store().index().url.to_string(), problem }
+        };
+        timeout(deadline, work).await.map_err(too_late)?
+    }
+}

@@ -1,0 +1,113 @@
+//! Simple pages.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, StatusCode};
+use waxseal_client::Error;
+use waxseal_index::NormalizedName;
+use waxseal_index::negotiate::{Format, negotiate};
+use waxseal_index::paths::{PROJECT_LIST_HTML, PROJECT_LIST_JSON, project_html, project_json};
+use waxseal_index::simple::refusal_page;
+use waxseal_tuf::TargetPath;
+
+use crate::answer::{Kind, moved, plain};
+use crate::proxy::Proxy;
+use crate::request::{Head, accept, decoded, has, is_pip};
+
+impl Proxy {
+    /// The list of all projects.
+    pub(crate) async fn project_list(&self, request: &Head) -> Response {
+        let Some(format) = negotiate(accept(&request.headers)) else { return not_acceptable() };
+        let path = if format.is_html() { PROJECT_LIST_HTML } else { PROJECT_LIST_JSON };
+        match self.page(path.to_owned(), format, request).await {
+            Ok(Some(page)) => page,
+            Ok(None) => plain(StatusCode::NOT_FOUND, "the index has no list of projects"),
+            Err(error) => self.refuse("the list of projects".to_owned(), &error).response(),
+        }
+    }
+
+    /// A project's page; `rest` is what follows `/simple/`.
+    pub(crate) async fn project_page(&self, rest: &str, request: &Head) -> Response {
+        let name = rest.strip_suffix('/').unwrap_or(rest);
+        let not_found = || plain(StatusCode::NOT_FOUND, "there is no such project");
+        let Some(decoded) = decoded(name) else { return not_found() };
+        let Ok(project) = NormalizedName::of(&decoded) else { return not_found() };
+        // One page has one address (PEP 503), so that its relative links are right.
+        if name != project.as_str() || !rest.ends_with('/') {
+            let up = if rest.ends_with('/') { "../" } else { "" };
+            return moved(&format!("{up}{project}/"));
+        }
+        let Some(format) = negotiate(accept(&request.headers)) else { return not_acceptable() };
+        let path = match format.is_html() {
+            true => project_html(&project),
+            false => project_json(&project),
+        };
+        match self.page(path, format, request).await {
+            Ok(Some(page)) => page,
+            Ok(None) => {
+                let index = &self.0.client.store().index().url;
+                let text = format!("the index {index} has no project {project}");
+                plain(StatusCode::NOT_FOUND, text)
+            }
+            Err(error) => self.refuse_page(&project, format, request, &error),
+        }
+    }
+
+    /// A page, verified whole; `None` where no role lists it.
+    async fn page(
+        &self,
+        path: String,
+        format: Format,
+        request: &Head,
+    ) -> Result<Option<Response>, Error> {
+        let path = TargetPath::new(path)?;
+        let parts = &self.0;
+        let mut tries = 0;
+        loop {
+            let Some(file) = parts.fresh.find(&path).await? else { return Ok(None) };
+            let kind = Kind::page(format.content_type(), &file);
+            if has(&request.headers, &kind.etag) {
+                return Ok(Some(kind.not_modified()));
+            }
+            if request.method == Method::HEAD {
+                return Ok(Some(kind.whole(Body::empty(), file.length)));
+            }
+            let entry = parts.contents.obtain(&parts.client, &path, &file);
+            match parts.fresh.within(entry.verified()).await {
+                Ok(content) => {
+                    return Ok(Some(kind.whole(content.body(0, file.length), file.length)));
+                }
+                // The project changed in between: its new page, once.
+                Err(Error::Superseded { .. }) if tries == 0 => tries += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn refuse_page(
+        &self,
+        project: &NormalizedName,
+        format: Format,
+        request: &Head,
+        error: &Error,
+    ) -> Response {
+        let refusal = self.refuse(format!("project {project}"), error);
+        if !is_pip(&request.headers) {
+            return refusal.response();
+        }
+        let page = refusal_page(project, &refusal.slug);
+        self.0.refusals.announce(format!("packages/{project}/{}", page.filename), refusal);
+        let body = if format.is_html() { page.html } else { page.json };
+        let mut response = Response::new(Body::from(body));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
+fn not_acceptable() -> Response {
+    let text = "pages are application/vnd.pypi.simple.v1+json, …+html, or text/html";
+    plain(StatusCode::NOT_ACCEPTABLE, text)
+}

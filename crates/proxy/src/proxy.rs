@@ -1,0 +1,93 @@
+//! From a request to its answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::{Method, StatusCode};
+use waxseal_client::{Client, Error};
+
+use crate::answer::plain;
+use crate::content::Contents;
+use crate::fresh::Fresh;
+use crate::refusal::Refusals;
+use crate::request::{Head, names_loopback};
+use crate::{Exposure, Refusal, Settings};
+
+/// The proxy for one index. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Proxy(pub(crate) Arc<Parts>);
+
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) client: Arc<Client>,
+    pub(crate) settings: Settings,
+    pub(crate) fresh: Fresh,
+    pub(crate) contents: Contents,
+    pub(crate) refusals: Refusals,
+}
+
+impl Proxy {
+    /// A proxy for the client's index.
+    pub fn new(client: Client, settings: Settings) -> Self {
+        let client = Arc::new(client);
+        let fresh = Fresh::new(Arc::clone(&client), settings.clone());
+        let contents = Contents::new(&settings);
+        Self(Arc::new(Parts { client, settings, fresh, contents, refusals: Refusals::default() }))
+    }
+
+    /// Refreshes the metadata now, so that a failure shows before anything asks; otherwise the first
+    /// request does it.
+    pub async fn refresh(&self) -> Result<(), Error> {
+        self.0.fresh.refresh_if_older(Duration::ZERO).await
+    }
+
+    /// What was refused so far, each once, oldest first.
+    pub fn refusals(&self) -> Vec<Refusal> {
+        self.0.refusals.recorded()
+    }
+
+    /// The proxy's routes, for [`Bound::serve`](crate::Bound::serve) and for tests without a network.
+    pub fn router(&self, exposure: Exposure) -> Router {
+        Router::new().fallback(answer).with_state((self.clone(), exposure))
+    }
+
+    pub(crate) fn refuse(&self, what: String, error: &Error) -> Refusal {
+        let refusal = Refusal::new(what, error, &self.0.client.store().index().url);
+        self.0.refusals.record(&refusal);
+        refusal
+    }
+
+    async fn route(&self, request: &Head) -> Response {
+        let path = request.uri.path();
+        match path {
+            "/healthz" => plain(StatusCode::OK, "ok"),
+            "/simple" => crate::answer::moved("simple/"),
+            "/simple/" => self.project_list(request).await,
+            _ => {
+                if let Some(project) = path.strip_prefix("/simple/") {
+                    self.project_page(project, request).await
+                } else if let Some(target) = path.strip_prefix("/files/") {
+                    self.file(target, request).await
+                } else {
+                    let text = "this is a waxseal proxy: its index is /simple/";
+                    plain(StatusCode::NOT_FOUND, text)
+                }
+            }
+        }
+    }
+}
+
+async fn answer(State((proxy, exposure)): State<(Proxy, Exposure)>, request: Request) -> Response {
+    let (request, _) = request.into_parts();
+    if exposure == Exposure::Loopback && !names_loopback(&request.headers) {
+        let text = "this proxy answers to its own machine only, by the name 127.0.0.1 or localhost";
+        return plain(StatusCode::FORBIDDEN, text);
+    }
+    if !matches!(request.method, Method::GET | Method::HEAD) {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "this proxy is read only");
+    }
+    proxy.route(&request).await
+}

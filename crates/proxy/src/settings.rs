@@ -1,0 +1,54 @@
+//! How long the proxy waits, and how much it keeps.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// What a [`Proxy`](crate::Proxy) goes by.
+#[derive(Clone)]
+pub struct Settings {
+    /// Age of the metadata after which the next request refreshes it; `None` for one refresh and one
+    /// reference time in the proxy's life, until the metadata expires. Default 60 s.
+    pub refresh_after: Option<Duration>,
+    /// After this time without a verified answer, the answer is a refusal. Default 12 s: pip waits 15.
+    pub answer_within: Duration,
+    /// After this time, a file that is still coming is streamed. Default 5 s.
+    pub stream_after: Duration,
+    /// For how long a failed refresh answers for the next, so that many requests at once do not each
+    /// wait for a dead mirror. Default 3 s.
+    pub remember_failure: Duration,
+    /// For how long a file that turned out changed while it was streamed is refused at once. Default
+    /// 2 minutes.
+    pub remember_refused: Duration,
+    /// Bytes of small verified files to keep in memory. Default 64 MiB.
+    pub memory: u64,
+    /// Bytes of large verified files to keep in unnamed temporary files. Default 2 GiB.
+    pub disk: u64,
+    /// The time. Default that of this machine.
+    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            refresh_after: Some(Duration::from_mins(1)),
+            answer_within: Duration::from_secs(12),
+            stream_after: Duration::from_secs(5),
+            remember_failure: Duration::from_secs(3),
+            remember_refused: Duration::from_mins(2),
+            memory: 64 << 20,
+            disk: 2 << 30,
+            clock: Arc::new(Timestamp::now),
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("refresh_after", &self.refresh_after)
+            .finish_non_exhaustive()
+    }
+}
