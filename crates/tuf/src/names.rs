@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 
 /// Longest name taken from metadata or a caller, in bytes.
 const MAX_LENGTH: usize = 4096;
@@ -161,6 +162,14 @@ impl TargetPath {
             Some((dir, name)) => format!("{dir}/{digest}.{name}"),
             None => format!("{digest}.{}", self.0),
         }
+    }
+}
+
+impl FromStr for TargetPath {
+    type Err = InvalidName;
+
+    fn from_str(path: &str) -> Result<Self, InvalidName> {
+        Self::new(path)
     }
 }
 
