@@ -1,3 +1,35 @@
-//! The `waxseal` command line.
+//! The `waxseal` command line: the only place where the crates are put together.
 
-fn main() {}
+mod child;
+mod commands;
+mod config;
+mod data_folder;
+mod failure;
+mod host;
+mod output;
+mod trust;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let arguments = commands::Arguments::parse();
+    log_to_stderr(arguments.log_filter());
+    match commands::run(arguments) {
+        Ok(code) => code,
+        Err(error) => failure::report(&error),
+    }
+}
+
+/// Logs go to stderr, so that stdout is only what was asked for. `WAXSEAL_LOG` takes a filter such as
+/// `waxseal_server=debug`.
+fn log_to_stderr(default: &str) {
+    let filter = EnvFilter::try_from_env("WAXSEAL_LOG");
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new(default)))
+        .with_writer(anstream::stderr)
+        .with_target(false)
+        .init();
+}

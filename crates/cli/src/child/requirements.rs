@@ -1,0 +1,110 @@
+//! Requirements files can name other sources too: pip and uv obey options in them.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::failure::{Exit, Failure};
+
+/// Options in a file that name another source.
+const OTHER_SOURCES: [&str; 6] =
+    ["--index-url", "--extra-index-url", "--find-links", "-i", "-f", "--pypi-url"];
+
+/// Options that name another requirements or constraints file.
+const FILES: [&str; 6] =
+    ["-r", "--requirement", "--requirements", "-c", "--constraint", "--constraints"];
+
+/// Refuses requirements files, and those they include, that name another source.
+pub(super) fn check(arguments: &[OsString], directory: &Path) -> anyhow::Result<()> {
+    let arguments: Vec<&str> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
+    let mut pending: Vec<PathBuf> = Vec::new();
+    for (i, argument) in arguments.iter().enumerate() {
+        pending.extend(named_file(argument, arguments.get(i + 1).copied(), directory));
+    }
+    let mut seen = BTreeSet::new();
+    while let Some(file) = pending.pop() {
+        if !seen.insert(file.clone()) {
+            continue;
+        }
+        // A file that cannot be read is the tool's to report, in its own words.
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        let folder = file.parent().unwrap_or(directory);
+        for (number, line) in (1..).zip(text.lines()) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let Some(first) = words.first() else { continue };
+            if names_other_source(first) {
+                return Err(refusal(&file, number, first).into());
+            }
+            pending.extend(named_file(first, words.get(1).copied(), folder));
+        }
+    }
+    Ok(())
+}
+
+fn names_other_source(word: &str) -> bool {
+    let name = word.split('=').next().unwrap_or(word);
+    let short = |option: &&str| !option.starts_with("--") && word.starts_with(*option);
+    OTHER_SOURCES.contains(&name) || (!word.starts_with("--") && OTHER_SOURCES.iter().any(short))
+}
+
+/// The file that an option names, in its own word or the next one.
+fn named_file(word: &str, next: Option<&str>, folder: &Path) -> Option<PathBuf> {
+    let option = FILES.iter().copied().find(|option| {
+        let rest = word.strip_prefix(option);
+        rest.is_some_and(|rest| {
+            rest.is_empty() || rest.starts_with('=') || !option.starts_with("--")
+        })
+    })?;
+    let rest = word.strip_prefix(option)?.trim_start_matches('=');
+    let path = if rest.is_empty() { next? } else { rest };
+    Some(folder.join(path))
+}
+
+fn refusal(file: &Path, number: usize, option: &str) -> Failure {
+    let option = option.split('=').next().unwrap_or(option);
+    Failure::new(
+        Exit::Usage,
+        format!(
+            "line {number} of {} has {option}, which would let the tool install what the trusted \
+             index never signed",
+            file.display()
+        ),
+        "take the line out; to install from that source all the same, run the tool without waxseal",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+    use super::*;
+
+    fn check_files(files: &[(&str, &str)], arguments: &[&str]) -> Result<(), String> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+        check(&arguments, folder.path()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_source_in_an_included_file_is_refused_with_its_line() {
+        let files = [
+            ("a.txt", "flask\n-r sub/b.txt\n"),
+            ("sub/b.txt", "# x\n-c c.txt\n"),
+            ("sub/c.txt", "\n\n  --extra-index-url=http://user:secret@a/\n"),
+        ];
+        let error = check_files(&files, &["install", "-ra.txt"]).unwrap_err();
+        assert!(error.contains("line 3 of") && error.contains("c.txt"), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn plain_files_and_loops_pass() {
+        let files = [("a.txt", "flask==3 --hash=sha256:00\n-r a.txt\n-e .\nfoo-i\n")];
+        check_files(&files, &["install", "--requirement", "a.txt", "-r", "missing.txt"]).unwrap();
+    }
+}

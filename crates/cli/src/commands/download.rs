@@ -1,0 +1,43 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use waxseal_tuf::TargetPath;
+
+use super::block_on;
+use crate::failure::{Exit, Failure};
+use crate::output;
+use crate::trust::IndexOptions;
+
+/// Download one target file of a trusted index, verified.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Download {
+    /// Its target path, such as packages/flask/flask-3.1.2-py3-none-any.whl
+    target: TargetPath,
+
+    /// Where to write it [default: its own name, in this folder]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+impl Download {
+    pub(super) fn run(self, index: &IndexOptions) -> anyhow::Result<ExitCode> {
+        let client = index.client()?;
+        let destination = self.output.unwrap_or_else(|| self.target.file_name().into());
+        block_on(async {
+            client.refresh(Timestamp::now()).await?;
+            let Some(file) = client.find(&self.target).await? else {
+                return Err(Failure::new(
+                    Exit::Failed,
+                    format!("the index has no target {}", self.target),
+                    "a project's page, simple/NAME/vnd.pypi.simple.v1.json, lists its files",
+                )
+                .into());
+            };
+            client.save(&self.target, &file, &destination).await?;
+            let length = file.length;
+            output::note(&format!("{length} bytes verified, in {}", destination.display()));
+            Ok(ExitCode::SUCCESS)
+        })
+    }
+}

@@ -1,0 +1,129 @@
+//! One file for each command.
+
+mod completions;
+mod download;
+mod pip;
+mod proxy;
+mod quickstart;
+mod repo;
+mod run;
+mod serve;
+mod token;
+mod trust;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use crate::trust::IndexOptions;
+
+/// A Python package index that signs what it serves, and a pip that proves it.
+///
+/// An index operator starts with `waxseal quickstart`. A person who installs packages runs
+/// `waxseal trust add` once for an index, and `waxseal pip install` from then on.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, subcommand_required = true)]
+#[command(after_help = "Exit codes: 0 success, 1 failure, 2 wrong use, 3 verification refused \
+                        something. `pip` and `run` end with the code of the tool they ran.")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    index: IndexOptions,
+
+    /// Say on stderr what is being done.
+    #[arg(long, short, global = true)]
+    verbose: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make an index in an empty folder, with a small key ceremony, and serve it
+    Quickstart(quickstart::Quickstart),
+    /// Serve an index and sign what is uploaded to it
+    Serve(serve::Serve),
+    /// Say which indexes to trust on this machine
+    #[command(subcommand)]
+    Trust(trust::Trust),
+    /// Run pip so that everything it installs is verified
+    Pip(pip::Pip),
+    /// Run a command, such as `uv`, so that everything it installs is verified
+    Run(run::Run),
+    /// Serve a verified view of a trusted index on this machine, for any tool
+    Proxy(proxy::Proxy),
+    /// Download one target file of a trusted index, verified
+    Download(download::Download),
+    /// Look into an index of one's own
+    #[command(subcommand)]
+    Repo(repo::Repo),
+    /// Make and revoke upload tokens of an index of one's own
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Print completions for a shell
+    Completions(completions::Completions),
+}
+
+impl Arguments {
+    /// What is logged if nothing else is asked for.
+    pub(crate) fn log_filter(&self) -> &'static str {
+        match &self.command {
+            _ if self.verbose => {
+                "info,waxseal_client=debug,waxseal_proxy=debug,waxseal_repository=debug,waxseal_server=debug"
+            }
+            // These say at their end what was refused, below the tool's own output.
+            Command::Pip(_) | Command::Run(_) => "warn,waxseal_proxy=error",
+            _ => "warn",
+        }
+    }
+}
+
+/// Runs the command that was asked for.
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let index = &arguments.index;
+    match arguments.command {
+        Command::Quickstart(command) => command.run(),
+        Command::Serve(command) => command.run(),
+        Command::Trust(command) => command.run(index),
+        Command::Pip(command) => command.run(index),
+        Command::Run(command) => command.run(index),
+        Command::Proxy(command) => command.run(index),
+        Command::Download(command) => command.run(index),
+        Command::Repo(command) => command.run(),
+        Command::Token(command) => command.run(),
+        Command::Completions(command) => Ok(command.run()),
+    }
+}
+
+/// The folder of an index of one's own.
+#[derive(Debug, Clone, clap::Args)]
+struct DataOption {
+    /// The index's data folder
+    #[arg(long, value_name = "DIR", default_value = "waxseal-data", env = "WAXSEAL_DATA")]
+    data: PathBuf,
+}
+
+/// Runs asynchronous work to its end.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the threads of the program")?;
+    let result = runtime.block_on(work);
+    // A child that reads slowly must not hold up the end of the program.
+    runtime.shutdown_background();
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Arguments;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

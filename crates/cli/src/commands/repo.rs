@@ -1,0 +1,120 @@
+use std::process::ExitCode;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::DataOption;
+use crate::data_folder::DataFolder;
+use crate::output;
+
+/// Look into an index of one's own.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Repo {
+    /// Show what is published, what waits, and when each role expires
+    Status(Status),
+}
+
+/// Show what is published, what waits, and when each role expires.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Status {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    data: DataOption,
+}
+
+/// What `repo status --json` shows.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// Serial of the newest journal entry.
+    journal_serial: u64,
+    /// Serial up to which the journal is published.
+    published_serial: u64,
+    /// Projects that have files.
+    projects: usize,
+    /// The roles; all bins are one line, that of the bin which expires first.
+    roles: Vec<Role>,
+}
+
+#[derive(Debug, Serialize)]
+struct Role {
+    #[serde(rename = "role")]
+    name: String,
+    /// How many roles the line stands for.
+    count: usize,
+    version: u64,
+    expires: Timestamp,
+    expired: bool,
+}
+
+impl Repo {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Status(status) => status.run(),
+        }
+    }
+}
+
+impl Status {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let now = Timestamp::now();
+        let report = self.report(now)?;
+        if self.json {
+            output::json(&report)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let waiting = report.journal_serial - report.published_serial.min(report.journal_serial);
+        output::field("projects", &report.projects.to_string());
+        output::field("published", &format!("up to serial {}", report.published_serial));
+        output::field("waiting", &format!("{waiting} journal entries"));
+        let rows = report.roles.into_iter().map(|role| {
+            let expires = role.expires.strftime("%Y-%m-%d %H:%M").to_string();
+            vec![role.name, role.version.to_string(), expires, remaining(role.expires, now)]
+        });
+        output::line("");
+        output::table(&["role", "version", "expires (UTC)", "in"], rows);
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn report(&self, now: Timestamp) -> anyhow::Result<Report> {
+        let database = DataFolder::open(&self.data.data)?.database()?;
+        let rows = database.roles()?;
+        let (bins, others): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|row| row.name.as_str().starts_with("bin-"));
+        let line = |name: String, count, version, expires| Role {
+            name,
+            count,
+            version,
+            expires,
+            expired: expires <= now,
+        };
+        let mut roles: Vec<_> = others
+            .into_iter()
+            .map(|row| line(row.name.to_string(), 1, row.version, row.expires))
+            .collect();
+        let count = bins.len();
+        if let Some(first) = bins.into_iter().min_by_key(|row| row.expires) {
+            let name = format!("{} (first of {count} bins)", first.name);
+            roles.push(line(name, count, first.version, first.expires));
+        }
+        Ok(Report {
+            journal_serial: database.last_serial()?,
+            published_serial: database.published_serial()?,
+            projects: database.project_names()?.len(),
+            roles,
+        })
+    }
+}
+
+/// `364 days`, `23 hours`, or `expired`.
+fn remaining(expires: Timestamp, now: Timestamp) -> String {
+    let left = expires.duration_since(now);
+    match left.as_hours() {
+        _ if left <= SignedDuration::ZERO => "expired".to_owned(),
+        hours if hours >= 48 => format!("{} days", hours / 24),
+        hours if hours >= 1 => format!("{hours} hours"),
+        _ => format!("{} minutes", left.as_mins()),
+    }
+}

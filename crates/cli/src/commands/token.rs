@@ -1,0 +1,127 @@
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::DataOption;
+use crate::data_folder::DataFolder;
+use crate::failure::{Exit, Failure};
+use crate::output;
+
+/// Make and revoke upload tokens.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Token {
+    /// Make a token and show it, once
+    Add(Add),
+    /// List the tokens, without their secrets
+    List(List),
+    /// Revoke a token
+    Revoke(Revoke),
+}
+
+/// Make a token. Its secret alone goes to stdout; it is not kept anywhere.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Add {
+    /// What it is for, such as `ci`
+    name: String,
+
+    #[command(flatten)]
+    data: DataOption,
+}
+
+/// List the tokens.
+#[derive(Debug, clap::Args)]
+pub(crate) struct List {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    data: DataOption,
+}
+
+/// Revoke a token.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Revoke {
+    /// Its name or id
+    token: String,
+
+    #[command(flatten)]
+    data: DataOption,
+}
+
+impl Token {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Add(add) => add.run(),
+            Self::List(list) => list.run(),
+            Self::Revoke(revoke) => revoke.run(),
+        }
+    }
+}
+
+impl Add {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let database = DataFolder::open(&self.data.data)?.database()?;
+        let (row, secret) = database.create_token(&self.name)?;
+        output::note(&format!("token {} has the id {} and is shown only now:", row.name, row.id));
+        output::line(secret.expose());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A token as `token list --json` shows it.
+#[derive(Debug, Serialize)]
+struct Listed {
+    id: String,
+    name: String,
+    created: Timestamp,
+    last_used: Option<Timestamp>,
+    revoked: Option<Timestamp>,
+}
+
+impl List {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let rows = DataFolder::open(&self.data.data)?.database()?.tokens()?;
+        let tokens: Vec<_> = rows
+            .into_iter()
+            .map(|row| Listed {
+                id: row.id,
+                name: row.name,
+                created: row.created_at,
+                last_used: row.last_used_at,
+                revoked: row.revoked_at,
+            })
+            .collect();
+        if self.json {
+            output::json(&tokens)?;
+        } else {
+            let shown = |time: Option<Timestamp>| match time {
+                Some(time) => time.strftime("%Y-%m-%d %H:%M").to_string(),
+                None => "-".to_owned(),
+            };
+            let rows = tokens.into_iter().map(|token| {
+                let times = [Some(token.created), token.last_used, token.revoked].map(shown);
+                [vec![token.id, token.name], times.to_vec()].concat()
+            });
+            output::table(&["id", "name", "created (UTC)", "last used", "revoked"], rows);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Revoke {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let database = DataFolder::open(&self.data.data)?.database()?;
+        let Some(row) = database.revoke_token(&self.token)? else {
+            return Err(Failure::new(
+                Exit::Failed,
+                format!("there is no token {:?} that could be revoked", self.token),
+                "`waxseal token list` shows the tokens",
+            )
+            .into());
+        };
+        output::line(&format!("token {} ({}) is revoked", row.name, row.id));
+        Ok(ExitCode::SUCCESS)
+    }
+}

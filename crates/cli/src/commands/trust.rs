@@ -1,0 +1,148 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use serde::Serialize;
+use waxseal_client::{
+    Added, Fingerprint, IndexUrl, Settings, TrustStores, fetch_root_with_fingerprint,
+};
+use waxseal_tuf::RoleName;
+use waxseal_tuf::metadata::{Root, Unverified};
+
+use super::block_on;
+use crate::output;
+use crate::trust::IndexOptions;
+
+/// Say which indexes to trust on this machine.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Trust {
+    /// Trust an index from its root on
+    Add(Add),
+    /// List the trusted indexes
+    List(List),
+    /// Stop trusting an index
+    Remove(Remove),
+}
+
+/// Trust an index, given what its operator says about its root over another way.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Add {
+    /// The index's URL: <https://packages.example.org>, or that of its Simple API
+    url: String,
+
+    #[command(flatten)]
+    root: RootSource,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct RootSource {
+    /// The SHA-256 of the index's 1.root.json, as its operator shows it
+    #[arg(long, value_name = "FINGERPRINT")]
+    fingerprint: Option<Fingerprint>,
+
+    /// The index's root itself, as a file that came over a way you trust
+    #[arg(long, value_name = "FILE")]
+    root: Option<PathBuf>,
+}
+
+/// List the trusted indexes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct List {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Stop trusting an index.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Remove {
+    /// The index
+    url: String,
+}
+
+impl Trust {
+    pub(super) fn run(self, index: &IndexOptions) -> anyhow::Result<ExitCode> {
+        let stores = index.stores()?;
+        match self {
+            Self::Add(add) => add.run(&stores),
+            Self::List(list) => list.run(&stores),
+            Self::Remove(remove) => remove.run(&stores),
+        }
+    }
+}
+
+impl Add {
+    fn run(self, stores: &TrustStores) -> anyhow::Result<ExitCode> {
+        let (url, credentials) = IndexUrl::parse(&self.url)?;
+        let root = match (self.root.root, self.root.fingerprint) {
+            (Some(file), _) => std::fs::read(&file)
+                .with_context(|| format!("cannot read the root {}", file.display()))?,
+            (None, Some(expected)) => {
+                let settings = Settings { credentials, ..Settings::default() };
+                block_on(async {
+                    Ok(fetch_root_with_fingerprint(&url, expected, &settings).await?)
+                })?
+            }
+            (None, None) => anyhow::bail!("neither --fingerprint nor --root was given"),
+        };
+        let text = match stores.add(&url, &root, Timestamp::now())? {
+            Added::New => "is trusted from now on",
+            Added::Already => "is trusted already",
+        };
+        output::line(&format!("{url} {text} (root {})", Fingerprint::of(&root)));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A trusted index as `trust list --json` shows it.
+#[derive(Debug, Serialize)]
+struct Listed {
+    url: String,
+    added: Timestamp,
+    fingerprint: String,
+    root_version: Option<u64>,
+    root_expires: Option<Timestamp>,
+}
+
+impl List {
+    fn run(self, stores: &TrustStores) -> anyhow::Result<ExitCode> {
+        let mut indexes = Vec::new();
+        for index in stores.list()? {
+            let root = stores.find(&index.url)?.read(&RoleName::from_static(RoleName::ROOT))?;
+            let root = root.and_then(|bytes| Unverified::<Root>::parse(&bytes).ok());
+            let root = root.as_ref().map(Unverified::claims);
+            indexes.push(Listed {
+                url: index.url.to_string(),
+                added: index.added,
+                fingerprint: index.fingerprint.to_string(),
+                root_version: root.map(|root| root.version),
+                root_expires: root.map(|root| root.expires),
+            });
+        }
+        if self.json {
+            output::json(&indexes)?;
+        } else if indexes.is_empty() {
+            output::note("no index is trusted; `waxseal trust add` trusts one");
+        } else {
+            let shown = |value: Option<String>| value.unwrap_or_else(|| "unreadable".to_owned());
+            let rows = indexes.into_iter().map(|index| {
+                let version = shown(index.root_version.map(|version| version.to_string()));
+                let expires = shown(index.root_expires.map(|time| time.to_string()));
+                vec![index.url, version, expires, index.fingerprint]
+            });
+            output::table(&["index", "root", "expires", "fingerprint of its first root"], rows);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Remove {
+    fn run(self, stores: &TrustStores) -> anyhow::Result<ExitCode> {
+        let (url, _) = IndexUrl::parse(&self.url)?;
+        stores.remove(&url)?;
+        output::line(&format!("{url} is no longer trusted"));
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,66 @@
+//! `waxseal.toml`: the one configuration file of an index, in its data folder.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+/// The configuration of an index. Paths are relative to the folder the file lies in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Config {
+    /// Where the server listens.
+    pub(crate) listen: SocketAddr,
+    /// The key URI of the online key, which signs timestamp, snapshot and every bin.
+    pub(crate) online_key: String,
+    /// The largest file an upload may have, in bytes.
+    pub(crate) max_upload_bytes: u64,
+    /// How long the answer to an upload waits until the upload is published, in seconds. After that
+    /// it says that the upload is accepted and will be signed shortly.
+    pub(crate) publish_wait_seconds: u64,
+    /// How long bins, snapshot and timestamp are valid, in hours. They are signed again well before.
+    pub(crate) online_lifetime_hours: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8458)),
+            online_key: "file:keys/online.pem".to_owned(),
+            max_upload_bytes: 1 << 30,
+            publish_wait_seconds: 10,
+            online_lifetime_hours: 24,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        let config: Self = toml::from_str(&text)
+            .with_context(|| format!("the configuration {} is wrong", path.display()))?;
+        anyhow::ensure!(
+            config.online_lifetime_hours > 0,
+            "the configuration {} is wrong: online-lifetime-hours must be at least 1",
+            path.display()
+        );
+        Ok(config)
+    }
+
+    /// The file's text, with a line for each field.
+    pub(crate) fn to_toml(&self) -> anyhow::Result<String> {
+        let fields = toml::to_string(self)?;
+        Ok(format!("# An index of Waxseal; docs/configuration.md explains each line.\n{fields}"))
+    }
+
+    /// The online key's URI, with a relative path taken from `folder`.
+    pub(crate) fn online_key(&self, folder: &Path) -> String {
+        match self.online_key.strip_prefix("file:").map(PathBuf::from) {
+            Some(path) if path.is_relative() => format!("file:{}", folder.join(path).display()),
+            _ => self.online_key.clone(),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The data folder of an index: configuration, keys, database and store.
+//!
+//! ```text
+//! waxseal-data/
+//!   waxseal.toml      configuration
+//!   waxseal.sqlite    journal, catalog, tokens
+//!   writer.lock       held by the one snapshot process
+//!   store/            what clients download
+//!   keys/             root keys (move them away), online key, upload token
+//! ```
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use waxseal_repository::bins::{BinStyle, Bins};
+use waxseal_repository::ceremony::{self, OFFLINE_LIFETIME, Participants, Plan};
+use waxseal_repository::database::Database;
+use waxseal_repository::store::FilesystemStore;
+use waxseal_repository::{Repository, WriterLock};
+use waxseal_signing::{PrivateKey, create_key_file};
+use waxseal_tuf::Signer;
+
+use crate::config::Config;
+use crate::failure::{Exit, Failure};
+
+/// How many root keys a quickstart makes, and how many of them must sign.
+const ROOT_KEYS: usize = 3;
+const ROOT_THRESHOLD: u64 = 2;
+
+/// A folder that holds an index.
+#[derive(Debug, Clone)]
+pub(crate) struct DataFolder {
+    path: PathBuf,
+}
+
+impl DataFolder {
+    /// The index in `path`, or an error that says how to make one.
+    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
+        let this = Self { path: path.to_owned() };
+        if this.config_file().is_file() {
+            return Ok(this);
+        }
+        Err(Failure::new(
+            Exit::Usage,
+            format!("there is no index in {}: it has no waxseal.toml", path.display()),
+            "name its folder with --data, or make one with `waxseal quickstart`",
+        )
+        .into())
+    }
+
+    /// The index in `path`; makes one where there is nothing. `true`: it was made just now.
+    ///
+    /// It is made beside `path` and moved there whole, so that an interrupted ceremony leaves nothing
+    /// that looks like an index.
+    pub(crate) fn open_or_create(
+        path: &Path,
+        bins: u64,
+        config: &Config,
+    ) -> anyhow::Result<(Self, bool)> {
+        if is_empty(path)? {
+            let parent = match path.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            };
+            fs::create_dir_all(parent)
+                .with_context(|| format!("cannot make the folder {}", parent.display()))?;
+            let unfinished = tempfile::Builder::new()
+                .prefix(".waxseal-ceremony-")
+                .tempdir_in(parent)
+                .with_context(|| format!("cannot make a folder in {}", parent.display()))?;
+            Self { path: unfinished.path().to_owned() }.create(bins, config)?;
+            fs::rename(unfinished.path(), path)
+                .with_context(|| format!("cannot move the new index to {}", path.display()))?;
+            fs::File::open(parent)?.sync_all()?;
+            // It is no longer where it was made, so there is nothing to remove.
+            let _ = unfinished.keep();
+            return Ok((Self::open(path)?, true));
+        }
+        Ok((Self::open(path)?, false))
+    }
+
+    /// Holds a ceremony whose root keys stay on this disk. The keys of targets and bins exist in
+    /// memory only, and end with this function.
+    fn create(&self, bins: u64, config: &Config) -> anyhow::Result<()> {
+        let bins = Bins::new(bins, BinStyle::Succinct)
+            .map_err(|error| Failure::new(Exit::Usage, error.to_string(), "see --bins"))?;
+        fs::create_dir(self.keys())?;
+        let root = generate(ROOT_KEYS)?;
+        for (number, key) in (1..).zip(&root) {
+            create_key_file(&self.keys().join(format!("root-{number}.pem")), key)?;
+        }
+        let online = PrivateKey::generate()?;
+        create_key_file(&self.keys().join("online.pem"), &online)?;
+        let (targets, one_time_bins) = (generate(2)?, generate(2)?);
+        let ceremony = ceremony::perform(
+            &Plan { root_threshold: ROOT_THRESHOLD, bins, lifetime: OFFLINE_LIFETIME },
+            Participants {
+                root: &signers(&root),
+                targets: &signers(&targets),
+                bins: &signers(&one_time_bins),
+                online: online.public_key(),
+            },
+            Timestamp::now(),
+        )?;
+        let store = FilesystemStore::open(self.store())?;
+        let repository = Repository::create(Box::new(store), self.database()?, &ceremony)?;
+        let (_, secret) = repository.database().create_token("quickstart")?;
+        write_secret(&self.token_file(), secret.expose())?;
+        fs::write(self.config_file(), config.to_toml()?)?;
+        Ok(())
+    }
+
+    /// The index's configuration.
+    pub(crate) fn config(&self) -> anyhow::Result<Config> {
+        Config::read(&self.config_file())
+    }
+
+    /// Opens store and database.
+    pub(crate) fn repository(&self) -> anyhow::Result<Arc<Repository>> {
+        let store = FilesystemStore::open(self.store())?;
+        Ok(Arc::new(Repository::open(Box::new(store), self.database()?)?))
+    }
+
+    /// Opens the database alone, which may be done beside a running server.
+    pub(crate) fn database(&self) -> anyhow::Result<Database> {
+        Ok(Database::open(self.path.join("waxseal.sqlite"))?)
+    }
+
+    /// The right to write to the index.
+    pub(crate) fn lock(&self) -> anyhow::Result<WriterLock> {
+        Ok(WriterLock::acquire(&self.path.join("writer.lock"))?)
+    }
+
+    /// The upload token that a quickstart made, while it is there.
+    pub(crate) fn quickstart_token(&self) -> Option<String> {
+        fs::read_to_string(self.token_file()).ok().map(|token| token.trim().to_owned())
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder of the keys.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.path.join("keys")
+    }
+
+    /// The folder of the store.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.path.join("store")
+    }
+
+    fn config_file(&self) -> PathBuf {
+        self.path.join("waxseal.toml")
+    }
+
+    fn token_file(&self) -> PathBuf {
+        self.keys().join("upload-token")
+    }
+}
+
+fn generate(count: usize) -> anyhow::Result<Vec<PrivateKey>> {
+    (0..count).map(|_| Ok(PrivateKey::generate()?)).collect()
+}
+
+fn signers(keys: &[PrivateKey]) -> Vec<&dyn Signer> {
+    keys.iter().map(|key| key as &dyn Signer).collect()
+}
+
+fn is_empty(path: &Path) -> anyhow::Result<bool> {
+    match fs::read_dir(path) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error).with_context(|| format!("cannot look into {}", path.display())),
+    }
+}
+
+fn write_secret(path: &Path, secret: &str) -> anyhow::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    writeln!(file, "{secret}")?;
+    Ok(file.sync_all()?)
+}

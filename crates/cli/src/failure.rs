@@ -1,0 +1,68 @@
+//! How a failed command ends: what went wrong on stderr, then a hint on its own line, and an exit
+//! code that programs can rely on.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use crate::output;
+
+/// The exit codes of `waxseal`. `pip` and `run` otherwise end with the code of the tool they ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// Something failed: the network, the disk, a missing file.
+    Failed = 1,
+    /// The command line asks for something that cannot be done.
+    Usage = 2,
+    /// Verification refused something: what came is not what the index published.
+    Refused = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// A failure with its exit code, and what the person can do about it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    problem: String,
+    hint: String,
+}
+
+impl Failure {
+    /// A failure with a hint.
+    pub(crate) fn new(exit: Exit, problem: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { exit, problem: problem.into(), hint: hint.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Shows an error and gives its exit code.
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
+    output::error(&chain.join(": "));
+    let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
+    let client = error.chain().find_map(|cause| cause.downcast_ref::<waxseal_client::Error>());
+    let (exit, hint) = match (failure, client) {
+        (Some(failure), _) => (failure.exit, Some(failure.hint.clone())),
+        (None, Some(client)) => {
+            let refused = matches!(client, waxseal_client::Error::Verification { .. });
+            (if refused { Exit::Refused } else { Exit::Failed }, Some(client.hint().to_string()))
+        }
+        (None, None) => (Exit::Failed, None),
+    };
+    if let Some(hint) = hint {
+        output::hint(&hint);
+    }
+    exit.into()
+}

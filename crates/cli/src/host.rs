@@ -1,0 +1,106 @@
+//! One process that is both roles of an index: web server and snapshot process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jiff::{SignedDuration, Timestamp};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use waxseal_repository::{Lifetimes, Repository, SnapshotProcess, Stop};
+use waxseal_server::{AppState, Limits, Settings};
+
+use crate::config::Config;
+use crate::data_folder::DataFolder;
+use crate::failure::{Exit, Failure};
+use crate::output;
+
+/// An index that is open, whole and listening, and not yet serving.
+pub(crate) struct Host {
+    repository: Arc<Repository>,
+    process: SnapshotProcess,
+    listener: TcpListener,
+    address: SocketAddr,
+    config: Config,
+}
+
+impl Host {
+    /// Opens the index in `folder`. Whatever an earlier run left unfinished is published before this
+    /// returns, and whatever has expired is signed again.
+    pub(crate) async fn open(
+        folder: &DataFolder,
+        listen: Option<SocketAddr>,
+    ) -> anyhow::Result<Self> {
+        let config = folder.config()?;
+        let listen = listen.unwrap_or(config.listen);
+        let lock = folder.lock()?;
+        let repository = folder.repository()?;
+        let key = config.online_key(folder.path()).parse()?;
+        let online = waxseal_signing::open(&key)?;
+        let hours = SignedDuration::from_hours(i64::from(config.online_lifetime_hours));
+        let lifetimes = Lifetimes { bin_n: hours, snapshot: hours, timestamp: hours };
+        let process = SnapshotProcess::new(Arc::clone(&repository), online, lifetimes, lock)?;
+        process.publish_all(Timestamp::now())?;
+        let listener = TcpListener::bind(listen).await.map_err(|error| {
+            Failure::new(
+                Exit::Failed,
+                format!("cannot listen on {listen}: {error}"),
+                "another program has that address; choose one with --listen, such as \
+                 --listen 127.0.0.1:0",
+            )
+        })?;
+        let address = listener.local_addr()?;
+        Ok(Self { repository, process, listener, address, config })
+    }
+
+    /// The index's base URL, without a slash at the end.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The repository.
+    pub(crate) fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// Serves until Ctrl-C or SIGTERM, and then publishes what was accepted.
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let stop = Stop::new(Arc::clone(&self.repository));
+        let process = spawn(self.process, stop.clone())?;
+        let settings = Settings {
+            max_upload: self.config.max_upload_bytes,
+            publish_wait: Duration::from_secs(self.config.publish_wait_seconds),
+            ..Settings::default()
+        };
+        let router = waxseal_server::router(AppState::new(self.repository, settings));
+        let served =
+            waxseal_server::serve(self.listener, router, &Limits::default(), stopped()).await;
+        output::note("publishing what was accepted, then stopping");
+        stop.request();
+        tokio::task::spawn_blocking(move || process.join())
+            .await?
+            .map_err(|_| anyhow::anyhow!("the snapshot process ended by a defect"))?;
+        served.context("the server failed")
+    }
+}
+
+fn spawn(process: SnapshotProcess, stop: Stop) -> anyhow::Result<JoinHandle<()>> {
+    let thread = thread::Builder::new().name("snapshot-process".to_owned());
+    thread.spawn(move || process.run(&stop)).context("cannot start the snapshot process")
+}
+
+/// Ends with the first Ctrl-C or SIGTERM.
+pub(crate) async fn stopped() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminated) => terminated.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated => {}
+    }
+}

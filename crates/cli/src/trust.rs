@@ -1,0 +1,49 @@
+//! Which index a command is about, and what of it is trusted.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use waxseal_client::{Client, Credentials, IndexUrl, Settings, TrustStore, TrustStores};
+
+/// Options of every command that uses a trusted index.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct IndexOptions {
+    /// The trusted index to use [default: the only one that is trusted]
+    #[arg(long, global = true, value_name = "URL", env = "WAXSEAL_INDEX", hide_env_values = true)]
+    index: Option<String>,
+
+    /// Where this machine's trust is kept [default: the user's data folder]
+    #[arg(long, global = true, value_name = "DIR", env = "WAXSEAL_TRUST_DIR")]
+    trust_dir: Option<PathBuf>,
+}
+
+impl IndexOptions {
+    /// The trust stores of this user.
+    pub(crate) fn stores(&self) -> anyhow::Result<TrustStores> {
+        let base = match &self.trust_dir {
+            Some(base) => base.clone(),
+            None => dirs::data_dir()
+                .context("there is no folder for data of this user: name one with --trust-dir")?
+                .join("waxseal")
+                .join("trust"),
+        };
+        Ok(TrustStores::new(base))
+    }
+
+    /// Verified access to the index that was named, or to the only one that is trusted.
+    pub(crate) fn client(&self) -> anyhow::Result<Client> {
+        let (store, credentials) = self.store()?;
+        Ok(Client::open(store, Settings { credentials, ..Settings::default() })?)
+    }
+
+    fn store(&self) -> anyhow::Result<(TrustStore, Option<Credentials>)> {
+        let stores = self.stores()?;
+        match &self.index {
+            Some(url) => {
+                let (url, credentials) = IndexUrl::parse(url)?;
+                Ok((stores.find(&url)?, credentials))
+            }
+            None => Ok((stores.find_default()?, None)),
+        }
+    }
+}
