@@ -162,13 +162,10 @@ impl Updater {
 
     fn fetch_snapshot(&self, phase: &SnapshotPhase) -> Step {
         let file = &phase.timestamp().snapshot;
-        let path = match phase.root().consistent_snapshot {
-            true => format!("{}.snapshot.json", file.version),
-            false => "snapshot.json".to_owned(),
-        };
         let limit = self.limits.snapshot;
         let max_length = file.length.map_or(limit, |length| length.min(limit));
-        Step::Fetch(MetadataFile { role: role(RoleName::SNAPSHOT), path, max_length })
+        let (role, path) = (role(RoleName::SNAPSHOT), snapshot_path(phase));
+        Step::Fetch(MetadataFile { role, path, max_length })
     }
 
     /// Takes the answer to [`Updater::step`].
@@ -225,8 +222,7 @@ impl Updater {
                 return Err(missing("timestamp.json", RoleName::ROOT));
             }
             (State::FetchSnapshot(phase), Answer::NotFound) => {
-                let file = format!("{}.snapshot.json", phase.timestamp().snapshot.version);
-                return Err(missing(&file, RoleName::TIMESTAMP));
+                return Err(missing(&snapshot_path(&phase), RoleName::TIMESTAMP));
             }
             _ => return Err(Error::Misuse { expected: "the answer to its last step" }),
         };
@@ -239,6 +235,13 @@ impl Updater {
             State::Done(trusted) => Ok(trusted),
             _ => Err(Error::Misuse { expected: "every step before the last" }),
         }
+    }
+}
+
+fn snapshot_path(phase: &SnapshotPhase) -> String {
+    match phase.root().consistent_snapshot {
+        true => format!("{}.snapshot.json", phase.timestamp().snapshot.version),
+        false => "snapshot.json".to_owned(),
     }
 }
 
