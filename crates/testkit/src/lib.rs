@@ -3,10 +3,12 @@
 //! - [`mirror`]: a server between a client and the index, which lies as it is told to;
 //! - [`peers`]: the real pip, uv, twine and Python that `cargo xtask peers` installs, and a way to
 //!   start them as if on a machine where nothing is set up;
-//! - [`simulator`]: a TUF repository in memory, for tests of clients.
+//! - [`simulator`]: a TUF repository in memory, for tests of clients, and [`served`]: the same behind
+//!   HTTP.
 //!
 //! Everything here panics where a test could not go on, with a text that says what to do.
 
 pub mod mirror;
 pub mod peers;
+pub mod served;
 pub mod simulator;
