@@ -1,0 +1,9 @@
+//! The client against an index that is honest, a mirror that is not, and a trust store on disk.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod downloads;
+mod refusals;
+mod transport;
+mod trust;
+mod world;
