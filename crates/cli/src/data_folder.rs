@@ -81,6 +81,14 @@ impl DataFolder {
             let _ = unfinished.keep();
             return Ok((Self::open(path)?, true));
         }
+        if !(Self { path: path.to_owned() }).config_file().is_file() {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("{} has files in it that are not an index", path.display()),
+                "choose a folder that is empty or not there yet with --data; nothing was changed",
+            )
+            .into());
+        }
         Ok((Self::open(path)?, false))
     }
 

@@ -5,19 +5,26 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use waxseal_client::{Client, Credentials, IndexUrl, Settings, TrustStore, TrustStores};
 
+/// Where trust is kept.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct TrustOption {
+    /// Where this machine's trust is kept [default: the user's data folder]
+    #[arg(long, value_name = "DIR", env = "WAXSEAL_TRUST_DIR", hide_env_values = true)]
+    trust_dir: Option<PathBuf>,
+}
+
 /// Options of every command that uses a trusted index.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct IndexOptions {
     /// The trusted index to use [default: the only one that is trusted]
-    #[arg(long, global = true, value_name = "URL", env = "WAXSEAL_INDEX", hide_env_values = true)]
+    #[arg(long, value_name = "URL", env = "WAXSEAL_INDEX", hide_env_values = true)]
     index: Option<String>,
 
-    /// Where this machine's trust is kept [default: the user's data folder]
-    #[arg(long, global = true, value_name = "DIR", env = "WAXSEAL_TRUST_DIR")]
-    trust_dir: Option<PathBuf>,
+    #[command(flatten)]
+    trust: TrustOption,
 }
 
-impl IndexOptions {
+impl TrustOption {
     /// The trust stores of this user.
     pub(crate) fn stores(&self) -> anyhow::Result<TrustStores> {
         let base = match &self.trust_dir {
@@ -29,7 +36,9 @@ impl IndexOptions {
         };
         Ok(TrustStores::new(base))
     }
+}
 
+impl IndexOptions {
     /// Verified access to the index that was named, or to the only one that is trusted.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
         let (store, credentials) = self.store()?;
@@ -37,7 +46,7 @@ impl IndexOptions {
     }
 
     fn store(&self) -> anyhow::Result<(TrustStore, Option<Credentials>)> {
-        let stores = self.stores()?;
+        let stores = self.trust.stores()?;
         match &self.index {
             Some(url) => {
                 let (url, credentials) = IndexUrl::parse(url)?;

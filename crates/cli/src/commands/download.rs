@@ -1,3 +1,5 @@
+use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,17 +14,20 @@ use crate::trust::IndexOptions;
 /// Download one target file of a trusted index, verified.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Download {
+    #[command(flatten)]
+    index: IndexOptions,
+
     /// Its target path, such as packages/flask/flask-3.1.2-py3-none-any.whl
     target: TargetPath,
 
-    /// Where to write it [default: its own name, in this folder]
+    /// Where to write it, `-` for stdout [default: its own name, in this folder]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 impl Download {
-    pub(super) fn run(self, index: &IndexOptions) -> anyhow::Result<ExitCode> {
-        let client = index.client()?;
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let client = self.index.client()?;
         let destination = self.output.unwrap_or_else(|| self.target.file_name().into());
         block_on(async {
             client.refresh(Timestamp::now()).await?;
@@ -34,9 +39,17 @@ impl Download {
                 )
                 .into());
             };
-            client.save(&self.target, &file, &destination).await?;
             let length = file.length;
-            output::note(&format!("{length} bytes verified, in {}", destination.display()));
+            if destination.as_os_str() == "-" {
+                // Verified whole before the first byte goes out.
+                let verified = tempfile::NamedTempFile::new()?;
+                client.save(&self.target, &file, verified.path()).await?;
+                io::copy(&mut File::open(verified.path())?, &mut io::stdout())?;
+                output::note(&format!("{length} bytes verified"));
+            } else {
+                client.save(&self.target, &file, &destination).await?;
+                output::note(&format!("{length} bytes verified, in {}", destination.display()));
+            }
             Ok(ExitCode::SUCCESS)
         })
     }

@@ -18,8 +18,6 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use crate::trust::IndexOptions;
-
 /// A Python package index that signs what it serves, and a pip that proves it.
 ///
 /// An index operator starts with `waxseal quickstart`. A person who installs packages runs
@@ -29,9 +27,6 @@ use crate::trust::IndexOptions;
 #[command(after_help = "Exit codes: 0 success, 1 failure, 2 wrong use, 3 verification refused \
                         something. `pip` and `run` end with the code of the tool they ran.")]
 pub(crate) struct Arguments {
-    #[command(flatten)]
-    index: IndexOptions,
-
     /// Say on stderr what is being done.
     #[arg(long, short, global = true)]
     verbose: bool,
@@ -83,15 +78,14 @@ impl Arguments {
 
 /// Runs the command that was asked for.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let index = &arguments.index;
     match arguments.command {
         Command::Quickstart(command) => command.run(),
         Command::Serve(command) => command.run(),
-        Command::Trust(command) => command.run(index),
-        Command::Pip(command) => command.run(index),
-        Command::Run(command) => command.run(index),
-        Command::Proxy(command) => command.run(index),
-        Command::Download(command) => command.run(index),
+        Command::Trust(command) => command.run(),
+        Command::Pip(command) => command.run(),
+        Command::Run(command) => command.run(),
+        Command::Proxy(command) => command.run(),
+        Command::Download(command) => command.run(),
         Command::Repo(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Completions(command) => Ok(command.run()),

@@ -8,17 +8,20 @@ use crate::trust::IndexOptions;
 /// Run pip so that everything it installs is verified.
 ///
 /// It runs the pip of the active environment, with the trusted index as its only source for this
-/// run. Options of waxseal stand before `pip`: `waxseal --index URL pip install flask`.
+/// run. Options of waxseal come first: `waxseal pip --index URL install flask`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pip {
+    #[command(flatten)]
+    index: IndexOptions,
+
     /// What pip is to do, such as `install flask`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     arguments: Vec<OsString>,
 }
 
 impl Pip {
-    pub(super) fn run(self, index: &IndexOptions) -> anyhow::Result<ExitCode> {
-        let client = index.client()?;
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let client = self.index.client()?;
         block_on(child::run(client, OsStr::new("pip"), &self.arguments))
     }
 }

@@ -11,14 +11,17 @@ use crate::trust::IndexOptions;
 /// Serve a verified view of a trusted index on this machine, for any tool.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Proxy {
+    #[command(flatten)]
+    index: IndexOptions,
+
     /// Where to listen; an address of this machine only
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8459")]
     listen: SocketAddr,
 }
 
 impl Proxy {
-    pub(super) fn run(self, index: &IndexOptions) -> anyhow::Result<ExitCode> {
-        let client = index.client()?;
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let client = self.index.client()?;
         block_on(async {
             let url = client.store().index().url.to_string();
             let proxy = VerifyingProxy::new(client, Settings::default());

@@ -11,14 +11,17 @@ use crate::trust::IndexOptions;
 /// calls them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
+    #[command(flatten)]
+    index: IndexOptions,
+
     /// The command, such as `uv pip install requests`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     command: Vec<OsString>,
 }
 
 impl Run {
-    pub(super) fn run(self, index: &IndexOptions) -> anyhow::Result<ExitCode> {
-        let client = index.client()?;
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let client = self.index.client()?;
         let Some((program, arguments)) = self.command.split_first() else {
             anyhow::bail!("no command was given");
         };

@@ -4,15 +4,13 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Serialize;
-use waxseal_client::{
-    Added, Fingerprint, IndexUrl, Settings, TrustStores, fetch_root_with_fingerprint,
-};
+use waxseal_client::{Added, Fingerprint, IndexUrl, Settings, fetch_root_with_fingerprint};
 use waxseal_tuf::RoleName;
 use waxseal_tuf::metadata::{Root, Unverified};
 
 use super::block_on;
 use crate::output;
-use crate::trust::IndexOptions;
+use crate::trust::TrustOption;
 
 /// Say which indexes to trust on this machine.
 #[derive(Debug, clap::Subcommand)]
@@ -28,11 +26,14 @@ pub(crate) enum Trust {
 /// Trust an index, given what its operator says about its root over another way.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Add {
-    /// The index's URL: <https://packages.example.org>, or that of its Simple API
+    /// The index's URL, or that of its Simple API
     url: String,
 
     #[command(flatten)]
     root: RootSource,
+
+    #[command(flatten)]
+    trust: TrustOption,
 }
 
 #[derive(Debug, clap::Args)]
@@ -53,28 +54,34 @@ pub(crate) struct List {
     /// As JSON
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    trust: TrustOption,
 }
 
 /// Stop trusting an index.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Remove {
-    /// The index
+    /// The index's URL
     url: String,
+
+    #[command(flatten)]
+    trust: TrustOption,
 }
 
 impl Trust {
-    pub(super) fn run(self, index: &IndexOptions) -> anyhow::Result<ExitCode> {
-        let stores = index.stores()?;
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Add(add) => add.run(&stores),
-            Self::List(list) => list.run(&stores),
-            Self::Remove(remove) => remove.run(&stores),
+            Self::Add(add) => add.run(),
+            Self::List(list) => list.run(),
+            Self::Remove(remove) => remove.run(),
         }
     }
 }
 
 impl Add {
-    fn run(self, stores: &TrustStores) -> anyhow::Result<ExitCode> {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let stores = self.trust.stores()?;
         let (url, credentials) = IndexUrl::parse(&self.url)?;
         let root = match (self.root.root, self.root.fingerprint) {
             (Some(file), _) => std::fs::read(&file)
@@ -107,7 +114,8 @@ struct Listed {
 }
 
 impl List {
-    fn run(self, stores: &TrustStores) -> anyhow::Result<ExitCode> {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let stores = self.trust.stores()?;
         let mut indexes = Vec::new();
         for index in stores.list()? {
             let root = stores.find(&index.url)?.read(&RoleName::from_static(RoleName::ROOT))?;
@@ -139,7 +147,8 @@ impl List {
 }
 
 impl Remove {
-    fn run(self, stores: &TrustStores) -> anyhow::Result<ExitCode> {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let stores = self.trust.stores()?;
         let (url, _) = IndexUrl::parse(&self.url)?;
         stores.remove(&url)?;
         output::line(&format!("{url} is no longer trusted"));
