@@ -363,11 +363,13 @@ fn reason_phrase(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]
     fn reasons_are_one_line_of_visible_ascii() {
-        assert_eq!(reason_phrase("a\r\nSet-Cookie: b\té…\u{7f}"), "a  Set-Cookie: b ????");
+        assert_eq!(reason_phrase("a\r\nSet-Cookie: b\té…\u{7f}"), "a  Set-Cookie: b ???");
         assert_eq!(reason_phrase(&"x".repeat(2000)).len(), MAX_REASON);
     }
 
@@ -379,6 +381,19 @@ mod tests {
         let reason = response.extensions().get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
         let reason = String::from_utf8_lossy(reason.unwrap_or_default());
         assert!(reason.starts_with("File already exists: a-1.0.tar.gz was uploaded before as A-1"));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_as_such() {
+        let failed = |kind: io::ErrorKind| {
+            let path = "/srv/index/file".into();
+            Error::from(StoreError::Io { action: "write", path, source: kind.into() })
+        };
+        let full = failed(io::ErrorKind::StorageFull);
+        assert_eq!(full.status(), 507);
+        assert!(full.to_string().contains("no space left") && !full.to_string().contains("/srv"));
+        assert_eq!(failed(io::ErrorKind::QuotaExceeded).status(), 507);
+        assert_eq!(failed(io::ErrorKind::PermissionDenied).status(), 500);
     }
 
     #[test]

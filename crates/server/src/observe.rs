@@ -47,3 +47,28 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("a handler panicked: {}", text.unwrap_or("no text"))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+    use axum::Router;
+    use axum::body::{Body, to_bytes};
+    use axum::middleware::from_fn;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_and_tells_nothing() {
+        let panicking = get(async || -> &'static str { panic!("secret") });
+        let service = Router::new().route("/", panicking).layer(from_fn(observe));
+        let response = service.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), 500);
+        assert_eq!(response.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
+        assert_eq!(response.extensions().get::<Cause>().unwrap().0, "a handler panicked: secret");
+        let body = to_bytes(response.into_body(), 1000).await.unwrap();
+        assert!(!body.is_empty() && !String::from_utf8_lossy(&body).contains("secret"));
+    }
+}

@@ -1,0 +1,210 @@
+//! An index with a real repository and snapshot process in a temporary folder.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use http::header::{ACCEPT, HeaderName};
+use http::{HeaderMap, Request, StatusCode};
+use hyper::ext::ReasonPhrase;
+use jiff::Timestamp;
+use tempfile::TempDir;
+use tower::ServiceExt;
+use waxseal_repository::bins::{BinStyle, Bins};
+use waxseal_repository::ceremony::{self, OFFLINE_LIFETIME, Participants, Plan};
+use waxseal_repository::database::Database;
+use waxseal_repository::store::{FilesystemStore, MemoryStore, Store};
+use waxseal_repository::{Lifetimes, Repository, SnapshotProcess, WriterLock};
+use waxseal_server::{AppState, Settings, router};
+use waxseal_testkit::simulator::TestKey;
+use waxseal_tuf::Signer;
+
+use crate::form::Form;
+
+pub(crate) const JSON: &str = "application/vnd.pypi.simple.v1+json";
+pub(crate) const HTML: &str = "application/vnd.pypi.simple.v1+html";
+
+/// An index. Nothing is published but by [`Index::publish`].
+pub(crate) struct Index {
+    pub(crate) repository: Arc<Repository>,
+    pub(crate) process: Arc<SnapshotProcess>,
+    pub(crate) router: Router,
+    pub(crate) token: String,
+    folder: TempDir,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) reason: String,
+    pub(crate) body: Vec<u8>,
+}
+
+/// What must not change when an upload is refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Contents {
+    last_serial: u64,
+    files: BTreeSet<(String, u64)>,
+}
+
+/// Settings for tests: the snapshot process is not waited for.
+pub(crate) fn settings() -> Settings {
+    Settings { publish_wait: Duration::ZERO, max_upload: 1 << 20, ..Settings::default() }
+}
+
+impl Index {
+    /// An index on the file system.
+    pub(crate) fn new() -> Self {
+        Self::with(settings())
+    }
+
+    pub(crate) fn with(settings: Settings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FilesystemStore::open(folder.path().join("public")).unwrap();
+        Self::on(Box::new(store), folder, settings)
+    }
+
+    /// An index in memory, its database apart.
+    pub(crate) fn in_memory() -> Self {
+        Self::on(Box::new(MemoryStore::new()), tempfile::tempdir().unwrap(), settings())
+    }
+
+    fn on(store: Box<dyn Store>, folder: TempDir, settings: Settings) -> Self {
+        let online = TestKey::new("online");
+        let [root, targets, bins] = ["root", "targets", "bins"]
+            .map(|role| [1, 2].map(|number| TestKey::new(&format!("{role} {number}"))));
+        let participants = Participants {
+            root: &[&root[0], &root[1]],
+            targets: &[&targets[0], &targets[1]],
+            bins: &[&bins[0], &bins[1]],
+            online: online.public_key(),
+        };
+        let bins = Bins::new(4, BinStyle::Succinct).unwrap();
+        let plan = Plan { root_threshold: 2, bins, lifetime: OFFLINE_LIFETIME };
+        let ceremony = ceremony::perform(&plan, participants, Timestamp::now()).unwrap();
+        let database = Database::open(folder.path().join("waxseal.db")).unwrap();
+        let (_, token) = database.create_token("laptop").unwrap();
+        let repository = Arc::new(Repository::create(store, database, &ceremony).unwrap());
+        let lock = WriterLock::acquire(&folder.path().join("lock")).unwrap();
+        let process = SnapshotProcess::new(
+            Arc::clone(&repository),
+            Box::new(online),
+            Lifetimes::default(),
+            lock,
+        );
+        let router = router(AppState::new(Arc::clone(&repository), settings));
+        let (process, token) = (Arc::new(process.unwrap()), token.expose().to_owned());
+        Self { repository, process, router, token, folder }
+    }
+
+    /// An index that has published `files`, as name and bytes.
+    pub(crate) async fn publishing(files: &[(&str, &[u8])]) -> Self {
+        let index = Self::new();
+        for (filename, bytes) in files {
+            index.upload(&index.form(filename, bytes)).await.expect(200, "OK");
+        }
+        index.publish();
+        index
+    }
+
+    pub(crate) fn publish(&self) {
+        self.process.publish_all(Timestamp::now()).unwrap();
+    }
+
+    pub(crate) fn form(&self, filename: &str, bytes: &[u8]) -> Form {
+        Form::new(&self.token, filename, bytes)
+    }
+
+    pub(crate) fn wheel(&self, name: &str, version: &str) -> Form {
+        Form::wheel(&self.token, name, version)
+    }
+
+    pub(crate) async fn upload(&self, form: &Form) -> Answer {
+        self.send(form.request()).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[]).await
+    }
+
+    pub(crate) async fn page(&self, path: &str, accept: &str) -> Answer {
+        self.ask("GET", path, &[(ACCEPT, accept)]).await
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(HeaderName, &str)],
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(name, *value);
+        }
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap().to_vec();
+        let reason = parts.extensions.get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
+        let reason = String::from_utf8(reason.unwrap_or_default().to_vec()).unwrap();
+        Answer { status: parts.status, headers: parts.headers, reason, body }
+    }
+
+    /// Everything the index keeps: journal, objects, and what lies in the spool.
+    pub(crate) fn contents(&self) -> Contents {
+        let mut files = BTreeSet::new();
+        list(&self.folder.path().join("public"), &mut files);
+        Contents { last_serial: self.repository.database().last_serial().unwrap(), files }
+    }
+}
+
+impl Contents {
+    pub(crate) fn has(&self, end: &str) -> bool {
+        self.files.iter().any(|(path, _)| path.ends_with(end))
+    }
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    pub(crate) fn header(&self, name: HeaderName) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Checks status and text; a refusal tells its text in the reason phrase as well.
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16, text: &str) -> Self {
+        let body = String::from_utf8_lossy(&self.body);
+        assert_eq!(self.status, status, "{body}");
+        assert!(body.contains(text), "{text:?} is not in {body:?}");
+        if self.status.as_u16() >= 400 {
+            let ascii = text.is_ascii() && !text.contains('…');
+            assert!(!ascii || self.reason.contains(text), "{:?}", self.reason);
+            assert_eq!(self.headers["content-type"], "text/plain; charset=utf-8");
+        }
+        self
+    }
+}
+
+fn list(folder: &Path, files: &mut BTreeSet<(String, u64)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            list(&path, files);
+        } else {
+            let length = fs::metadata(&path).unwrap().len();
+            files.insert((path.to_str().unwrap().to_owned(), length));
+        }
+    }
+}
