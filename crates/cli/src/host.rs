@@ -1,6 +1,6 @@
 //! One process that is both roles of an index: web server and snapshot process.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -55,9 +55,13 @@ impl Host {
         Ok(Self { repository, process, listener, address, config })
     }
 
-    /// The index's base URL, without a slash at the end.
+    /// The index's base URL as this machine reaches it, without a slash at the end.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let mut address = self.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        format!("http://{address}")
     }
 
     /// The repository.
