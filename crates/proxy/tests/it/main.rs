@@ -1,0 +1,9 @@
+//! The proxy between clients, real and simulated, and mirrors that lie.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod files;
+mod pages;
+mod peers;
+mod refusals;
+mod world;

@@ -1,0 +1,118 @@
+//! Real pip and real uv against the proxy: what they install, and what their users read.
+
+use std::fs;
+use std::path::Path;
+
+use waxseal_index::DistributionFilename;
+use waxseal_index::archive::{Limits, inspect};
+use waxseal_testkit::mirror::{Change, PathPattern, Position};
+use waxseal_testkit::peers::{self, Outcome, Venv};
+
+use crate::world::{Packages, World, settings};
+
+async fn world() -> World {
+    let mut packages = Packages::new();
+    for path in peers::packages() {
+        add(&mut packages, &path);
+    }
+    World::serving(packages.publish(), settings()).await
+}
+
+fn add(packages: &mut Packages, path: &Path) {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let content = fs::read(path).unwrap();
+    let filename: DistributionFilename = name.parse().unwrap();
+    let size = content.len() as u64;
+    let inspected =
+        inspect(&filename, std::io::Cursor::new(&content), size, &Limits::default()).unwrap();
+    packages.add_file(name, &content, inspected.metadata_file.as_deref());
+}
+
+struct Machine {
+    venv: Venv,
+    index: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new(world: &World) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let venv = peers::venv(&folder.path().join("venv"));
+        Self { venv, index: format!("http://{}/simple/", world.address), _folder: folder }
+    }
+
+    async fn pip(&self, args: &[&str]) -> Outcome {
+        let pip = self.venv.command(self.venv.pip());
+        let command = pip.args(["install", "--index-url", &self.index]).args(args.iter());
+        tokio::task::spawn_blocking(|| command.run()).await.unwrap()
+    }
+
+    async fn uv(&self, args: &[&str]) -> Outcome {
+        let uv = self.venv.command(peers::uv());
+        let command = uv.args(["pip", "install", "--default-index", &self.index]).args(args.iter());
+        tokio::task::spawn_blocking(|| command.run()).await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pip_and_uv_install_through_the_proxy() {
+    let world = world().await;
+    let machine = Machine::new(&world);
+    machine.pip(&["flask", "numpy"]).await.success();
+    machine.uv(&["requests", "tomli-w"]).await.success();
+    let installed = machine.venv.installed().join(" ");
+    for name in ["flask-", "werkzeug-", "numpy-", "requests-", "tomli_w-"] {
+        assert!(installed.contains(name), "{installed}");
+    }
+    assert_eq!(world.proxy.refusals(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pip_shows_why_a_project_is_refused() {
+    let world = world().await;
+    let machine = Machine::new(&world);
+    machine.pip(&["click"]).await.success();
+    let flip = Change::FlipByte { at: Position::FromEnd(3) };
+    world.lie(PathPattern::contains("/simple/click/"), flip);
+    for args in [&["--force-reinstall", "click"][..], &["-U", "click"], &["flask"]] {
+        let screen = machine.pip(args).await.failure().screen();
+        assert!(screen.contains("waxseal refuses project click (changed)"), "{args:?}: {screen}");
+    }
+    let screen = machine.pip(&["click==8.1.0"]).await.failure().screen();
+    assert!(screen.contains("waxseal.changed"), "{screen}");
+    assert!(!machine.venv.installed().join(" ").contains("flask"));
+    world.mirror.honest();
+    machine.pip(&["flask"]).await.success();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pip_and_uv_show_why_a_file_is_refused() {
+    let world = world().await;
+    let machine = Machine::new(&world);
+    for pattern in
+        ["itsdangerous-2.2.0-py3-none-any.whl", "itsdangerous-2.2.0-py3-none-any.whl.metadata"]
+    {
+        let flip = Change::FlipByte { at: Position::FromEnd(3) };
+        world.lie(PathPattern::suffix(pattern), flip);
+        let reason = format!("waxseal refuses file packages/itsdangerous/{pattern} (changed)");
+        let pip = machine.pip(&["itsdangerous"]).await.failure().screen();
+        assert!(pip.contains(&reason), "{pip}");
+        let uv = machine.uv(&["itsdangerous"]).await.failure().screen();
+        assert!(uv.contains(&reason), "{uv}");
+        assert_eq!(machine.venv.installed(), Vec::<String>::new());
+        world.mirror.honest();
+    }
+    machine.pip(&["itsdangerous"]).await.success();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uv_shows_why_a_project_is_refused() {
+    let world = world().await;
+    let machine = Machine::new(&world);
+    let flip = Change::FlipByte { at: Position::FromEnd(3) };
+    world.lie(PathPattern::contains("/simple/click/"), flip);
+    let screen = machine.uv(&["click"]).await.failure().screen();
+    assert!(screen.contains("waxseal refuses project click (changed)"), "{screen}");
+    world.mirror.honest();
+    machine.uv(&["click"]).await.success();
+}
