@@ -4,7 +4,7 @@ use http::header::{CONTENT_LENGTH, EXPECT};
 use waxseal_repository::Accepted;
 
 use super::form::{Form, Received};
-use super::release;
+use super::release::{self, Outcome};
 use crate::auth::authenticate;
 use crate::error::Error;
 use crate::multipart::{Multipart, drain};
@@ -27,13 +27,7 @@ pub(crate) async fn create(
     let (parts, body) = request.into_parts();
     let headers = parts.headers;
     let limit = state.settings.max_upload.saturating_add(FIELDS_LIMIT);
-    let allowed = match authenticate(&state, &headers).await {
-        Ok(token) => check_announced_length(&headers, limit, state.settings.max_upload)
-            .map(|()| token)
-            .map_err(|error| (error, DRAIN)),
-        Err(error) => Err((error, DRAIN_UNKNOWN)),
-    };
-    let token = match allowed {
+    let token = match admit(&state, &headers, limit).await {
         Ok(token) => token,
         Err((error, most)) => {
             // A client that asked first has sent nothing yet.
@@ -48,15 +42,18 @@ pub(crate) async fn create(
     let received = Form::read(&state, &mut multipart, FIELDS_LIMIT).await;
     multipart.drain(DRAIN).await;
     let Received { form, filename, file } = received?;
-    let accepted =
-        state.blocking(move |repository| release::accept(repository, &form, filename, file, token));
-    let accepted = accepted.await?;
+    let uploader = token.clone();
+    let outcome = state
+        .blocking(move |repository| release::accept(repository, &form, filename, file, uploader));
+    let Outcome { accepted, filename } = outcome.await?;
     drop(turn);
     let serial = match accepted {
-        release::Outcome {
-            accepted: Accepted::New { serial } | Accepted::Same { serial }, ..
-        } => serial,
-        release::Outcome { accepted: Accepted::Taken { filename: used }, filename } => {
+        Accepted::New { serial } => {
+            tracing::info!(%filename, serial, uploaded_by = token, "accepted an upload");
+            serial
+        }
+        Accepted::Same { serial } => serial,
+        Accepted::Taken { filename: used } => {
             return Err(Error::Taken { filename: filename.to_string(), used });
         }
     };
@@ -69,12 +66,17 @@ pub(crate) async fn create(
     })
 }
 
-/// Refuses what is too large before it is sent.
-fn check_announced_length(headers: &HeaderMap, limit: u64, shown: u64) -> Result<(), Error> {
+/// The name of the token that the upload comes with, if it may be read; or else what is wrong, and
+/// how much of its body to skip.
+async fn admit(state: &AppState, headers: &HeaderMap, limit: u64) -> Result<String, (Error, u64)> {
+    let token = authenticate(state, headers).await.map_err(|error| (error, DRAIN_UNKNOWN))?;
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     match length {
-        Some(length) if limit < length => Err(Error::TooLarge { what: "the file", limit: shown }),
-        _ => Ok(()),
+        Some(length) if limit < length => {
+            let limit = state.settings.max_upload;
+            Err((Error::TooLarge { what: "the file", limit }, DRAIN))
+        }
+        _ => Ok(token),
     }
 }
 
