@@ -16,8 +16,9 @@ use waxseal_tuf::{TargetFile, TargetPath};
 
 use crate::Settings;
 
-/// Longest file held in memory; it is passed on only once it is verified.
-const SMALL: u64 = 4 << 20;
+/// Longest file held in memory; it is passed on only once it is verified. On a slow line it still
+/// comes whole before pip gives up.
+const SMALL: u64 = 512 << 10;
 
 /// Bytes read from a temporary file at once.
 const CHUNK: u64 = 128 << 10;
@@ -154,6 +155,20 @@ impl Entry {
                 Progress::Verified(content) => return Ok(content.clone()),
                 Progress::Refused(error, _) => return Err(error.clone()),
                 Progress::Starting | Progress::Coming(..) => {}
+            }
+            progress.changed().await.map_err(|_| abandoned())?;
+        }
+    }
+
+    /// Waits until a large file begins to come, so that a mirror which never answers is refused and
+    /// not streamed; a small one is waited for until it is verified.
+    pub(crate) async fn begun(&self) -> Result<(), Error> {
+        let mut progress = self.progress.clone();
+        loop {
+            match &*progress.borrow_and_update() {
+                Progress::Verified(_) | Progress::Coming(..) => return Ok(()),
+                Progress::Refused(error, _) => return Err(error.clone()),
+                Progress::Starting => {}
             }
             progress.changed().await.map_err(|_| abandoned())?;
         }

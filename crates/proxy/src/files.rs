@@ -68,6 +68,7 @@ impl Proxy {
             Wanted::Whole | Wanted::Nothing => parts.settings.stream_after,
         };
         let Ok(verified) = timeout(patience, entry.verified()).await else {
+            parts.fresh.within(entry.begun()).await?;
             let (proxy, what) = (self.clone(), format!("file {path}"));
             let body = entry.stream(move |error| {
                 proxy.refuse(what, error);

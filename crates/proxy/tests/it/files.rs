@@ -25,6 +25,7 @@ fn last_byte() -> Change {
 
 /// What comes of a body, and whether it came to its end.
 async fn drain(mut response: reqwest::Response) -> (Vec<u8>, bool) {
+    assert_eq!(response.status(), StatusCode::OK);
     let mut bytes = Vec::new();
     loop {
         match response.chunk().await {
@@ -192,6 +193,15 @@ async fn a_refused_stream_is_forgotten_in_time() {
     world.mirror.honest();
     let (bytes, whole) = drain(world.fetch(LARGE_URL).await).await;
     assert!(whole && bytes == large());
+}
+
+#[tokio::test]
+async fn a_file_that_never_begins_is_refused_and_not_streamed() {
+    let world = World::new(Settings { answer_within: Duration::from_secs(1), ..streaming() }).await;
+    for (file, url) in [(SMALL, SMALL_URL), (LARGE, LARGE_URL)] {
+        world.lie(PathPattern::suffix(file), Change::Stall);
+        assert!(reason(&world.fetch(url).await).contains("(slow)"));
+    }
 }
 
 #[tokio::test]

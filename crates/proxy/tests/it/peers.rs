@@ -8,7 +8,7 @@ use waxseal_index::archive::{Limits, inspect};
 use waxseal_testkit::mirror::{Change, PathPattern, Position};
 use waxseal_testkit::peers::{self, Outcome, Venv};
 
-use crate::world::{Packages, World, settings};
+use crate::world::{Packages, World, list, publish_all, settings};
 
 async fn world() -> World {
     let mut packages = Packages::new();
@@ -26,6 +26,14 @@ fn add(packages: &mut Packages, path: &Path) {
     let inspected =
         inspect(&filename, std::io::Cursor::new(&content), size, &Limits::default()).unwrap();
     packages.add_file(name, &content, inspected.metadata_file.as_deref());
+}
+
+/// Publishes a page with other bytes, so that the proxy fetches it again.
+fn change_page(world: &World, path: &str) {
+    let mut simulator = world.index.simulator();
+    let page = [simulator.target_files[path].clone(), b"\n".to_vec()].concat();
+    list(&mut simulator, path, &page);
+    publish_all(&mut simulator);
 }
 
 struct Machine {
@@ -72,9 +80,12 @@ async fn pip_shows_why_a_project_is_refused() {
     let world = world().await;
     let machine = Machine::new(&world);
     machine.pip(&["click"]).await.success();
+    change_page(&world, "simple/click/vnd.pypi.simple.v1.json");
     let flip = Change::FlipByte { at: Position::FromEnd(3) };
     world.lie(PathPattern::contains("/simple/click/"), flip);
-    for args in [&["--force-reinstall", "click"][..], &["-U", "click"], &["flask"]] {
+    for args in
+        [&["--force-reinstall", "click"][..], &["-U", "click"], &["--ignore-installed", "flask"]]
+    {
         let screen = machine.pip(args).await.failure().screen();
         assert!(screen.contains("waxseal refuses project click (changed)"), "{args:?}: {screen}");
     }
@@ -87,22 +98,20 @@ async fn pip_shows_why_a_project_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pip_and_uv_show_why_a_file_is_refused() {
-    let world = world().await;
-    let machine = Machine::new(&world);
-    for pattern in
-        ["itsdangerous-2.2.0-py3-none-any.whl", "itsdangerous-2.2.0-py3-none-any.whl.metadata"]
-    {
-        let flip = Change::FlipByte { at: Position::FromEnd(3) };
-        world.lie(PathPattern::suffix(pattern), flip);
-        let reason = format!("waxseal refuses file packages/itsdangerous/{pattern} (changed)");
+    let wheel = "itsdangerous-2.2.0-py3-none-any.whl";
+    for file in [wheel, &format!("{wheel}.metadata")] {
+        let world = world().await;
+        let machine = Machine::new(&world);
+        world.lie(PathPattern::suffix(file), Change::FlipByte { at: Position::FromEnd(3) });
+        let reason = format!("waxseal refuses file packages/itsdangerous/{file} (changed)");
         let pip = machine.pip(&["itsdangerous"]).await.failure().screen();
         assert!(pip.contains(&reason), "{pip}");
         let uv = machine.uv(&["itsdangerous"]).await.failure().screen();
         assert!(uv.contains(&reason), "{uv}");
         assert_eq!(machine.venv.installed(), Vec::<String>::new());
         world.mirror.honest();
+        machine.pip(&["itsdangerous"]).await.success();
     }
-    machine.pip(&["itsdangerous"]).await.success();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,7 +67,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let stores = TrustStores::new(folder.path());
         stores.add(&url, &root, Simulator::now()).unwrap();
-        let patience = waxseal_client::Settings { retries: 0, ..Default::default() };
+        let patience = waxseal_client::Settings { retries: 1, ..Default::default() };
         let client = Client::open(stores.find(&url).unwrap(), patience).unwrap();
         let clock = Arc::new(Mutex::new(Simulator::now()));
         let time = Arc::clone(&clock);
