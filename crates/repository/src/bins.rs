@@ -133,13 +133,15 @@ mod tests {
         let online = PublicKey::ed25519([7; 32]);
         for count in [2, 8, 16, 32, 256, 1024] {
             let styles = [BinStyle::Succinct, BinStyle::Classic];
-            let [succinct, classic] = styles.map(|style| Bins::new(count, style).unwrap());
+            let both = styles.map(|style| Bins::new(count, style).unwrap());
+            let [succinct, _] = both;
+            let delegations = both.map(|bins| bins.delegations(&[&online]));
             for i in 0..200 {
                 let path = TargetPath::new(format!("packages/p{i}/p-{i}.whl")).unwrap();
                 let role = succinct.role(succinct.bin_of(&path));
-                for bins in [succinct, classic] {
-                    let found = bins.delegations(&[&online]).roles_for(&path);
-                    assert_eq!(found, [(role.clone(), true)], "{count} {bins:?}");
+                for (style, delegations) in styles.iter().zip(&delegations) {
+                    let found = delegations.roles_for(&path);
+                    assert_eq!(found, [(role.clone(), true)], "{count} {style:?}");
                 }
             }
         }

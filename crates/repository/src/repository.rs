@@ -213,18 +213,29 @@ pub(crate) fn target_path(path: String) -> Result<TargetPath, Error> {
     TargetPath::new(path).map_err(Error::from)
 }
 
-/// A database older than the store would use version numbers again, for other bytes: it is refused.
+/// A database older than the store would use version numbers again, for other bytes, and a store
+/// older than the database has lost what clients already trust: both are refused.
+///
+/// A snapshot process may be publishing meanwhile. It records a version first and finishes last, so
+/// what the store had before the database was asked is recorded there, and what the database has
+/// finished is in the store afterwards.
 fn check_same_age(store: &dyn Store, database: &Database) -> Result<(), Error> {
+    let before = stored_version(store)?;
     let recorded = database.role(&TIMESTAMP)?.map_or(0, |role| role.version);
-    let stored = match store.read(&StoreKey::Timestamp, METADATA_LIMIT)? {
-        Some(bytes) => read_claims::<metadata::Timestamp>("timestamp.json", &bytes)?.version,
-        None => 0,
-    };
-    // One staged batch may be recorded and not yet visible.
-    if stored > recorded || stored + 1 < recorded {
-        return Err(Error::DifferentAge { stored, recorded });
+    if before == recorded {
+        return Ok(());
     }
-    Ok(())
+    let staged = u64::from(database.staged()?.is_some());
+    let stored = stored_version(store)?;
+    match before > recorded || stored + staged < recorded {
+        true => Err(Error::DifferentAge { stored, recorded }),
+        false => Ok(()),
+    }
+}
+
+fn stored_version(store: &dyn Store) -> Result<u64, Error> {
+    let Some(bytes) = store.read(&StoreKey::Timestamp, METADATA_LIMIT)? else { return Ok(0) };
+    Ok(read_claims::<metadata::Timestamp>("timestamp.json", &bytes)?.version)
 }
 
 /// Wakes the snapshot process. A wake-up that comes while it works is kept.

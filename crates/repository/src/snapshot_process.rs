@@ -16,7 +16,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tracing::{debug, error, info};
@@ -158,10 +158,22 @@ impl SnapshotProcess {
                     }
                     let next = pause.map_or(Duration::from_millis(100), |last: Duration| last * 2);
                     let next = next.min(LONGEST_PAUSE);
-                    std::thread::sleep(next);
+                    self.pause(next, stop);
                     pause = Some(next);
                 }
             }
+        }
+    }
+
+    /// Uploads do not end a pause; a request to stop does.
+    fn pause(&self, length: Duration, stop: &Stop) {
+        let end = Instant::now() + length;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() || stop.is_requested() {
+                return;
+            }
+            self.repository.wake().wait(left);
         }
     }
 

@@ -1,9 +1,20 @@
-//! The store's contract on every store, and the database from outside.
+//! The store's contract on every store, the database from outside, and the snapshot process as
+//! clients see it.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod accept;
+mod audit;
+mod ceremony;
 mod contract;
 mod database;
+mod faulty;
 mod filesystem;
+mod index;
+mod open;
+mod publish;
+mod renewal;
+mod resume;
+mod run;
 
 use waxseal_repository::store::StoreKey;
 use waxseal_tuf::hash::Sha256;

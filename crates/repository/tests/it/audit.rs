@@ -1,0 +1,135 @@
+//! What clients find in a store, and what the journal says they should find.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use waxseal_index::simple::{FileEntry, ProjectList, ProjectPage};
+use waxseal_index::{DistributionFilename, NormalizedName, paths};
+use waxseal_repository::Repository;
+use waxseal_repository::database::{Database, Entry};
+use waxseal_repository::store::{Store, StoreKey};
+use waxseal_testkit::simulator::{self, drive, drive_search};
+use waxseal_tuf::hash::Sha256;
+use waxseal_tuf::metadata::{Targets, Unverified};
+use waxseal_tuf::{Error, Limits, MetadataFile, RoleName, Search, TargetPath, Updater};
+
+use super::index::LIMIT;
+
+/// A client and the trust store that it keeps from one visit to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Client {
+    trust: simulator::Store,
+}
+
+impl Client {
+    /// Reads all that is published at `now` and compares it with the journal.
+    pub(crate) fn audit(&mut self, repository: &Repository, now: Timestamp) {
+        let store = repository.store();
+        let found = read_everything(store, &mut self.trust, now)
+            .unwrap_or_else(|error| panic!("at {now} a client finds that {error}"));
+        let database = repository.database();
+        assert_eq!(found, expected(database, database.published_serial().unwrap()));
+        for (path, digest) in found {
+            let row = repository.target(&TargetPath::new(path).unwrap()).unwrap().unwrap();
+            assert_eq!(row.sha256, digest);
+        }
+    }
+}
+
+/// A client that was never here, and that everything accepted is published.
+pub(crate) fn audit_all(repository: &Repository, now: Timestamp) {
+    Client::default().audit(repository, now);
+    let database = repository.database();
+    assert_eq!(database.published_serial().unwrap(), database.last_serial().unwrap());
+    assert_eq!(*repository.published().borrow(), database.last_serial().unwrap());
+    assert_eq!(database.staged().unwrap(), None);
+}
+
+/// Brings a client up to date, finds every target that any bin lists, reads its bytes, and answers
+/// their digests.
+pub(crate) fn read_everything(
+    store: &dyn Store,
+    trust: &mut simulator::Store,
+    now: Timestamp,
+) -> Result<BTreeMap<String, Sha256>, Error> {
+    let fetch = |file: &MetadataFile| {
+        let key = StoreKey::from_path(&format!("tuf/metadata/{}", file.path)).unwrap();
+        store.read(&key, LIMIT).unwrap()
+    };
+    let first_root = metadata(store, 1, RoleName::ROOT);
+    let root = trust.get(&RoleName::new(RoleName::ROOT).unwrap()).unwrap_or(&first_root).clone();
+    let mut trusted = drive(Updater::new(&root, now, Limits::default())?, trust, fetch)?;
+
+    let mut paths = BTreeSet::new();
+    let listed = trusted.snapshot().roles.clone();
+    for (role, file) in &listed {
+        let bytes = metadata(store, file.version, role.as_str());
+        let targets = Unverified::<Targets>::parse(&bytes).unwrap();
+        assert_eq!(targets.claims().version, file.version, "{role}");
+        paths.extend(targets.claims().targets.keys().cloned());
+    }
+    let mut found = BTreeMap::new();
+    for path in paths {
+        let target = TargetPath::new(path.clone()).unwrap();
+        let search = Search::new(target.clone(), &trusted, Limits::default())?;
+        let file = drive_search(search, &mut trusted, trust, fetch)?;
+        let file = file.unwrap_or_else(|| panic!("{path} is in a bin where no client looks"));
+        let location = trusted.target_location(&target, &file)?;
+        let key = StoreKey::from_path(&format!("tuf/targets/{location}"));
+        let key = key.unwrap_or_else(|| panic!("the store has no place for {location}"));
+        let bytes = store.read(&key, LIMIT).unwrap();
+        let bytes = bytes.unwrap_or_else(|| panic!("{path} is published and not there"));
+        let digest = Sha256::of(&bytes);
+        assert_eq!(
+            (file.length, location),
+            (bytes.len() as u64, target.with_digest(&digest.to_string()))
+        );
+        let plain = store.read(&StoreKey::File(target), LIMIT).unwrap();
+        assert_eq!(plain, path.starts_with("packages/").then_some(bytes), "{path}");
+        found.insert(path, digest);
+    }
+    Ok(found)
+}
+
+/// The metadata file of a role, which must be there.
+pub(crate) fn metadata(store: &dyn Store, version: u64, role: &str) -> Vec<u8> {
+    let bytes = store.read(&super::metadata(version, role), LIMIT).unwrap();
+    bytes.unwrap_or_else(|| panic!("{version}.{role}.json is named and not there"))
+}
+
+/// The targets that follow from the journal up to a serial.
+pub(crate) fn expected(database: &Database, serial: u64) -> BTreeMap<String, Sha256> {
+    let mut pages: BTreeMap<NormalizedName, ProjectPage> = BTreeMap::new();
+    let mut expected = BTreeMap::new();
+    let entries = database.waiting(0, 100_000).unwrap();
+    for row in entries.into_iter().filter(|row| row.serial <= serial) {
+        let Entry::Upload(upload) = row.entry;
+        let filename: DistributionFilename = upload.filename.parse().unwrap();
+        let name = filename.project().clone();
+        let fresh = || ProjectPage { name: name.clone(), last_serial: 0, files: Vec::new() };
+        let page = pages.entry(name.clone()).or_insert_with(fresh);
+        page.last_serial = row.serial;
+        expected.insert(paths::distribution(&filename), upload.sha256);
+        if let Some(metadata) = upload.metadata {
+            expected.insert(paths::core_metadata(&filename), metadata.sha256);
+        }
+        page.files.push(FileEntry {
+            filename,
+            sha256: upload.sha256.0,
+            size: upload.size,
+            upload_time: upload.upload_time,
+            requires_python: upload.requires_python,
+            core_metadata_sha256: upload.metadata.map(|metadata| metadata.sha256.0),
+            yanked: None,
+        });
+    }
+    let list = ProjectList { names: pages.keys().cloned().collect() };
+    expected.insert(paths::PROJECT_LIST_JSON.to_owned(), Sha256::of(&list.to_json()));
+    expected.insert(paths::PROJECT_LIST_HTML.to_owned(), Sha256::of(&list.to_html()));
+    for (name, mut page) in pages {
+        page.files.sort_by(|a, b| a.filename.as_str().cmp(b.filename.as_str()));
+        expected.insert(paths::project_json(&name), Sha256::of(&page.to_json()));
+        expected.insert(paths::project_html(&name), Sha256::of(&page.to_html()));
+    }
+    expected
+}

@@ -1,0 +1,250 @@
+//! A store that fails when it is told to, and that is watched: after every write a client reads all
+//! there is, and no name may ever have had another content.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp as Moment;
+use tempfile::NamedTempFile;
+use waxseal_repository::StoreError;
+use waxseal_repository::store::{Area, Link, Listed, Listing, Object, OpenObject, Store, StoreKey};
+use waxseal_tuf::hash::Sha256;
+use waxseal_tuf::metadata::{Timestamp, Unverified};
+
+use super::audit;
+use super::index::LIMIT;
+
+/// How much of a failing call is done nevertheless. Calls make no promise about the order of their
+/// parts, so either half may be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Nothing,
+    FirstHalf,
+    SecondHalf,
+    All,
+}
+
+impl Fault {
+    pub(crate) const EACH: [Self; 4] =
+        [Self::Nothing, Self::FirstHalf, Self::SecondHalf, Self::All];
+
+    /// Those that differ for a method.
+    pub(crate) fn of(method: &str) -> &'static [Self] {
+        match method {
+            "create" | "link" => &Self::EACH,
+            _ => &[Self::Nothing, Self::All],
+        }
+    }
+
+    /// The parts of a call that are done.
+    fn part<T>(self, parts: &[T]) -> &[T] {
+        let middle = parts.len() / 2;
+        match self {
+            Self::Nothing => &[],
+            Self::FirstHalf => &parts[..middle],
+            Self::SecondHalf => &parts[middle..],
+            Self::All => parts,
+        }
+    }
+}
+
+/// One store under test; clones are the same one.
+#[derive(Clone)]
+pub(crate) struct FaultyStore(Arc<Shared>);
+
+struct Shared {
+    inner: Mutex<Arc<dyn Store>>,
+    state: Mutex<State>,
+    hook: Mutex<Option<Hook>>,
+}
+
+type Hook = Box<dyn FnMut(&str) + Send>;
+
+#[derive(Default)]
+struct State {
+    /// Writes so far, by method.
+    calls: Vec<&'static str>,
+    /// Which calls fail: from this one, so many.
+    fail: Option<(usize, usize, Fault)>,
+    failed: usize,
+    /// Everything that was ever seen, by path; every version of timestamp by itself.
+    history: BTreeMap<String, Sha256>,
+}
+
+impl fmt::Debug for FaultyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FaultyStore")
+    }
+}
+
+impl FaultyStore {
+    pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
+        let (inner, state) = (Mutex::new(inner), Mutex::default());
+        Self(Arc::new(Shared { inner, state, hook: Mutex::default() }))
+    }
+
+    /// Goes on with the same store as another process opened it.
+    pub(crate) fn reopened(&self, inner: Arc<dyn Store>) {
+        *lock(&self.0.inner) = inner;
+    }
+
+    /// Lets `count` writes fail, from the write number `from` since the beginning.
+    pub(crate) fn fail(&self, from: usize, count: usize, fault: Fault) {
+        lock(&self.0.state).fail = Some((from, count, fault));
+    }
+
+    /// Lets the next `count` writes fail.
+    pub(crate) fn fail_next(&self, count: usize, fault: Fault) {
+        let from = self.calls().len();
+        self.fail(from, count, fault);
+    }
+
+    /// How many calls failed.
+    pub(crate) fn failed(&self) -> usize {
+        lock(&self.0.state).failed
+    }
+
+    /// The writes so far.
+    pub(crate) fn calls(&self) -> Vec<&'static str> {
+        lock(&self.0.state).calls.clone()
+    }
+
+    /// Calls `hook` before and after every write.
+    pub(crate) fn set_hook(&self, hook: Option<Hook>) {
+        *lock(&self.0.hook) = hook;
+    }
+
+    /// The store itself, which neither fails nor is watched.
+    pub(crate) fn unwatched(&self) -> Arc<dyn Store> {
+        lock(&self.0.inner).clone()
+    }
+
+    /// Does a write, or fails as it was told to; `part` does so much of it.
+    fn write(
+        &self,
+        method: &'static str,
+        do_part: impl FnOnce(&dyn Store, Fault) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let fault = {
+            let mut state = lock(&self.0.state);
+            let call = state.calls.len();
+            state.calls.push(method);
+            let fault = state.fail.filter(|(from, count, _)| (*from..from + count).contains(&call));
+            state.failed += usize::from(fault.is_some());
+            fault.map(|(.., fault)| fault)
+        };
+        self.call_hook(&format!("before {method}"));
+        let done = do_part(&*self.unwatched(), fault.unwrap_or(Fault::All));
+        self.watch(method);
+        self.call_hook(&format!("after {method}"));
+        done?;
+        match fault {
+            None => Ok(()),
+            Some(fault) => Err(StoreError::Io {
+                action: "reach",
+                path: format!("{method} ({fault:?} done)").into(),
+                source: io::Error::from(io::ErrorKind::TimedOut),
+            }),
+        }
+    }
+
+    fn watch(&self, method: &str) {
+        let inner = self.unwatched();
+        self.remember(&*inner);
+        // Nothing has expired for a client of that time.
+        if inner.read(&StoreKey::Timestamp, LIMIT).unwrap().is_some() {
+            audit::read_everything(&*inner, &mut BTreeMap::new(), Moment::UNIX_EPOCH)
+                .unwrap_or_else(|error| panic!("after {method} a client finds that {error}"));
+        }
+    }
+
+    fn call_hook(&self, moment: &str) {
+        if let Some(hook) = &mut *lock(&self.0.hook) {
+            hook(moment);
+        }
+    }
+
+    /// Takes an object out of the memory of what there was.
+    pub(crate) fn forget(&self, key: &StoreKey) {
+        lock(&self.0.state).history.remove(&key.path());
+    }
+
+    /// Compares all objects with what they were before.
+    pub(crate) fn remember(&self, store: &dyn Store) {
+        let history = &mut lock(&self.0.state).history;
+        for (name, digest) in contents(store) {
+            let before = *history.entry(name.clone()).or_insert(digest);
+            assert_eq!(before, digest, "{name} has had another content");
+        }
+    }
+}
+
+/// The digest of every object, by path; `timestamp.json` by its version.
+pub(crate) fn contents(store: &dyn Store) -> BTreeMap<String, Sha256> {
+    let areas = [Area::Metadata, Area::Targets, Area::Files];
+    let listed = areas.into_iter().flat_map(|area| store.list(area).unwrap().map(Result::unwrap));
+    let content = |Listed { path, key, .. }| {
+        let key = key.unwrap_or_else(|| panic!("{path} is in nobody's place"));
+        let bytes = store.read(&key, LIMIT).unwrap().unwrap();
+        let name = match key {
+            StoreKey::Timestamp => {
+                let timestamp = Unverified::<Timestamp>::parse(&bytes).unwrap();
+                format!("{path} version {}", timestamp.claims().version)
+            }
+            _ => path,
+        };
+        (name, Sha256::of(&bytes))
+    };
+    listed.map(content).collect()
+}
+
+impl Store for FaultyStore {
+    fn create(&self, objects: &[Object<'_>]) -> Result<(), StoreError> {
+        self.write("create", |store, fault| store.create(fault.part(objects)))
+    }
+
+    fn create_from_file(&self, key: &StoreKey, file: NamedTempFile) -> Result<(), StoreError> {
+        self.write("create_from_file", |store, fault| match fault {
+            Fault::Nothing | Fault::FirstHalf => Ok(()),
+            Fault::SecondHalf | Fault::All => store.create_from_file(key, file),
+        })
+    }
+
+    fn link(&self, links: &[Link]) -> Result<(), StoreError> {
+        self.write("link", |store, fault| store.link(fault.part(links)))
+    }
+
+    fn replace_timestamp(&self, expected: Option<Sha256>, bytes: &[u8]) -> Result<(), StoreError> {
+        self.write("replace_timestamp", |store, fault| match fault {
+            Fault::Nothing | Fault::FirstHalf => Ok(()),
+            Fault::SecondHalf | Fault::All => store.replace_timestamp(expected, bytes),
+        })
+    }
+
+    fn read(&self, key: &StoreKey, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.unwatched().read(key, limit)
+    }
+
+    fn open(&self, key: &StoreKey) -> Result<Option<OpenObject>, StoreError> {
+        self.unwatched().open(key)
+    }
+
+    fn remove(&self, keys: &[StoreKey]) -> Result<(), StoreError> {
+        self.unwatched().remove(keys)
+    }
+
+    fn list(&self, area: Area) -> Result<Listing<'_>, StoreError> {
+        let listed: Vec<_> = self.unwatched().list(area)?.collect();
+        Ok(Box::new(listed.into_iter()))
+    }
+
+    fn spool(&self) -> Result<NamedTempFile, StoreError> {
+        self.unwatched().spool()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

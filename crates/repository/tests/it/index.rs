@@ -1,0 +1,195 @@
+//! An index made by a real ceremony with keys that follow from their labels, which can be dropped
+//! and opened again as after a crash.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use tempfile::TempDir;
+use waxseal_index::DistributionFilename;
+use waxseal_repository::bins::{BinStyle, Bins};
+use waxseal_repository::ceremony::{self, Ceremony, OFFLINE_LIFETIME, Participants, Plan};
+use waxseal_repository::database::Database;
+use waxseal_repository::store::{FilesystemStore, MemoryStore, Store};
+use waxseal_repository::{
+    Accepted, Error, Lifetimes, Repository, SnapshotProcess, Upload, WriterLock,
+};
+use waxseal_testkit::simulator::TestKey;
+use waxseal_tuf::Signer;
+use waxseal_tuf::hash::Sha256;
+
+use super::faulty::FaultyStore;
+
+/// The most bytes of an object here.
+pub(crate) const LIMIT: u64 = 1 << 26;
+
+/// When the ceremony is held; later than the clock of this machine, which some tests go by.
+pub(crate) fn start() -> Timestamp {
+    "2100-01-01T00:00:00Z".parse().unwrap()
+}
+
+/// So many hours later.
+pub(crate) fn hours(count: i64) -> Timestamp {
+    start() + SignedDuration::from_hours(count)
+}
+
+/// So many minutes later.
+pub(crate) fn minutes(count: i64) -> Timestamp {
+    start() + SignedDuration::from_mins(count)
+}
+
+/// Where the objects of an index lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Memory,
+    Filesystem,
+}
+
+impl Kind {
+    pub(crate) const EACH: [Self; 2] = [Self::Memory, Self::Filesystem];
+}
+
+/// What outlives a process: the folder with the database, and the store.
+pub(crate) struct Index {
+    folder: TempDir,
+    kind: Kind,
+    bins: Bins,
+    pub(crate) store: FaultyStore,
+}
+
+impl Index {
+    /// Nothing yet, with eight succinct bins to be.
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self::with_bins(kind, Bins::new(8, BinStyle::Succinct).unwrap())
+    }
+
+    pub(crate) fn with_bins(kind: Kind, bins: Bins) -> Self {
+        Self::in_folder(tempfile::tempdir().unwrap(), kind, bins)
+    }
+
+    /// An index whose folder is there already.
+    pub(crate) fn in_folder(folder: TempDir, kind: Kind, bins: Bins) -> Self {
+        let store = FaultyStore::new(match kind {
+            Kind::Memory => Arc::new(MemoryStore::new()),
+            Kind::Filesystem => filesystem(folder.path()),
+        });
+        Self { folder, kind, bins, store }
+    }
+
+    /// An index that was just made, with its first snapshot published.
+    pub(crate) fn published(kind: Kind) -> (Self, Arc<Repository>, SnapshotProcess) {
+        let index = Self::new(kind);
+        let (repository, process) = index.create().unwrap();
+        process.publish_all(start()).unwrap();
+        (index, repository, process)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn database_path(&self) -> PathBuf {
+        self.path().join("waxseal.sqlite")
+    }
+
+    pub(crate) fn lock_path(&self) -> PathBuf {
+        self.path().join("writer.lock")
+    }
+
+    pub(crate) fn database(&self) -> Database {
+        Database::open(self.database_path()).unwrap()
+    }
+
+    pub(crate) fn ceremony(&self) -> Ceremony {
+        ceremony(self.bins)
+    }
+
+    /// Makes the repository, or finds that it was made.
+    pub(crate) fn create(&self) -> Result<(Arc<Repository>, SnapshotProcess), Error> {
+        let store = Box::new(self.store.clone());
+        let repository = Arc::new(Repository::create(store, self.database(), &self.ceremony())?);
+        let process = self.process(&repository)?;
+        Ok((repository, process))
+    }
+
+    /// Opens what is there, as another process would.
+    pub(crate) fn open(&self) -> Result<(Arc<Repository>, SnapshotProcess), Error> {
+        let repository = Arc::new(self.open_repository()?);
+        let process = self.process(&repository)?;
+        Ok((repository, process))
+    }
+
+    pub(crate) fn open_repository(&self) -> Result<Repository, Error> {
+        if self.kind == Kind::Filesystem {
+            self.store.reopened(filesystem(self.path()));
+        }
+        Repository::open(Box::new(self.store.clone()), self.database())
+    }
+
+    pub(crate) fn process(&self, repository: &Arc<Repository>) -> Result<SnapshotProcess, Error> {
+        self.process_with(repository, Box::new(TestKey::new("online")))
+    }
+
+    pub(crate) fn process_with(
+        &self,
+        repository: &Arc<Repository>,
+        online: Box<dyn Signer>,
+    ) -> Result<SnapshotProcess, Error> {
+        let lock = WriterLock::acquire(&self.lock_path())?;
+        SnapshotProcess::new(Arc::clone(repository), online, Lifetimes::default(), lock)
+    }
+}
+
+fn filesystem(folder: &Path) -> Arc<dyn Store> {
+    Arc::new(FilesystemStore::open(folder.join("store")).unwrap())
+}
+
+/// A ceremony in the shape of the PEP, the same every time.
+pub(crate) fn ceremony(bins: Bins) -> Ceremony {
+    let keys = ["root-a", "root-b", "root-c", "targets-a", "targets-b", "bins-a", "bins-b"];
+    let keys = keys.map(TestKey::new);
+    let [a, b, c, targets_a, targets_b, bins_a, bins_b] =
+        keys.each_ref().map(|key| key as &dyn Signer);
+    let online = TestKey::new("online");
+    let participants = Participants {
+        root: &[a, b, c],
+        targets: &[targets_a, targets_b],
+        bins: &[bins_a, bins_b],
+        online: online.public_key(),
+    };
+    let plan = Plan { root_threshold: 2, bins, lifetime: OFFLINE_LIFETIME };
+    ceremony::perform(&plan, participants, start()).unwrap()
+}
+
+/// Uploads a file of these bytes; a wheel comes with core metadata.
+pub(crate) fn upload(
+    repository: &Repository,
+    filename: &str,
+    bytes: &[u8],
+) -> Result<Accepted, Error> {
+    let mut file = repository.store().spool()?;
+    file.write_all(bytes).unwrap();
+    let filename: DistributionFilename = filename.parse().unwrap();
+    let name = filename.project().as_str();
+    let wheel = filename.as_str().ends_with(".whl");
+    repository.accept(Upload {
+        display_name: name.parse().unwrap(),
+        file,
+        sha256: Sha256::of(bytes),
+        size: bytes.len() as u64,
+        metadata: wheel.then(|| format!("Name: {name}\nVersion: {}\n", filename.version()).into()),
+        requires_python: wheel.then(|| ">=3.9".to_owned()),
+        uploaded_by: "laptop".to_owned(),
+        upload_time: start(),
+        filename,
+    })
+}
+
+/// Uploads a file whose bytes follow from its name, and answers its serial.
+pub(crate) fn send(repository: &Repository, filename: &str) -> u64 {
+    match upload(repository, filename, filename.as_bytes()).unwrap() {
+        Accepted::New { serial } | Accepted::Same { serial } => serial,
+        Accepted::Taken { filename } => panic!("{filename} has other bytes"),
+    }
+}
