@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
-use waxseal_index::DistributionFilename;
+use waxseal_index::{DistributionFilename, FileKind};
 use waxseal_repository::bins::{BinStyle, Bins};
 use waxseal_repository::ceremony::{self, Ceremony, OFFLINE_LIFETIME, Participants, Plan};
 use waxseal_repository::database::Database;
@@ -172,7 +172,7 @@ pub(crate) fn upload(
     file.write_all(bytes).unwrap();
     let filename: DistributionFilename = filename.parse().unwrap();
     let name = filename.project().as_str();
-    let wheel = filename.as_str().ends_with(".whl");
+    let wheel = filename.kind() == FileKind::Wheel;
     repository.accept(Upload {
         display_name: name.parse().unwrap(),
         file,

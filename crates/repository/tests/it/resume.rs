@@ -2,7 +2,9 @@
 //! at every write that a client finds a whole repository, and that no name changes its content.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
@@ -67,14 +69,31 @@ fn crash_at_every_write(kind: Kind) {
     for method in ["create", "create_from_file", "link", "replace_timestamp"] {
         assert!(calls.contains(&method), "{method}");
     }
-    for (call, method) in calls.into_iter().enumerate() {
-        for fault in Fault::of(method).iter().copied() {
-            let index = Index::with_bins(kind, bins);
-            index.store.fail(call, 1, fault);
-            assert_eq!(run(&index), versions, "{fault:?} of write {call}");
-            assert_eq!(index.store.failed(), 1, "{fault:?} of write {call}");
+    let crashes = calls
+        .into_iter()
+        .enumerate()
+        .flat_map(|(call, method)| Fault::of(method).iter().map(move |fault| (call, *fault)));
+    in_parallel(crashes, |(call, fault)| {
+        let index = Index::with_bins(kind, bins);
+        index.store.fail(call, 1, fault);
+        assert_eq!(run(&index), versions, "{fault:?} of write {call}");
+        assert_eq!(index.store.failed(), 1, "{fault:?} of write {call}");
+    });
+}
+
+/// Databases wait for the disk most of the time.
+fn in_parallel<T: Send>(cases: impl Iterator<Item = T> + Send, test: impl Fn(T) + Sync) {
+    let cases = Mutex::new(cases);
+    let next = || cases.lock().unwrap().next();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while let Some(case) = next() {
+                    test(case);
+                }
+            });
         }
-    }
+    });
 }
 
 #[test]
@@ -124,14 +143,16 @@ fn the_disk_of_any_moment_can_be_gone_on_from() {
 
     let moments = std::mem::take(&mut *moments.lock().unwrap());
     assert!(moments.len() > 20);
-    let mut resumed = 0;
-    for (moment, copy) in moments {
+    let resumed = AtomicUsize::new(0);
+    in_parallel(moments.into_iter(), |(moment, copy)| {
         let index = Index::in_folder(copy, Kind::Filesystem, bins);
         // What was there must stay.
         index.store.remember(&index.store);
         let (repository, process) =
             index.create().unwrap_or_else(|error| panic!("{moment}: {error}"));
-        resumed += usize::from(repository.database().staged().unwrap().is_some());
+        if repository.database().staged().unwrap().is_some() {
+            resumed.fetch_add(1, Ordering::Relaxed);
+        }
         process.publish_all(hours(21)).unwrap();
         for (_, files) in STEPS {
             for file in files {
@@ -141,8 +162,8 @@ fn the_disk_of_any_moment_can_be_gone_on_from() {
         process.publish_all(hours(22)).unwrap();
         audit_all(&repository, hours(22));
         assert_eq!(repository.database().last_serial().unwrap(), 4, "{moment}");
-    }
-    assert!(resumed > 10, "{resumed}");
+    });
+    assert!(resumed.into_inner() > 10);
 }
 
 fn copy_folder(from: &Path, to: &Path) {
