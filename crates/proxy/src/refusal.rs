@@ -35,6 +35,9 @@ pub struct Refusal {
 impl Refusal {
     pub(crate) fn new(what: String, error: &Error, mirror: &IndexUrl) -> Self {
         let (reason, hint) = (error.to_string(), error.hint().to_owned());
+        // The file is named once: a status line has little room.
+        let named = what.strip_prefix("file ").and_then(|file| reason.strip_prefix(file));
+        let reason = named.map(|rest| format!("it{rest}")).unwrap_or(reason);
         Self { what, reason, hint, slug: error.slug().to_owned(), mirror: mirror.to_string() }
     }
 
@@ -116,4 +119,54 @@ impl Refusals {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+    use super::*;
+
+    fn refusal(what: &str, file: &str) -> Refusal {
+        let (file, expected) = (file.to_owned(), 5);
+        let error = waxseal_tuf::Error::Length { file, expected, exact: true, got: 6 };
+        Refusal::new(what.to_owned(), &error.into(), &"https://host/".parse().unwrap())
+    }
+
+    #[test]
+    fn a_file_is_named_once() {
+        let text = refusal("file packages/a/a.whl", "packages/a/a.whl").to_string();
+        assert_eq!(
+            text.lines().next(),
+            Some("waxseal refuses file packages/a/a.whl (changed): it is 6 bytes long, 5 expected")
+        );
+    }
+
+    #[test]
+    fn a_phrase_is_one_short_line_whatever_the_names() {
+        for name in ["a\r\nSet-Cookie: b\u{1b}[31m", "\u{2028}é\0", &"x".repeat(5000), ""] {
+            let refusal = refusal(name, name);
+            let phrase = refusal.phrase();
+            assert!(phrase.len() <= MAX_REASON, "{phrase}");
+            assert!(phrase.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{phrase:?}");
+            let response = refusal.response();
+            let sent = response.extensions().get::<ReasonPhrase>().unwrap();
+            assert_eq!(sent.as_bytes(), phrase.as_bytes());
+        }
+    }
+
+    #[test]
+    fn refusals_are_kept_once_and_not_without_end() {
+        let refusals = Refusals::default();
+        for i in 0..MAX_KEPT + 5 {
+            let refusal = refusal(&format!("project {i}"), "x");
+            refusals.record(&refusal);
+            refusals.record(&refusal);
+            refusals.announce(i.to_string(), refusal);
+        }
+        let recorded = refusals.recorded();
+        assert_eq!(recorded.len(), MAX_KEPT);
+        assert_eq!(recorded.last().unwrap().what, format!("project {}", MAX_KEPT + 4));
+        assert!(locked(&refusals.synthetic).len() <= MAX_KEPT);
+    }
 }

@@ -1,9 +1,14 @@
 //! An index that does not answer, does not stop, or sends the client away.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use http::StatusCode;
-use waxseal_client::{Client, Error, IndexUrl, Settings, TransportProblem, TrustStores};
+use waxseal_client::{
+    Client, Credentials, Error, IndexUrl, Settings, TransportProblem, TrustStores, fetch_root,
+};
 use waxseal_testkit::mirror::{Change, PathPattern};
 use waxseal_testkit::simulator::Simulator;
 
@@ -130,7 +135,7 @@ async fn redirects_in_a_circle_end() {
 async fn an_index_that_is_not_there_is_unreachable() {
     let folder = tempfile::tempdir().unwrap();
     let stores = TrustStores::new(folder.path());
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url: IndexUrl = format!("http://127.0.0.1:{port}/").parse().unwrap();
     stores.add(&url, &Simulator::new().first_root(), Simulator::now()).unwrap();
     let client = Client::open(stores.find(&url).unwrap(), settings()).unwrap();
@@ -147,4 +152,51 @@ async fn a_target_with_another_length_is_refused_before_its_first_byte() {
     world.lie(PathPattern::prefix("/tuf/targets/"), Change::LieAboutLength(1 << 40));
     let error = client.download(&path(SMALL), &file).await.unwrap_err();
     assert_eq!(error.slug(), "changed", "{error}");
+}
+
+/// The heads of requests to a server that has nothing.
+fn listen() -> (SocketAddr, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, heads) = mpsc::channel();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let lines = BufReader::new(connection.try_clone().unwrap()).lines();
+            let head: Vec<_> = lines.map_while(Result::ok).take_while(|l| !l.is_empty()).collect();
+            let _ = connection.write_all(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
+            if sender.send(head.join("\n").to_lowercase()).is_err() {
+                return;
+            }
+        }
+    });
+    (address, heads)
+}
+
+fn with_credentials() -> Settings {
+    let credentials = Some(Credentials::new("me", "secret"));
+    Settings { credentials, ..settings() }
+}
+
+#[tokio::test]
+async fn credentials_go_to_the_index() {
+    let (address, heads) = listen();
+    let url: IndexUrl = format!("http://{address}/").parse().unwrap();
+    let error = fetch_root(&url, &with_credentials()).await.unwrap_err();
+    assert_eq!(error.slug(), "missing");
+    let head = heads.recv().unwrap();
+    assert!(head.contains("authorization: basic bwu6c2vjcmv0"), "{head}");
+    assert!(head.contains("user-agent: waxseal/"), "{head}");
+}
+
+#[tokio::test]
+async fn credentials_do_not_follow_a_redirect_to_another_host() {
+    let (address, heads) = listen();
+    let world = World::new();
+    let elsewhere = format!("http://{address}/timestamp.json").parse().unwrap();
+    world.lie(PathPattern::suffix("timestamp.json"), Change::Redirect(elsewhere));
+    let client = Client::open(world.store(), with_credentials()).unwrap();
+    assert_eq!(client.refresh(Simulator::now()).await.unwrap_err().slug(), "missing");
+    let head = heads.recv().unwrap();
+    assert!(head.starts_with("get /timestamp.json") && !head.contains("authorization"), "{head}");
 }

@@ -1,5 +1,6 @@
 //! Every kind of refusal, as pip and as other clients see it.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -41,8 +42,6 @@ async fn assert_page_refused(world: &World, slug: &str) {
 async fn a_changed_page_is_refused() {
     for at in [Position::FromStart(0), Position::FromEnd(1)] {
         let world = World::new(settings()).await;
-        world.lie(PathPattern::suffix(".json").clone(), Change::FlipByte { at });
-        world.mirror.honest();
         world.lie(PathPattern::contains("/simple/foo-bar/"), Change::FlipByte { at });
         assert_page_refused(&world, "changed").await;
     }
@@ -158,6 +157,18 @@ async fn other_machines_are_served_only_when_that_is_said() {
     let taken = Bound::bind("127.0.0.1:0".parse().unwrap(), Exposure::Loopback).await.unwrap();
     let error = Bound::bind(taken.address(), Exposure::Loopback).await.unwrap_err();
     assert!(error.to_string().contains("choose another port"), "{error}");
+}
+
+#[tokio::test]
+async fn serving_ends_although_connections_are_open() {
+    let world = World::new(settings()).await;
+    let bound = Bound::bind("127.0.0.1:0".parse().unwrap(), Exposure::Loopback).await.unwrap();
+    let mut idle = std::net::TcpStream::connect(bound.address()).unwrap();
+    idle.write_all(b"GET /simple/ HTTP/1.1\r\nHost: local").unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(bound.serve(world.proxy.clone(), async { drop(stopped.await) }));
+    stop.send(()).unwrap();
+    tokio::time::timeout(Duration::from_secs(30), serving).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]
