@@ -2,6 +2,7 @@
 
 use waxseal_testkit::simulator::{Simulator, TestKey, role, time};
 use waxseal_tuf::Error;
+use waxseal_tuf::trusted::RootPhase;
 
 use crate::client::{Client, TIMESTAMP, expired, rollback, unsigned};
 
@@ -86,6 +87,19 @@ fn step_5_4_4_timestamp_is_expired() {
     repository.publish_timestamp();
     let error = client.refused(&repository, &[]);
     assert_eq!(error, expired("timestamp", 2, "2030-01-01T00:00:00Z", &client));
+}
+
+#[test]
+fn step_5_4_4_expired_timestamp_does_not_become_the_trusted_one() {
+    let mut repository = Simulator::new();
+    let (root, good) = (repository.first_root(), repository.files["timestamp.json"].clone());
+    repository.timestamp.expires = time("2029-12-31T00:00:00Z");
+    repository.publish_timestamp();
+    let mut phase = RootPhase::new(&root).unwrap().finish(Simulator::now()).unwrap();
+    phase.load(&good);
+    let error = phase.update(&repository.files["timestamp.json"]).unwrap_err();
+    assert_eq!(error.slug(), "expired");
+    assert_eq!(phase.finish().unwrap().timestamp().version, 1);
 }
 
 #[test]

@@ -72,6 +72,21 @@ fn step_5_5_2_snapshot_without_the_listed_digest() {
 }
 
 #[test]
+fn step_5_5_2_snapshot_of_the_trust_store_without_the_listed_digest() {
+    let mut repository = Simulator::new();
+    let mut client = Client::refreshed(&repository);
+    // Well signed, of the right version, and yet not the one that timestamp names.
+    repository.publish_snapshot();
+    let named = repository.clone();
+    repository.snapshot.expires = time("2030-01-03T00:00:00Z");
+    repository.write_snapshot();
+    client.store.insert(role("snapshot"), repository.files["2.snapshot.json"].clone());
+    let trusted = client.refresh(&named).unwrap();
+    assert_eq!(trusted.snapshot().expires, time("2030-01-02T00:00:00Z"));
+    assert_eq!(client.store[&role("snapshot")], named.files["2.snapshot.json"]);
+}
+
+#[test]
 fn step_5_5_3_snapshot_not_signed_by_roots_keys() {
     let mut repository = Simulator::new();
     let mut client = Client::refreshed(&repository);
