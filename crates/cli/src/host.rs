@@ -1,6 +1,7 @@
 //! One process that is both roles of an index: web server and snapshot process.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub(crate) struct Host {
     listener: TcpListener,
     address: SocketAddr,
     config: Config,
+    stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl Host {
@@ -52,7 +54,9 @@ impl Host {
             )
         })?;
         let address = listener.local_addr()?;
-        Ok(Self { repository, process, listener, address, config })
+        // Whoever reads that the index is there may stop it at once.
+        let stopped = Box::pin(stopped()?);
+        Ok(Self { repository, process, listener, address, config, stopped })
     }
 
     /// The index's base URL as this machine reaches it, without a slash at the end.
@@ -80,7 +84,7 @@ impl Host {
         };
         let router = waxseal_server::router(AppState::new(self.repository, settings));
         let served =
-            waxseal_server::serve(self.listener, router, &Limits::default(), stopped()).await;
+            waxseal_server::serve(self.listener, router, &Limits::default(), self.stopped).await;
         output::note("publishing what was accepted, then stopping");
         stop.request();
         tokio::task::spawn_blocking(move || process.join())
@@ -95,16 +99,14 @@ fn spawn(process: SnapshotProcess, stop: Stop) -> anyhow::Result<JoinHandle<()>>
     thread.spawn(move || process.run(&stop)).context("cannot start the snapshot process")
 }
 
-/// Ends with the first Ctrl-C or SIGTERM.
-pub(crate) async fn stopped() {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminated) => terminated.recv().await,
-            Err(_) => std::future::pending().await,
+/// Ends with the first Ctrl-C or SIGTERM that comes after this call, also where it is awaited later.
+pub(crate) fn stopped() -> anyhow::Result<impl Future<Output = ()> + Send> {
+    let mut interrupted = signal(SignalKind::interrupt()).context("cannot take Ctrl-C")?;
+    let mut terminated = signal(SignalKind::terminate()).context("cannot take SIGTERM")?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
         }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminated => {}
-    }
+    })
 }

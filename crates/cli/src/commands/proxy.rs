@@ -27,8 +27,9 @@ impl Proxy {
             let proxy = VerifyingProxy::new(client, Settings::default());
             let bound = Bound::bind(self.listen, Exposure::Loopback).await?;
             proxy.refresh().await?;
+            let stopped = stopped()?;
             output::note(&format!("verifying {url} as the index {}", bound.index_url()));
-            bound.serve(proxy, stopped()).await?;
+            bound.serve(proxy, stopped).await?;
             Ok(ExitCode::SUCCESS)
         })
     }
