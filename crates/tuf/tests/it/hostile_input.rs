@@ -6,7 +6,7 @@ use waxseal_tuf::json::Value;
 use waxseal_tuf::metadata::{MetaFile, Role, Root, Snapshot, Targets, Timestamp, Unverified};
 use waxseal_tuf::{Error, TargetCheck};
 
-use crate::client::{Client, TIMESTAMP, malformed, unsigned, with_delegation};
+use crate::client::{Client, TIMESTAMP, everything, malformed, unsigned, with_delegation};
 
 const SNAPSHOT_3: (&str, &str) = ("snapshot", "3.snapshot.json");
 
@@ -51,6 +51,55 @@ fn one_signature_twice_is_refused() {
     });
     let (field, _) = malformed(client.refused(&repository, &[]), "timestamp");
     assert_eq!(field, "signatures[1].keyid");
+}
+
+#[test]
+fn version_zero_or_negative_is_refused() {
+    for version in ["0", "-1", "-9223372036854775808"] {
+        let repository = with_delegation();
+        for (path, name) in [
+            ("1.root.json", "root"),
+            ("timestamp.json", "timestamp"),
+            ("2.snapshot.json", "snapshot"),
+            ("2.targets.json", "targets"),
+        ] {
+            let mut repository = repository.clone();
+            repository.resign(path, name, |signed| set(signed, &["version"], version));
+            let field = |bytes: &[u8]| match name {
+                "root" => Unverified::<Root>::parse(bytes).unwrap_err().field,
+                "timestamp" => Unverified::<Timestamp>::parse(bytes).unwrap_err().field,
+                "snapshot" => Unverified::<Snapshot>::parse(bytes).unwrap_err().field,
+                _ => Unverified::<Targets>::parse(bytes).unwrap_err().field,
+            };
+            assert_eq!(field(&repository.files[path]), "signed.version", "{name} {version}");
+        }
+    }
+}
+
+#[test]
+fn role_that_names_a_key_that_root_lacks_is_refused() {
+    let error = refused_root(&["roles", "snapshot", "keyids", "0"], "\"none\"");
+    assert_eq!(malformed(error, "root").0, "signed.roles.snapshot.keyids");
+}
+
+#[test]
+fn role_listed_twice_is_refused() {
+    let mut repository = with_delegation();
+    repository.delegate("targets", "a", everything(), true);
+    let mut client = Client::refreshed(&repository);
+    repository.publish_targets("targets");
+    let error = client.refused(&repository, &[TIMESTAMP, SNAPSHOT_3]);
+    assert_eq!(malformed(error, "targets").0, "signed.delegations.roles");
+}
+
+#[test]
+fn snapshot_without_targets_is_refused() {
+    let mut repository = Simulator::new();
+    repository.snapshot.roles.clear();
+    repository.publish_snapshot();
+    let mut client = Client::new(&repository);
+    let error = client.refused(&repository, &[TIMESTAMP]);
+    assert_eq!(malformed(error, "snapshot").0, "signed.meta");
 }
 
 #[test]

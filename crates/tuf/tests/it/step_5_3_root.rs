@@ -1,6 +1,6 @@
 //! TUF 5.1 to 5.3: the fixed time, the trusted root, and the chain to the newest one.
 
-use waxseal_testkit::simulator::{Simulator, TestKey, role, time};
+use waxseal_testkit::simulator::{Simulator, TestKey, remove, role, time};
 use waxseal_tuf::{Error, Limits, RoleName, Updater};
 
 use crate::client::{Client, expired, unsigned, wrong_version};
@@ -226,6 +226,17 @@ fn step_5_3_12_paths_without_consistent_snapshots() {
         let error = Client::new(&repository).refresh(&repository).unwrap_err();
         assert_eq!(error, Error::Missing { file: path.to_owned(), named_by: role(named_by) });
     }
+}
+
+#[test]
+fn step_5_3_12_snapshots_are_not_consistent_where_root_does_not_say_so() {
+    let mut repository = Simulator::new();
+    let mut client = Client::refreshed(&repository);
+    repository.publish_root();
+    repository.resign("2.root.json", "root", |signed| {
+        remove(signed, &["consistent_snapshot"]);
+    });
+    assert!(!client.refresh(&repository).unwrap().root().consistent_snapshot);
 }
 
 #[test]

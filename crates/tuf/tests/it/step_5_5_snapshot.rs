@@ -44,6 +44,18 @@ fn step_5_5_1_snapshot_is_longer_than_listed_or_than_the_limit() {
 }
 
 #[test]
+fn step_5_5_1_listed_length_does_not_lift_the_limit() {
+    let mut repository = Simulator::new();
+    let mut client = Client::refreshed(&repository);
+    repository.publish_snapshot();
+    let got = repository.files["2.snapshot.json"].len() as u64;
+    client.limits.snapshot = got - 1;
+    let file = "2.snapshot.json".to_owned();
+    let error = client.refused(&repository, &[TIMESTAMP]);
+    assert_eq!(error, Error::Length { file, expected: got - 1, exact: false, got });
+}
+
+#[test]
 fn step_5_5_1_snapshot_is_shorter_than_listed() {
     let mut repository = Simulator::new();
     let mut client = Client::refreshed(&repository);
