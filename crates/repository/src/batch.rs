@@ -98,19 +98,29 @@ impl Planner<'_> {
         Ok(Some((plan.change, batch)))
     }
 
-    /// Bins that were never signed, and those that are to be signed again. Each bin has its own
-    /// moment between one and two thirds of its lifetime, so that no storm of renewals comes.
+    /// Bins that were never signed, all of them, for a snapshot without them would send clients
+    /// nowhere; and those that are to be signed again. Each bin has its own moment between one and
+    /// two thirds of its lifetime, so that no storm of renewals comes.
     fn due_bins(&self, roles: &Roles) -> BTreeSet<u32> {
         let lifetime = i128::from(self.lifetimes.bin_n.as_secs());
-        let due = |bin: &u32| match roles.get(&self.bins.role(*bin)) {
-            None => true,
-            Some(row) => {
-                let remaining = row.expires.duration_since(self.now).as_secs();
-                let spread = i128::from(*bin) * lifetime / (3 * i128::from(self.bins.count()));
-                i128::from(remaining) < lifetime / 3 + spread
-            }
+        let runs_out = |bin: u32, row: &RoleRow| {
+            let remaining = row.expires.duration_since(self.now).as_secs();
+            let spread = i128::from(bin) * lifetime / (3 * i128::from(self.bins.count()));
+            i128::from(remaining) < lifetime / 3 + spread
         };
-        (0..self.bins.count()).filter(due).take(RENEWALS_A_BATCH).collect()
+        let mut due = BTreeSet::new();
+        let mut renewals = 0;
+        for bin in 0..self.bins.count() {
+            match roles.get(&self.bins.role(bin)) {
+                None => _ = due.insert(bin),
+                Some(row) if renewals < RENEWALS_A_BATCH && runs_out(bin, row) => {
+                    renewals += 1;
+                    due.insert(bin);
+                }
+                Some(_) => {}
+            }
+        }
+        due
     }
 
     /// Whether snapshot or timestamp have less than half of their lifetime left, or never were.

@@ -1,5 +1,7 @@
 //! Hash bins: which `bin-n` role signs a target, and how `bins` delegates to all of them.
 
+use std::collections::BTreeSet;
+
 use waxseal_tuf::metadata::{
     DelegatedRole, Delegations, Keys, Paths, RoleKeys, Roles, SuccinctRoles, Targets,
 };
@@ -46,15 +48,23 @@ impl Bins {
 
     /// The bins that a `bins` role delegates to; `None` where it is not one that this program made.
     pub fn of(bins: &Targets) -> Option<Self> {
-        let (count, style) = match &bins.delegations.as_ref()?.roles {
-            Roles::Succinct(succinct) => (succinct.bins(), BinStyle::Succinct),
-            Roles::Listed(listed) => (listed.len() as u64, BinStyle::Classic),
+        let (count, style, names) = match &bins.delegations.as_ref()?.roles {
+            Roles::Succinct(succinct) => {
+                let (count, first) = (succinct.bins(), succinct.name(0));
+                (count, BinStyle::Succinct, BTreeSet::from([first]))
+            }
+            Roles::Listed(listed) => {
+                let names = listed.iter().map(|role| role.name.clone()).collect();
+                (listed.len() as u64, BinStyle::Classic, names)
+            }
         };
         let this = Self::new(count, style).ok()?;
-        let delegations = bins.delegations.as_ref()?;
-        let all_named =
-            (0..this.count()).all(|bin| delegations.role_keys(&this.role(bin)).is_some());
-        all_named.then_some(this)
+        let ours = match style {
+            // One line names them all, by its prefix.
+            BinStyle::Succinct => BTreeSet::from([this.role(0)]),
+            BinStyle::Classic => (0..this.count()).map(|bin| this.role(bin)).collect(),
+        };
+        (names == ours).then_some(this)
     }
 
     /// How many there are.

@@ -2,13 +2,17 @@
 //! nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use waxseal_repository::bins::{BinStyle, Bins};
+use waxseal_repository::store::MemoryStore;
 use waxseal_repository::{Lifetimes, Published, Repository, SnapshotProcess, WriterLock};
-use waxseal_testkit::simulator::TestKey;
+use waxseal_testkit::simulator::{TestKey, role};
 use waxseal_tuf::RoleName;
+use waxseal_tuf::metadata::{Snapshot, Unverified};
 
-use super::audit::{Client, audit_all};
+use super::audit::{self, Client, audit_all};
 use super::index::{Index, Kind, hours, minutes, send, start};
 
 fn versions(repository: &Repository) -> BTreeMap<RoleName, u64> {
@@ -134,4 +138,30 @@ fn renewals_come_with_uploads_in_one_snapshot() {
     assert_eq!(process.publish(hours(24 * 2)).unwrap(), None);
     audit_all(&repository, hours(24 * 2));
     assert!(start() < first_to_expire(&repository));
+}
+
+/// More bins than are renewed at once: the first snapshot has them all nevertheless.
+#[test]
+fn many_bins_are_there_from_the_first_snapshot_and_are_all_renewed_after_downtime() {
+    let bins = Bins::new(8_192, BinStyle::Succinct).unwrap();
+    let index = Index::with_bins(Kind::Memory, bins);
+    let database = index.database();
+    let store = Box::new(MemoryStore::new());
+    let repository = Arc::new(Repository::create(store, database, &index.ceremony()).unwrap());
+    let process = index.process(&repository).unwrap();
+    process.publish(start()).unwrap();
+    let bytes = audit::metadata(repository.store(), 1, "snapshot");
+    let snapshot = Unverified::<Snapshot>::parse(&bytes).unwrap();
+    assert_eq!(snapshot.claims().roles.len(), 2 + 8_192);
+    assert_eq!(process.publish(start()).unwrap(), None);
+
+    let later = hours(3 * 24);
+    let published = process.publish(later).unwrap().unwrap();
+    assert!(first_to_expire(&repository) < later);
+    process.publish_all(later).unwrap();
+    assert!(first_to_expire(&repository) > later);
+    assert!(
+        repository.database().role(&role("snapshot")).unwrap().unwrap().version
+            > published.snapshot
+    );
 }
