@@ -100,7 +100,7 @@ impl DataFolder {
         fs::create_dir(self.keys())?;
         let root = generate(ROOT_KEYS)?;
         for (number, key) in (1..).zip(&root) {
-            create_key_file(&self.keys().join(format!("root-{number}.pem")), key)?;
+            create_key_file(&self.root_key(number), key)?;
         }
         let online = PrivateKey::generate()?;
         create_key_file(&self.keys().join("online.pem"), &online)?;
@@ -147,6 +147,15 @@ impl DataFolder {
     /// The upload token that a quickstart made, while it is there.
     pub(crate) fn quickstart_token(&self) -> Option<String> {
         fs::read_to_string(self.token_file()).ok().map(|token| token.trim().to_owned())
+    }
+
+    /// Whether root keys of a quickstart's ceremony are still here.
+    pub(crate) fn has_root_keys(&self) -> bool {
+        (1..=ROOT_KEYS).any(|number| self.root_key(number).exists())
+    }
+
+    fn root_key(&self, number: usize) -> PathBuf {
+        self.keys().join(format!("root-{number}.pem"))
     }
 
     /// The folder.

@@ -56,7 +56,12 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     let (exit, hint) = match (failure, client) {
         (Some(failure), _) => (failure.exit, Some(failure.hint.clone())),
         (None, Some(client)) => {
-            let refused = matches!(client, waxseal_client::Error::Verification { .. });
+            let refused = matches!(
+                client,
+                waxseal_client::Error::Verification { .. }
+                    | waxseal_client::Error::Fingerprint { .. }
+                    | waxseal_client::Error::OtherRoot { .. }
+            );
             (if refused { Exit::Refused } else { Exit::Failed }, Some(client.hint().to_string()))
         }
         (None, None) => (Exit::Failed, None),

@@ -1,6 +1,7 @@
 //! What a person sees: colours and tables on a terminal, plain text elsewhere.
 
-use std::io::{self, Write};
+use std::fmt;
+use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Table, presets};
@@ -35,22 +36,22 @@ pub(crate) fn note(text: &str) {
 
 /// A line on stdout.
 pub(crate) fn line(text: &str) {
-    anstream::println!("{text}");
+    to_stdout(format_args!("{text}"));
 }
 
 /// A heading on stdout.
 pub(crate) fn heading(text: &str) {
-    anstream::println!("\n{BOLD}{text}{BOLD:#}");
+    to_stdout(format_args!("\n{BOLD}{text}{BOLD:#}"));
 }
 
 /// A command to paste, on stdout, on a line of its own.
 pub(crate) fn command(text: &str) {
-    anstream::println!("  {GREEN}{text}{GREEN:#}");
+    to_stdout(format_args!("  {GREEN}{text}{GREEN:#}"));
 }
 
 /// A name and its value on stdout.
 pub(crate) fn field(name: &str, value: &str) {
-    anstream::println!("  {DIM}{name:<12}{DIM:#}{value}");
+    to_stdout(format_args!("  {DIM}{name:<12}{DIM:#}{value}"));
 }
 
 /// A table on stdout.
@@ -65,9 +66,13 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
 
 /// One JSON document on stdout.
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    let mut text = serde_json::to_string_pretty(value)?;
-    text.push('\n');
-    Ok(io::stdout().write_all(text.as_bytes())?)
+    line(&serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// A reader of stdout that went away, such as `head`, has what it wanted.
+fn to_stdout(text: fmt::Arguments<'_>) {
+    let _ = writeln!(anstream::stdout(), "{text}");
 }
 
 /// How this program is called from a shell: `waxseal` where that is the one on the `PATH`, else its

@@ -181,6 +181,7 @@ impl Client {
         file: &TargetFile,
         destination: &Path,
     ) -> Result<(), Error> {
+        check_replaceable(destination)?;
         let mut download = self.download(path, file).await?;
         let failed = || Error::disk(destination, "cannot write it");
         let folder = destination.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -302,6 +303,18 @@ impl Client {
     async fn fetch(&self, file: &MetadataFile) -> Result<Answer, Error> {
         let fetched = self.fetcher.metadata(&file.path, file.max_length).await?;
         Ok(fetched.map_or(Answer::NotFound, Answer::Fetched))
+    }
+}
+
+/// A file is written aside and moved into place, which would put it in the place of a device or a
+/// folder as well.
+fn check_replaceable(destination: &Path) -> Result<(), Error> {
+    match std::fs::metadata(destination) {
+        Ok(there) if !there.is_file() => Err(Error::Disk {
+            path: destination.to_owned(),
+            problem: "it is not a file, and would be replaced by one".to_owned(),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! From a request to its answer.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::answer::plain;
 use crate::content::Contents;
 use crate::fresh::Fresh;
 use crate::refusal::Refusals;
-use crate::request::{Head, names_loopback};
+use crate::request::{Head, names_elsewhere, names_loopback};
 use crate::{Exposure, Refusal, Settings};
 
 /// The proxy for one index. Clones share everything.
@@ -51,11 +52,36 @@ impl Proxy {
 
     /// The proxy's routes, for [`Bound::serve`](crate::Bound::serve) and for tests without a network.
     pub fn router(&self, exposure: Exposure) -> Router {
-        Router::new().fallback(answer).with_state((self.clone(), exposure))
+        self.router_for(Access { exposure, address: None })
+    }
+
+    pub(crate) fn router_on(&self, exposure: Exposure, address: SocketAddr) -> Router {
+        self.router_for(Access { exposure, address: Some(address) })
+    }
+
+    fn router_for(&self, access: Access) -> Router {
+        Router::new().fallback(answer).with_state((self.clone(), access))
     }
 
     pub(crate) fn refuse(&self, what: String, error: &Error) -> Refusal {
         let refusal = Refusal::new(what, error, &self.0.client.store().index().url);
+        self.0.refusals.record(&refusal);
+        refusal
+    }
+
+    /// A tool that has this proxy for all its requests asked for something that is not the index.
+    fn refuse_elsewhere(&self, url: &str) -> Refusal {
+        let refusal = Refusal {
+            what: url.to_owned(),
+            reason: "it is not the trusted index, and nothing verifies what comes from there"
+                .to_owned(),
+            hint:
+                "take what names it out of the command, the lock file or the project; or run the \
+                   tool without waxseal"
+                    .to_owned(),
+            slug: Refusal::ELSEWHERE.to_owned(),
+            mirror: url.to_owned(),
+        };
         self.0.refusals.record(&refusal);
         refusal
     }
@@ -80,9 +106,20 @@ impl Proxy {
     }
 }
 
-async fn answer(State((proxy, exposure)): State<(Proxy, Exposure)>, request: Request) -> Response {
+/// Whom the proxy answers, and as whom.
+#[derive(Debug, Clone, Copy)]
+struct Access {
+    exposure: Exposure,
+    /// Its own address, where it listens on one.
+    address: Option<SocketAddr>,
+}
+
+async fn answer(State((proxy, access)): State<(Proxy, Access)>, request: Request) -> Response {
     let (request, _) = request.into_parts();
-    if exposure == Exposure::Loopback && !names_loopback(&request.headers) {
+    if let Some(elsewhere) = names_elsewhere(&request.method, &request.uri, access.address) {
+        return proxy.refuse_elsewhere(&elsewhere).response();
+    }
+    if access.exposure == Exposure::Loopback && !names_loopback(&request.headers) {
         let text = "this proxy answers to its own machine only, by the name 127.0.0.1 or localhost";
         return plain(StatusCode::FORBIDDEN, text);
     }

@@ -33,6 +33,9 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// The slug of what was asked of another server than the index.
+    pub const ELSEWHERE: &'static str = "elsewhere";
+
     pub(crate) fn new(what: String, error: &Error, mirror: &IndexUrl) -> Self {
         let (reason, hint) = (error.to_string(), error.hint().to_owned());
         // The file is named once: a status line has little room.

@@ -1,11 +1,11 @@
 //! What a request asks for.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use http::header::{ACCEPT, HOST, IF_NONE_MATCH, IF_RANGE, RANGE, USER_AGENT};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, Method, Uri};
 
 /// A request without its body, which the proxy has no use for.
 pub(crate) use http::request::Parts as Head;
@@ -19,6 +19,30 @@ pub(crate) fn names_loopback(headers: &HeaderMap) -> bool {
     let host = authority.host();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// The server that a request is for, if it is one that a forward proxy would pass on (RFC 9112, 3.2.2
+/// and 3.2.3) and not the proxy itself at `own`. Without user and password.
+pub(crate) fn names_elsewhere(
+    method: &Method,
+    uri: &Uri,
+    own: Option<SocketAddr>,
+) -> Option<String> {
+    let authority = uri.authority()?;
+    let (host, port) = (authority.host(), authority.port_u16());
+    if *method == Method::CONNECT {
+        return Some(format!("https://{host}:{}", port.unwrap_or(443)));
+    }
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let same_host = host.eq_ignore_ascii_case("localhost")
+        || address.is_ok_and(|address| match own {
+            Some(own) => address == own.ip(),
+            None => address.is_loopback(),
+        });
+    let same_port = own.is_none_or(|own| port.unwrap_or(80) == own.port());
+    let scheme = uri.scheme_str().unwrap_or("http");
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    (!same_host || !same_port).then(|| format!("{scheme}://{host}{port}"))
 }
 
 /// Whether pip asks, which shows nothing of an error on a project's page.

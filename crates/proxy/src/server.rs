@@ -19,7 +19,7 @@ pub enum Error {
     /// Others could reach the proxy, and nobody said that they may.
     #[error(
         "{address} is not an address of this machine alone: listen on 127.0.0.1, or allow others \
-         explicitly"
+         with --allow-others"
     )]
     NotLoopback {
         /// The address asked for.
@@ -97,7 +97,7 @@ impl Bound {
             shutdown.await;
             let _ = ending.send(());
         };
-        let router = proxy.router(self.exposure);
+        let router = proxy.router_on(self.exposure, self.address);
         let server = axum::serve(listener, router).with_graceful_shutdown(shutdown);
         let grace_is_over = async {
             let _ = ended.await;

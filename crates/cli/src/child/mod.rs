@@ -11,6 +11,7 @@ mod requirements;
 mod uv;
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::ExitStatus;
 
@@ -89,12 +90,17 @@ fn changes(bound: &Bound, program: &OsStr, directory: &Path) -> Changes {
     let mut changes = Changes::default();
     pip::guard(&index, &surroundings, &mut changes);
     uv::guard(&index, &surroundings, &mut changes);
-    for name in ["NO_PROXY", "no_proxy"] {
-        let others = surroundings.variable(name).map(|value| value.to_string_lossy().into_owned());
-        let others = others.map(|others| format!("{others},")).unwrap_or_default();
-        changes.set.push((name, format!("{others}127.0.0.1")));
-    }
+    send_everything_to(&format!("http://{}", bound.address()), &mut changes);
     changes
+}
+
+/// Every request of the child goes to the proxy, which answers for the index and refuses the rest: a
+/// lock file, for one, may name files anywhere.
+fn send_everything_to(proxy: &str, changes: &mut Changes) {
+    let variables = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"];
+    let uv = ["all_proxy", "UV_HTTP_PROXY", "UV_HTTPS_PROXY", "UV_ALL_PROXY"];
+    changes.set.extend(variables.into_iter().chain(uv).map(|name| (name, proxy.to_owned())));
+    changes.removed.extend(["NO_PROXY", "no_proxy", "UV_NO_PROXY"].map(str::to_owned));
 }
 
 /// The environment that `pip` belongs to: the active one, or the one that the program lies in.
@@ -146,13 +152,14 @@ fn show_refusals(refusals: &[Refusal]) {
     }
 }
 
-/// The child's exit code; a refusal is never a success.
+/// The child's exit code. A refusal is never a success, unless it was of something that is none of the
+/// index's business and that the tool can do without.
 fn exit_code(status: ExitStatus, refusals: &[Refusal]) -> std::process::ExitCode {
-    use std::os::unix::process::ExitStatusExt as _;
+    let refused = refusals.iter().any(|refusal| refusal.slug != Refusal::ELSEWHERE);
     let signal = || status.signal().map_or(1, |signal| 128 + signal);
     let code = status.code().unwrap_or_else(signal);
     match u8::try_from(code) {
-        Ok(0) if !refusals.is_empty() => Exit::Refused.into(),
+        Ok(0) if refused => Exit::Refused.into(),
         Ok(code) => code.into(),
         Err(_) => Exit::Failed.into(),
     }

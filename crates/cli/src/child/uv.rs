@@ -19,8 +19,17 @@ const OTHER_SOURCES: [&str; 6] = [
 ];
 
 /// Settings of a configuration file that do.
-const SETTINGS: [&str; 6] =
-    ["index", "index-url", "extra-index-url", "find-links", "no-index", "torch-backend"];
+const SETTINGS: [&str; 9] = [
+    "index",
+    "index-url",
+    "extra-index-url",
+    "find-links",
+    "no-index",
+    "torch-backend",
+    "http-proxy",
+    "https-proxy",
+    "no-proxy",
+];
 
 /// Makes `index` the only source of uv.
 pub(super) fn guard(index: &str, surroundings: &Surroundings<'_>, changes: &mut Changes) {

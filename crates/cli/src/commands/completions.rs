@@ -1,8 +1,9 @@
-use std::io;
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
+
+use crate::output;
 
 /// Print completions for a shell.
 #[derive(Debug, clap::Args)]
@@ -14,7 +15,9 @@ pub(crate) struct Completions {
 impl Completions {
     pub(super) fn run(self) -> ExitCode {
         let mut command = super::Arguments::command();
-        clap_complete::generate(self.shell, &mut command, "waxseal", &mut io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut command, "waxseal", &mut script);
+        output::line(String::from_utf8_lossy(&script).trim_end());
         ExitCode::SUCCESS
     }
 }

@@ -14,9 +14,13 @@ pub(crate) struct Proxy {
     #[command(flatten)]
     index: IndexOptions,
 
-    /// Where to listen; an address of this machine only
+    /// Where to listen
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8459")]
     listen: SocketAddr,
+
+    /// Answer other machines too; what travels from here to them is not verified again
+    #[arg(long)]
+    allow_others: bool,
 }
 
 impl Proxy {
@@ -25,7 +29,8 @@ impl Proxy {
         block_on(async {
             let url = client.store().index().url.to_string();
             let proxy = VerifyingProxy::new(client, Settings::default());
-            let bound = Bound::bind(self.listen, Exposure::Loopback).await?;
+            let exposure = if self.allow_others { Exposure::Anyone } else { Exposure::Loopback };
+            let bound = Bound::bind(self.listen, exposure).await?;
             proxy.refresh().await?;
             let stopped = stopped()?;
             output::note(&format!("verifying {url} as the index {}", bound.index_url()));

@@ -89,16 +89,19 @@ fn show(folder: &DataFolder, host: &Host, made: bool) -> anyhow::Result<()> {
 
 fn show_production(folder: &DataFolder) {
     let keys = folder.keys();
+    if folder.has_root_keys() {
+        output::line(&format!(
+            "  The root keys of this index are on this disk, unencrypted: {}/root-*.pem.\n  Whoever \
+             reads two of them can replace every other key. Move each to a place of its own that is\n  \
+             not on the network, and remove them here: the server does not need them.",
+            keys.display()
+        ));
+    }
     output::line(&format!(
-        "  The three root keys of this index are on this disk, unencrypted: {}/root-*.pem.\n  Whoever \
-         reads two of them can replace every other key. Move each to a place of its own that is\n  not \
-         on the network, and remove them here; the server does not need them. It needs\n  {}, \
-         which signs what is uploaded.\n  The keys of targets and bins were in memory only and are \
-         gone, as PEP 458 recommends.\n  Put a server that speaks TLS before {}, and keep the upload \
-         token in\n  {} somewhere else.",
-        keys.display(),
+        "  The server needs {}, which signs what is uploaded.\n  The keys of targets and bins were \
+         in memory only and are gone, as PEP 458 recommends.\n  Put a server that speaks TLS before \
+         this one, and keep the upload token in\n  {} somewhere else.",
         keys.join("online.pem").display(),
-        "this one",
         keys.join("upload-token").display(),
     ));
 }
