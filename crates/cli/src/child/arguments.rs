@@ -66,7 +66,7 @@ impl Tool {
     }
 }
 
-/// Refuses options that would make the tool install from elsewhere, and warns of direct URLs.
+/// Refuses options and URLs that would make the tool install from elsewhere.
 pub(super) fn check(tool: Tool, arguments: &[OsString]) -> anyhow::Result<()> {
     // What follows `--` is not an option.
     let options = arguments.iter().take_while(|argument| *argument != "--");
@@ -80,24 +80,49 @@ pub(super) fn check(tool: Tool, arguments: &[OsString]) -> anyhow::Result<()> {
             )
             .into());
         }
-        if is_direct_url(argument) {
-            output::warning(&format!(
-                "{} is not a file of the trusted index, so nothing verifies it",
+        match direct_url(argument) {
+            Some(Direct::Web) => {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!(
+                        "{} does not come from the trusted index",
+                        without_credentials(argument)
+                    ),
+                    "name the project instead, or run the tool without waxseal",
+                )
+                .into());
+            }
+            Some(Direct::Other) => output::warning(&format!(
+                "{} does not come from the trusted index, so nothing verifies it",
                 without_credentials(argument)
-            ));
+            )),
+            None => {}
         }
     }
     Ok(())
 }
 
-fn is_direct_url(argument: &str) -> bool {
+/// A URL on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direct {
+    /// Over HTTP, also as `git+https`: the proxy would refuse it, after the tool's retries.
+    Web,
+    /// A local file, or a way past the proxy such as SSH.
+    Other,
+}
+
+fn direct_url(argument: &str) -> Option<Direct> {
     let url = argument.rsplit_once(" @ ").map_or(argument, |(_, url)| url);
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-    scheme.is_some_and(|scheme| {
-        !scheme.is_empty()
-            && !scheme.starts_with('-')
-            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
-    })
+    let (scheme, _) = url.split_once("://")?;
+    let is_scheme = !scheme.is_empty()
+        && !scheme.starts_with('-')
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    let transport = scheme.rsplit_once('+').map_or(scheme, |(_, transport)| transport);
+    match (is_scheme, transport) {
+        (false, _) => None,
+        (true, "http" | "https") => Some(Direct::Web),
+        (true, _) => Some(Direct::Other),
+    }
 }
 
 fn without_credentials(url: &str) -> String {
@@ -137,6 +162,7 @@ mod tests {
             "uv pip install --index http://a/ x",
             "uv sync --default-index http://a/",
             "uv pip install -f /tmp x",
+            "pip install https://host/x.whl",
         ] {
             assert!(refused(line), "{line}");
         }
@@ -160,8 +186,10 @@ mod tests {
     #[test]
     fn credentials_do_not_reach_the_warning() {
         assert_eq!(without_credentials("https://me:secret@host/x.whl"), "https://host/x.whl");
-        assert!(is_direct_url("git+https://host/x"));
-        assert!(is_direct_url("x @ https://host/x.whl"));
-        assert!(!is_direct_url("--trusted-host=a://b"));
+        assert_eq!(direct_url("git+https://host/x"), Some(Direct::Web));
+        assert_eq!(direct_url("x @ https://host/x.whl"), Some(Direct::Web));
+        assert_eq!(direct_url("git+ssh://git@host/x"), Some(Direct::Other));
+        assert_eq!(direct_url("file:///tmp/x.whl"), Some(Direct::Other));
+        assert_eq!(direct_url("--trusted-host=a://b"), None);
     }
 }
