@@ -1,0 +1,195 @@
+//! The other commands: `download`, `repo`, `token`, `completions`, and every `--help`.
+
+use std::fs;
+
+use serde_json::Value;
+use waxseal_testkit::mirror::{Change, Mirror, PathPattern, Position, Tamper};
+use waxseal_testkit::peers::{self, CleanCommand};
+
+use crate::harness::{Index, Person, assert_shows, exited, waxseal};
+
+const TARGET: &str = "packages/blinker/blinker-1.9.0-py3-none-any.whl";
+const NAME: &str = "blinker-1.9.0-py3-none-any.whl";
+
+#[test]
+fn download_writes_a_verified_target() {
+    let index = Index::with(&["blinker-"]);
+    let person = Person::trusting(&index);
+    let wheel = fs::read(peers::package("blinker-")).unwrap();
+
+    let outcome = person.waxseal(["download", TARGET]).run().success();
+    assert_eq!(fs::read(person.work().join(NAME)).unwrap(), wheel);
+    assert_eq!(outcome.stdout, "");
+    person.waxseal(["download", TARGET, "-o", "other.whl"]).run().success();
+    assert_eq!(fs::read(person.work().join("other.whl")).unwrap(), wheel);
+
+    let page = "simple/blinker/vnd.pypi.simple.v1.json";
+    let outcome = person.waxseal(["download", page, "-o", "-"]).run().success();
+    let page: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(page["files"][0]["filename"], NAME);
+}
+
+#[test]
+fn download_of_what_is_not_there_or_not_right_writes_nothing() {
+    let index = Index::with(&["blinker-"]);
+    let mirror = Mirror::start(&index.url.parse().unwrap());
+    let person = Person::new();
+    person.trust(&index, mirror.url().as_str());
+    let nothing_was_written = || fs::read_dir(person.work()).unwrap().count() == 0;
+
+    let outcome = person.waxseal(["download", "packages/absent/absent-1.0.tar.gz"]).run();
+    exited(&outcome, 1);
+    assert_shows(&outcome.stderr, &["the index has no target", "hint:"]);
+    assert!(nothing_was_written(), "{outcome}");
+    for target in ["../x", "/etc/passwd", "packages/../../x", ""] {
+        let outcome = person.waxseal(["download", target]).run();
+        exited(&outcome, 2);
+        assert!(nothing_was_written(), "{outcome}");
+    }
+
+    let change = Change::FlipByte { at: Position::FromEnd(1) };
+    mirror.set(Tamper { matches: PathPattern::suffix(NAME), change });
+    for output in ["x.whl", "-"] {
+        let outcome = person.waxseal(["download", TARGET, "-o", output]).run();
+        exited(&outcome, 3);
+        assert_shows(&outcome.stderr, &[TARGET, "was changed", "hint:"]);
+        assert_eq!(outcome.stdout, "", "not a byte of it goes out");
+        assert!(nothing_was_written(), "{outcome}");
+    }
+    mirror.honest();
+    person.waxseal(["download", TARGET]).run().success();
+}
+
+#[test]
+fn repo_status_shows_what_is_published() {
+    let mut index = Index::with(&["blinker-", "click-"]);
+    let status = index.status();
+    assert_eq!((&status["journal_serial"], &status["published_serial"]), (&2.into(), &2.into()));
+    assert_eq!(status["projects"], 2);
+    let roles: Vec<_> = status["roles"].as_array().unwrap().clone();
+    for role in ["root", "timestamp", "snapshot", "targets", "bins"] {
+        let role = roles.iter().find(|found| found["role"] == role).unwrap();
+        assert_eq!(role["expired"], false, "{status}");
+    }
+    let outcome = index.operator(["repo", "status"]).run().success();
+    assert_shows(&outcome.stdout, &["published", "up to serial 2", "timestamp", "364 days"]);
+    // Also of an index that does not run.
+    index.stop();
+    index.operator(["repo", "status"]).run().success();
+
+    let folder = tempfile::tempdir().unwrap();
+    let outcome = waxseal(["repo", "status"]).current_dir(folder.path()).run();
+    exited(&outcome, 2);
+    assert_shows(&outcome.stderr, &["there is no index in waxseal-data", "hint:", "--data"]);
+    assert_eq!(outcome.stdout, "");
+}
+
+#[test]
+fn tokens_are_made_listed_and_revoked_beside_the_server() {
+    let mut index = Index::quickstart();
+    let outcome = index.operator(["token", "add", "ci"]).run().success();
+    // The secret alone is on stdout, for a program to take.
+    let secret = outcome.stdout.strip_suffix('\n').unwrap().to_owned();
+    assert!(secret.starts_with("waxseal_") && !secret.contains(char::is_whitespace), "{outcome}");
+    assert!(!outcome.stderr.contains(&secret), "{outcome}");
+
+    index.token.clone_from(&secret);
+    index.twine(&[peers::package("blinker-")]).run().success();
+    let list = |index: &Index| -> Vec<Value> {
+        let outcome = index.operator(["token", "list", "--json"]).run().success();
+        assert!(!outcome.stdout.contains(&secret), "{outcome}");
+        serde_json::from_str(&outcome.stdout).unwrap()
+    };
+    let named = |tokens: &[Value], name: &str| {
+        tokens.iter().find(|token| token["name"] == name).unwrap().clone()
+    };
+    let tokens = list(&index);
+    assert_eq!(tokens.len(), 2);
+    assert!(named(&tokens, "ci")["last_used"].is_string(), "{tokens:?}");
+    assert!(named(&tokens, "quickstart")["last_used"].is_null(), "{tokens:?}");
+    let outcome = index.operator(["token", "list"]).run().success();
+    assert_shows(&outcome.stdout, &["quickstart", "ci", "last used"]);
+
+    let outcome = index.operator(["token", "add", "ci"]).run();
+    exited(&outcome, 1);
+    index.operator(["token", "revoke", "ci"]).run().success();
+    assert!(named(&list(&index), "ci")["revoked"].is_string());
+    index.twine(&[peers::package("click-")]).run().failure();
+    let outcome = index.operator(["token", "revoke", "ci"]).run();
+    exited(&outcome, 1);
+    assert_shows(&outcome.stderr, &["there is no token \"ci\"", "hint:"]);
+}
+
+#[test]
+fn completions_are_a_script_that_bash_reads() {
+    let script = waxseal(["completions", "bash"]).run().success().stdout;
+    assert!(script.contains("_waxseal()"), "{script}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("waxseal.bash");
+    fs::write(&file, script).unwrap();
+    let complete = ". \"$0\"; COMP_WORDS=(waxseal tr); COMP_CWORD=1; _waxseal waxseal tr waxseal; \
+                    echo \"${COMPREPLY[@]}\"";
+    let outcome = CleanCommand::new("bash").args(["-c", complete]).arg(&file).run().success();
+    assert_eq!(outcome.stdout, "trust\n", "{outcome}");
+    for shell in ["zsh", "fish"] {
+        waxseal(["completions", shell]).run().success();
+    }
+}
+
+#[test]
+fn wrong_use_ends_with_2_and_an_empty_stdout() {
+    for line in [
+        "",
+        "no-such-command",
+        "trust",
+        "trust add http://127.0.0.1:1",
+        "trust add http://127.0.0.1:1 --fingerprint 12",
+        "trust add ftp://host --fingerprint 12",
+        "quickstart --bins 3",
+        "quickstart --listen nowhere",
+        "pip",
+        "run",
+        "completions no-such-shell",
+        "token add",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let outcome = waxseal(line.split_whitespace()).current_dir(folder.path()).run();
+        exited(&outcome, 2);
+        assert_eq!(outcome.stdout, "", "{outcome}");
+        // A group of commands shows its help.
+        let help = ["", "trust"].contains(&line);
+        assert!(outcome.stderr.contains(if help { "Usage:" } else { "error:" }), "{outcome}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{outcome}");
+    }
+}
+
+#[test]
+fn the_help_is_one_that_a_person_can_use() {
+    for command in [
+        "",
+        "quickstart",
+        "serve",
+        "trust",
+        "trust add",
+        "trust list",
+        "trust remove",
+        "pip",
+        "run",
+        "proxy",
+        "download",
+        "repo",
+        "repo status",
+        "token",
+        "token add",
+        "token list",
+        "token revoke",
+        "completions",
+    ] {
+        let words = command.split_whitespace().chain(["--help"]);
+        let help = waxseal(words).run().success().stdout;
+        let name = format!("waxseal {command}").trim().replace(' ', "-");
+        insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+            insta::assert_snapshot!(name, help);
+        });
+    }
+}

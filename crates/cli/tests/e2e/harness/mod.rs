@@ -1,0 +1,57 @@
+//! An index, a person who installs from it, and what goes between them.
+
+mod form;
+mod http;
+mod index;
+mod person;
+mod process;
+mod rogue;
+mod wheels;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use waxseal_testkit::peers::CleanCommand;
+
+pub(crate) use form::Form;
+pub(crate) use http::request;
+pub(crate) use index::{Index, clock_shifted, exited, other_contents};
+pub(crate) use person::{Person, Tool};
+pub(crate) use process::Process;
+pub(crate) use rogue::Rogue;
+pub(crate) use wheels::{Wheel, make_wheels};
+
+/// The binary that is tested.
+pub(crate) const WAXSEAL: &str = env!("CARGO_BIN_EXE_waxseal");
+
+/// The binary, on a machine where nothing is set up.
+pub(crate) fn waxseal<'a>(args: impl IntoIterator<Item = &'a str>) -> CleanCommand {
+    CleanCommand::new(WAXSEAL).args(args)
+}
+
+/// Every file below a folder, with its bytes.
+pub(crate) fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut pending = vec![folder.to_owned()];
+    while let Some(folder) = pending.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => pending.push(path),
+                false => drop(found.insert(path.clone(), fs::read(&path).unwrap())),
+            }
+        }
+    }
+    found
+}
+
+/// Asserts that a screen holds each of these, and shows the screen where it does not.
+#[track_caller]
+pub(crate) fn assert_shows(screen: &str, parts: &[&str]) {
+    // Tools break long lines where the terminal ends.
+    let flat = screen.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in parts {
+        assert!(flat.contains(part), "{part:?} is missing on this screen:\n{screen}");
+    }
+}

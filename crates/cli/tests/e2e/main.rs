@@ -1,0 +1,22 @@
+//! The main job end to end: the real binary, and the real pip, uv, twine and python-tuf of
+//! `cargo xtask peers`.
+//!
+//! Every test starts what it needs on free ports and in temporary folders, so that tests run side by
+//! side, in threads or in processes. A failure shows the screen that a person would have seen.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod harness;
+
+mod commands;
+mod crash;
+mod install;
+mod other_sources;
+mod proxy;
+mod python_tuf;
+mod quickstart;
+mod refused_uploads;
+mod tampering;
+mod transport;
+mod trust;
+mod upload;

@@ -1,0 +1,158 @@
+//! Nothing but the trusted index: whatever else names a source is switched off or refused.
+
+use std::fs;
+
+use waxseal_testkit::peers::CleanCommand;
+
+use crate::harness::{Index, Person, Rogue, Tool, assert_shows, exited};
+
+/// The one line that names what was switched off.
+#[track_caller]
+fn switched_off(stderr: &str) -> &str {
+    let mut lines = stderr.lines().filter(|line| line.contains("switched off"));
+    let line = lines.next().unwrap_or_else(|| panic!("nothing was switched off:\n{stderr}"));
+    assert_eq!(lines.next(), None, "{stderr}");
+    line
+}
+
+/// Runs the command, which must install flask from the trusted index alone, and name `sources`.
+#[track_caller]
+fn installs_the_trusted_flask(
+    person: &Person,
+    rogue: &Rogue,
+    command: CleanCommand,
+    sources: &[&str],
+) {
+    let outcome = command.run().success();
+    assert_shows(switched_off(&outcome.stderr), sources);
+    rogue.assert_not_asked();
+    let installed = person.venv.installed();
+    assert!(installed.contains(&"flask-3.1.3".to_owned()), "{installed:?}\n{outcome}");
+}
+
+#[test]
+fn the_rogue_index_is_one_that_plain_tools_fall_for() {
+    let (index, rogue) = (Index::filled(), Rogue::start());
+    let simple = format!("{}/simple/", index.url);
+    let person = Person::new();
+    let pip = person.plain_pip(["install", "--index-url", &simple, "flask"]);
+    pip.env("PIP_EXTRA_INDEX_URL", rogue.simple()).run().success();
+    assert_eq!(person.venv.installed(), ["flask-99.0"]);
+    rogue.assert_asked();
+    let person = Person::new();
+    let pip = person.plain_pip(["install", "--index-url", &simple, "flask"]);
+    pip.env("PIP_FIND_LINKS", rogue.links()).run().success();
+    assert_eq!(person.venv.installed(), ["flask-99.0"]);
+    rogue.assert_asked();
+}
+
+#[test]
+fn variables_are_switched_off_for_pip() {
+    let (index, rogue) = (Index::filled(), Rogue::start());
+    let person = Person::trusting(&index);
+    let command = person
+        .install(Tool::Pip, ["flask"])
+        .env("PIP_INDEX_URL", rogue.simple())
+        .env("PIP_EXTRA_INDEX_URL", rogue.simple())
+        .env("PIP_FIND_LINKS", rogue.links());
+    installs_the_trusted_flask(
+        &person,
+        &rogue,
+        command,
+        &["PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"],
+    );
+}
+
+#[test]
+fn variables_are_switched_off_for_uv() {
+    let (index, rogue) = (Index::filled(), Rogue::start());
+    let person = Person::trusting(&index);
+    let command = person
+        .install(Tool::Uv, ["flask"])
+        .env("UV_DEFAULT_INDEX", rogue.simple())
+        .env("UV_INDEX", rogue.simple())
+        .env("UV_EXTRA_INDEX_URL", rogue.simple())
+        .env("UV_FIND_LINKS", rogue.links());
+    let sources = ["UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"];
+    installs_the_trusted_flask(&person, &rogue, command, &sources);
+}
+
+#[test]
+fn configuration_files_are_switched_off_for_pip() {
+    let (index, rogue) = (Index::filled(), Rogue::start());
+    let person = Person::trusting(&index);
+    let user = person.home().join(".config/pip/pip.conf");
+    fs::create_dir_all(user.parent().unwrap()).unwrap();
+    let text = format!("[global]\nindex-url = {0}\nextra-index-url =\n    {0}\n", rogue.simple());
+    fs::write(&user, text).unwrap();
+    let of_venv = person.venv.root().join("pip.conf");
+    fs::write(&of_venv, format!("[install]\nfind-links = {}\n", rogue.links())).unwrap();
+    let sources = [
+        &format!("extra-index-url in {}", user.display()),
+        &format!("find-links in {}", of_venv.display()),
+    ];
+    let command = person.install(Tool::Pip, ["flask"]);
+    installs_the_trusted_flask(&person, &rogue, command, &sources.map(String::as_str));
+}
+
+#[test]
+fn configuration_files_are_switched_off_for_uv() {
+    let (index, rogue) = (Index::filled(), Rogue::start());
+    for (name, text) in [
+        ("uv.toml", format!("[[index]]\nurl = \"{}\"\n", rogue.simple())),
+        ("uv.toml", format!("[pip]\nextra-index-url = [\"{}\"]\n", rogue.simple())),
+        ("uv.toml", format!("find-links = [\"{}\"]\n", rogue.links())),
+        ("pyproject.toml", format!("[[tool.uv.index]]\nurl = \"{}\"\n", rogue.simple())),
+    ] {
+        let person = Person::trusting(&index);
+        let file = person.work().join(name);
+        fs::write(&file, text).unwrap();
+        let command = person.install(Tool::Uv, ["flask"]);
+        let source = format!("in {}", file.display());
+        installs_the_trusted_flask(&person, &rogue, command, &[&source]);
+    }
+}
+
+#[test]
+fn on_the_command_line_another_source_is_refused() {
+    let (index, rogue) = (Index::filled(), Rogue::start());
+    let person = Person::trusting(&index);
+    for (tool, option, value) in [
+        (Tool::Pip, "--extra-index-url", rogue.simple()),
+        (Tool::Pip, "--index-url", rogue.simple()),
+        (Tool::Pip, "-i", rogue.simple()),
+        (Tool::Pip, "--find-links", rogue.links()),
+        (Tool::Uv, "--extra-index-url", rogue.simple()),
+        (Tool::Uv, "--index", rogue.simple()),
+        (Tool::Uv, "--default-index", rogue.simple()),
+        (Tool::Uv, "--find-links", rogue.links()),
+    ] {
+        let outcome = person.install(tool, [option, &value, "flask"]).run().failure();
+        exited(&outcome, 2);
+        assert_eq!(outcome.stdout, "", "{outcome}");
+        assert_shows(&outcome.stderr, &["error: -", "never signed", "hint:"]);
+    }
+    rogue.assert_not_asked();
+    assert!(person.venv.installed().is_empty());
+}
+
+#[test]
+fn in_a_requirements_file_another_source_is_refused() {
+    let (index, rogue) = (Index::filled(), Rogue::start());
+    let person = Person::trusting(&index);
+    let included = format!("# more\n--extra-index-url {}\n", rogue.simple());
+    fs::write(person.work().join("included.txt"), included).unwrap();
+    fs::write(person.work().join("requirements.txt"), "flask\n-r included.txt\n").unwrap();
+    for tool in Tool::BOTH {
+        let outcome = person.install(tool, ["-r", "requirements.txt"]).run().failure();
+        exited(&outcome, 2);
+        let words = ["line 2 of", "included.txt", "--extra-index-url", "never signed"];
+        assert_shows(&outcome.stderr, &words);
+    }
+    rogue.assert_not_asked();
+    assert!(person.venv.installed().is_empty());
+
+    // Without that line the same files work.
+    fs::write(person.work().join("included.txt"), "click\n").unwrap();
+    person.install(Tool::Pip, ["-r", "requirements.txt"]).run().success();
+}
