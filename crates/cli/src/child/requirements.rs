@@ -31,21 +31,31 @@ pub(super) fn check(arguments: &[OsString], directory: &Path) -> anyhow::Result<
         let Ok(text) = fs::read_to_string(&file) else { continue };
         let folder = file.parent().unwrap_or(directory);
         for (number, line) in (1..).zip(text.lines()) {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let Some(first) = words.first() else { continue };
-            if names_other_source(first) {
-                return Err(refusal(&file, number, first).into());
+            // A line that goes on in the next one could name an option in two halves.
+            if line.ends_with('\\') && line.trim_start().starts_with("--") {
+                return Err(
+                    refusal(&file, number, "an option that goes on in the next line").into()
+                );
             }
+            let words = line.split_whitespace().take_while(|word| !word.starts_with('#'));
+            let words: Vec<&str> = words.collect();
+            if let Some(option) = words.iter().find(|word| names_other_source(word)) {
+                return Err(refusal(&file, number, option).into());
+            }
+            let Some(first) = words.first() else { continue };
             pending.extend(named_file(first, words.get(1).copied(), folder));
         }
     }
     Ok(())
 }
 
+/// Whether a word is one of the options: spelled out, abbreviated as pip allows it, or short.
 fn names_other_source(word: &str) -> bool {
     let name = word.split('=').next().unwrap_or(word);
-    let short = |option: &&str| !option.starts_with("--") && word.starts_with(*option);
-    OTHER_SOURCES.contains(&name) || (!word.starts_with("--") && OTHER_SOURCES.iter().any(short))
+    OTHER_SOURCES.into_iter().any(|option| match option.starts_with("--") {
+        true => name.len() > 2 && option.starts_with(name),
+        false => word.starts_with(option),
+    })
 }
 
 /// The file that an option names, in its own word or the next one.
@@ -103,8 +113,24 @@ mod tests {
     }
 
     #[test]
+    fn a_source_is_refused_in_every_spelling() {
+        for line in [
+            "-ihttp://a/",
+            "--index http://a/",
+            "--extra=http://a/",
+            "--find-l dir",
+            "--pre --extra-index-url http://a/",
+            "--extra\\\n-index-url http://a/",
+        ] {
+            check_files(&[("a.txt", line)], &["install", "-r", "a.txt"]).unwrap_err();
+        }
+    }
+
+    #[test]
     fn plain_files_and_loops_pass() {
-        let files = [("a.txt", "flask==3 --hash=sha256:00\n-r a.txt\n-e .\nfoo-i\n")];
+        let text =
+            "flask==3 \\\n  --hash=sha256:00\n-r a.txt\n-e .\nfoo-i\n--pre # --find-links x\n";
+        let files = [("a.txt", text)];
         check_files(&files, &["install", "--requirement", "a.txt", "-r", "missing.txt"]).unwrap();
     }
 }
