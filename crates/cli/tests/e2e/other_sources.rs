@@ -156,3 +156,30 @@ fn in_a_requirements_file_another_source_is_refused() {
     fs::write(person.work().join("included.txt"), "click\n").unwrap();
     person.install(Tool::Pip, ["-r", "requirements.txt"]).run().success();
 }
+
+#[test]
+fn what_no_check_of_ours_sees_still_gets_nothing_from_elsewhere() {
+    let (index, rogue) = (Index::filled(), Rogue::start());
+    let wheel = format!("{}files/packages/flask/flask-99.0-py3-none-any.whl", rogue.base());
+    for tool in Tool::BOTH {
+        let person = Person::trusting(&index);
+        let file = |name: &str, text: String| fs::write(person.work().join(name), text).unwrap();
+        file("constraints.txt", format!("--extra-index-url {}\n", rogue.simple()));
+        file("direct.txt", format!("flask @ {wheel}\n"));
+        file("remote.txt", format!("-r {}requirements.txt\n", rogue.base()));
+        let commands = [
+            person.install(tool, ["flask"]).env("PIP_CONSTRAINT", "constraints.txt"),
+            person.install(tool, ["flask"]).env("UV_CONSTRAINT", "constraints.txt"),
+            person.install(tool, ["-r", "direct.txt"]),
+            person.install(tool, ["-r", "remote.txt"]),
+            person.install(tool, [wheel.as_str()]),
+        ];
+        for command in commands {
+            let outcome = command.run();
+            println!("{outcome}\n");
+            rogue.assert_not_asked();
+            let installed = person.venv.installed();
+            assert!(!installed.contains(&"flask-99.0".to_owned()), "{outcome}");
+        }
+    }
+}

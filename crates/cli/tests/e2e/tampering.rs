@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use waxseal_testkit::mirror::{Change, Mirror, PathPattern, Position, Tamper};
@@ -114,30 +115,44 @@ fn one_byte_of_a_wheel() {
 
 #[test]
 fn the_last_byte_of_a_large_wheel() {
+    large_wheel_is_refused(&[flip(Position::FromEnd(1))]);
+}
+
+#[test]
+fn the_last_byte_of_a_large_wheel_that_comes_slowly() {
+    // So slowly that it is passed on before it is verified, all but its end.
+    let slow = Change::Trickle { bytes: 1 << 20, every: Duration::from_millis(500) };
+    large_wheel_is_refused(&[flip(Position::FromEnd(1)), slow]);
+}
+
+#[track_caller]
+fn large_wheel_is_refused(changes: &[Change]) {
     let index = Index::with(&["numpy-"]);
     let mirror = Mirror::start(&index.url.parse().unwrap());
-    let slow = Change::Trickle { bytes: 1 << 20, every: Duration::from_millis(500) };
-    // In one go, so that it is verified before it is passed on; and so slowly that it is streamed.
-    for changes in [vec![], vec![slow]] {
-        for tool in Tool::BOTH {
-            let person = Person::new();
-            person.trust(&index, mirror.url().as_str());
-            for change in [flip(Position::FromEnd(1))].into_iter().chain(changes.clone()) {
-                mirror.set(Tamper { matches: PathPattern::suffix(".whl"), change });
-            }
-            let outcome = person.install(tool, ["numpy"]).run().failure();
-            println!("{outcome}\n");
-            assert_shows(
-                &outcome.stderr,
-                &["error: refused file packages/numpy/numpy-", "changed"],
-            );
-            assert!(person.venv.installed().is_empty(), "{outcome}");
-            mirror.honest();
-            if changes.is_empty() {
-                person.install(tool, ["numpy"]).run().success();
-                assert_eq!(person.venv.installed(), ["numpy-2.4.6"], "{tool:?}");
-            }
+    for change in changes {
+        mirror.set(Tamper { matches: PathPattern::suffix(".whl"), change: change.clone() });
+    }
+    let people = Tool::BOTH.map(|tool| {
+        let person = Person::new();
+        person.trust(&index, mirror.url().as_str());
+        (tool, person)
+    });
+    // Side by side: most of their time may be spent waiting.
+    thread::scope(|scope| {
+        for (tool, person) in &people {
+            scope.spawn(|| {
+                let outcome = person.install(*tool, ["numpy"]).run().failure();
+                println!("{outcome}\n");
+                let words = ["error: refused file packages/numpy/numpy-", "was changed", "hint:"];
+                assert_shows(&outcome.stderr, &words);
+                assert!(person.venv.installed().is_empty(), "{outcome}");
+            });
         }
+    });
+    mirror.honest();
+    for (tool, person) in &people {
+        person.install(*tool, ["numpy"]).run().success();
+        assert_eq!(person.venv.installed(), ["numpy-2.4.6"], "{tool:?}");
     }
 }
 

@@ -40,17 +40,18 @@ pub(crate) fn request(
     let path = url.splitn(4, '/').nth(3).unwrap_or_default();
     let mut connection = TcpStream::connect(authority)?;
     connection.set_read_timeout(Some(Duration::from_mins(1)))?;
-    let mut head = format!("{method} /{path} HTTP/1.1\r\nConnection: close\r\n");
+    let mut head = format!("{method} /{path} HTTP/1.1\r\nConnection: close\r\n").into_bytes();
     if !headers.iter().any(|(name, _)| *name == "Host") {
-        head.push_str(&format!("Host: {authority}\r\n"));
+        write!(head, "Host: {authority}\r\n")?;
     }
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        write!(head, "{name}: {value}\r\n")?;
     }
     if !body.is_empty() {
-        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        write!(head, "Content-Length: {}\r\n", body.len())?;
     }
-    connection.write_all(format!("{head}\r\n").as_bytes())?;
+    head.extend_from_slice(b"\r\n");
+    connection.write_all(&head)?;
     // A server may answer, and close, before it has read everything.
     let sent = connection.write_all(body);
     read(connection).map_err(|error| sent.err().unwrap_or(error))

@@ -29,6 +29,11 @@ impl Rogue {
         format!("{}simple/flask/", self.mirror.url())
     }
 
+    /// Where its files and folders begin.
+    pub(crate) fn base(&self) -> String {
+        self.mirror.url().into()
+    }
+
     #[track_caller]
     pub(crate) fn assert_not_asked(&self) {
         let requests = self.mirror.requests();
