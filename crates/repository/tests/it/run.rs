@@ -37,6 +37,15 @@ impl Wake for Unpark {
     }
 }
 
+/// Ends the process also where a test fails, which waits for its threads.
+struct StopAtEnd<'a>(&'a Stop);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.request();
+    }
+}
+
 #[test]
 fn an_upload_is_published_while_its_uploader_waits() {
     for kind in Kind::EACH {
@@ -44,7 +53,8 @@ fn an_upload_is_published_while_its_uploader_waits() {
         let (repository, process) = index.create().unwrap();
         let stop = Stop::new(Arc::clone(&repository));
         thread::scope(|scope| {
-            let running = scope.spawn(|| process.run(&stop));
+            scope.spawn(|| process.run(&stop));
+            let _stop = StopAtEnd(&stop);
             for n in 1..=5 {
                 assert_eq!(send(&repository, &format!("flask-{n}.tar.gz")), n);
                 wait_for(&repository, n);
@@ -60,8 +70,6 @@ fn an_upload_is_published_while_its_uploader_waits() {
             for uploader in many {
                 uploader.join().unwrap();
             }
-            stop.request();
-            running.join().unwrap();
         });
         assert_eq!(repository.database().last_serial().unwrap(), 13);
         audit_all(&repository, now());
@@ -89,12 +97,11 @@ fn it_goes_on_after_failures() {
         let stop = Stop::new(Arc::clone(&repository));
         index.store.fail_next(3, fault);
         thread::scope(|scope| {
-            let running = scope.spawn(|| process.run(&stop));
+            scope.spawn(|| process.run(&stop));
+            let _stop = StopAtEnd(&stop);
             wait_for_failures(&index, 3);
             let serial = send(&repository, "flask-1.tar.gz");
             wait_for(&repository, serial);
-            stop.request();
-            running.join().unwrap();
         });
         assert_eq!(index.store.failed(), 3);
         audit_all(&repository, now());
@@ -116,10 +123,9 @@ fn it_stops_although_nothing_can_be_published() {
     let stop = Stop::new(Arc::clone(&repository));
     index.store.fail_next(usize::MAX / 2, Fault::Nothing);
     thread::scope(|scope| {
-        let running = scope.spawn(|| process.run(&stop));
+        scope.spawn(|| process.run(&stop));
+        let _stop = StopAtEnd(&stop);
         wait_for_failures(&index, 2);
-        stop.request();
-        running.join().unwrap();
     });
     assert_eq!(*repository.published().borrow(), 0);
     drop(process);
