@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+/// The most hours that roles signed by the online key may be valid: a year, as root.
+const LONGEST_ONLINE_LIFETIME: u32 = 365 * 24;
+
 /// The configuration of an index. Paths are relative to the folder the file lies in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -43,8 +46,9 @@ impl Config {
         let config: Self = toml::from_str(&text)
             .with_context(|| format!("the configuration {} is wrong", path.display()))?;
         anyhow::ensure!(
-            config.online_lifetime_hours > 0,
-            "the configuration {} is wrong: online-lifetime-hours must be at least 1",
+            (1..=LONGEST_ONLINE_LIFETIME).contains(&config.online_lifetime_hours),
+            "the configuration {} is wrong: online-lifetime-hours must be from 1 to \
+             {LONGEST_ONLINE_LIFETIME}, and PEP 458 recommends 24",
             path.display()
         );
         Ok(config)
