@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 const BOLD: Style = Style::new().bold();
@@ -52,6 +53,16 @@ pub(crate) fn command(text: &str) {
 /// A name and its value on stdout.
 pub(crate) fn field(name: &str, value: &str) {
     to_stdout(format_args!("  {DIM}{name:<12}{DIM:#}{value}"));
+}
+
+/// The progress of so many bytes, on stderr where that is a terminal.
+pub(crate) fn progress(bytes: u64) -> ProgressBar {
+    let bar = ProgressBar::new(bytes);
+    let style = "{bar:40} {bytes}/{total_bytes} {bytes_per_sec}";
+    match ProgressStyle::with_template(style) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
 }
 
 /// A table on stdout.

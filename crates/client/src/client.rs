@@ -175,11 +175,13 @@ impl Client {
     }
 
     /// Fetches a target file into `destination`, which appears complete and verified or not at all.
+    /// `progress` hears how many bytes more are written.
     pub async fn save(
         &self,
         path: &TargetPath,
         file: &TargetFile,
         destination: &Path,
+        mut progress: impl FnMut(u64),
     ) -> Result<(), Error> {
         check_replaceable(destination)?;
         let mut download = self.download(path, file).await?;
@@ -188,12 +190,14 @@ impl Client {
         let aside = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
         let (mut output, aside) = aside.map_err(failed())?.into_parts();
         while let Some(chunk) = download.next().await? {
+            let length = chunk.len() as u64;
             output = blocking(move || {
                 std::io::Write::write_all(&mut output, &chunk)?;
                 Ok(output)
             })
             .await
             .map_err(failed())?;
+            progress(length);
         }
         blocking(move || output.sync_all()).await.map_err(failed())?;
         aside.persist(destination).map_err(|error| failed()(error.error))

@@ -40,14 +40,18 @@ impl Download {
                 .into());
             };
             let length = file.length;
+            let bar = output::progress(length);
+            let progress = |bytes| bar.inc(bytes);
             if destination.as_os_str() == "-" {
                 // Verified whole before the first byte goes out.
                 let verified = tempfile::NamedTempFile::new()?;
-                client.save(&self.target, &file, verified.path()).await?;
+                client.save(&self.target, &file, verified.path(), progress).await?;
+                bar.finish_and_clear();
                 io::copy(&mut File::open(verified.path())?, &mut io::stdout())?;
                 output::note(&format!("{length} bytes verified"));
             } else {
-                client.save(&self.target, &file, &destination).await?;
+                client.save(&self.target, &file, &destination, progress).await?;
+                bar.finish_and_clear();
                 output::note(&format!("{length} bytes verified, in {}", destination.display()));
             }
             Ok(ExitCode::SUCCESS)

@@ -95,10 +95,10 @@ async fn a_saved_file_appears_verified_or_not_at_all() {
     let destination = folder.path().join("large.whl");
     let last = Change::FlipByte { at: Position::FromEnd(1) };
     world.lie(PathPattern::prefix("/tuf/targets/"), last);
-    let error = client.save(&path(LARGE), &file, &destination).await.unwrap_err();
+    let error = client.save(&path(LARGE), &file, &destination, |_| {}).await.unwrap_err();
     assert_eq!(error.slug(), "changed");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     world.mirror.honest();
-    client.save(&path(LARGE), &file, &destination).await.unwrap();
+    client.save(&path(LARGE), &file, &destination, |_| {}).await.unwrap();
     assert!(fs::read(&destination).unwrap() == large());
 }
