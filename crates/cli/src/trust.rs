@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use etcetera::base_strategy::{BaseStrategy as _, choose_base_strategy};
 use waxseal_client::{Client, Credentials, IndexUrl, Settings, TrustStore, TrustStores};
 
 /// Where trust is kept.
@@ -29,8 +30,9 @@ impl TrustOption {
     pub(crate) fn stores(&self) -> anyhow::Result<TrustStores> {
         let base = match &self.trust_dir {
             Some(base) => base.clone(),
-            None => dirs::data_dir()
-                .context("there is no folder for data of this user: name one with --trust-dir")?
+            None => choose_base_strategy()
+                .context("this user has no home folder: name one for the trust with --trust-dir")?
+                .data_dir()
                 .join("waxseal")
                 .join("trust"),
         };
