@@ -141,7 +141,10 @@ mod tests {
         let text = refusal("file packages/a/a.whl", "packages/a/a.whl").to_string();
         assert_eq!(
             text.lines().next(),
-            Some("waxseal refuses file packages/a/a.whl (changed): it is 6 bytes long, 5 expected")
+            Some(
+                "waxseal refuses file packages/a/a.whl (changed): it was changed: it is 6 bytes \
+                 long, metadata says 5"
+            )
         );
     }
 

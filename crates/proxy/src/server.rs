@@ -17,10 +17,7 @@ const GRACE: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Others could reach the proxy, and nobody said that they may.
-    #[error(
-        "{address} is not an address of this machine alone: listen on 127.0.0.1, or allow others \
-         with --allow-others"
-    )]
+    #[error("{address} is not an address of this machine alone, and others are not allowed")]
     NotLoopback {
         /// The address asked for.
         address: SocketAddr,

@@ -102,7 +102,7 @@ pub enum Error {
         file: String,
     },
     /// Bytes do not have the length that metadata lists, or exceed the limit for their kind.
-    #[error("{file} is {got} bytes long, {expected} {}", if *.exact { "expected" } else { "allowed" })]
+    #[error("{file} {}", wrong_length(*.got, *.expected, *.exact))]
     Length {
         /// The role or target path.
         file: String,
@@ -114,7 +114,7 @@ pub enum Error {
         got: u64,
     },
     /// A file that valid metadata names cannot be had.
-    #[error("{file} is missing, although {named_by} names it")]
+    #[error("{file} is missing, although {named_by} metadata names it")]
     Missing {
         /// The file's path below the metadata URL.
         file: String,
@@ -151,6 +151,13 @@ impl Error {
             Self::TooMany { .. } => "endless",
             Self::Misuse { .. } => "internal",
         }
+    }
+}
+
+fn wrong_length(got: u64, expected: u64, exact: bool) -> String {
+    match exact {
+        true => format!("was changed: it is {got} bytes long, metadata says {expected}"),
+        false => format!("has {got} bytes, more than the {expected} that such a file may have"),
     }
 }
 

@@ -58,15 +58,19 @@ pub(crate) async fn run(
     arguments: &[OsString],
 ) -> anyhow::Result<std::process::ExitCode> {
     let directory = std::env::current_dir().context("there is no current folder")?;
+    let variables: Vec<_> = std::env::vars_os().collect();
+    let prefix = python_prefix(program, &variables);
+    let prefix = prefix.as_deref();
+    let surroundings = Surroundings { variables: &variables, directory: &directory, prefix };
     if let Some(tool) = Tool::of(program, arguments) {
         arguments::check(tool, arguments)?;
-        requirements::check(arguments, &directory)?;
+        requirements::check(arguments, &surroundings)?;
     }
     // One refresh and one reference time for the whole run (TUF 5.1).
     let proxy = Proxy::new(client, Settings { refresh_after: None, ..Settings::default() });
     proxy.refresh().await?;
     let bound = Bound::bind(([127, 0, 0, 1], 0).into(), Exposure::Loopback).await?;
-    let changes = changes(&bound, program, &directory);
+    let changes = changes(&bound, &surroundings);
     if !changes.switched_off.is_empty() {
         let list = changes.switched_off.join(", ");
         output::note(&format!("switched off for this run, as nothing of it is verified: {list}"));
@@ -82,14 +86,11 @@ pub(crate) async fn run(
     Ok(exit_code(status, &refusals))
 }
 
-fn changes(bound: &Bound, program: &OsStr, directory: &Path) -> Changes {
-    let variables: Vec<_> = std::env::vars_os().collect();
-    let prefix = python_prefix(program, &variables);
-    let surroundings = Surroundings { variables: &variables, directory, prefix: prefix.as_deref() };
+fn changes(bound: &Bound, surroundings: &Surroundings<'_>) -> Changes {
     let index = bound.index_url();
     let mut changes = Changes::default();
-    pip::guard(&index, &surroundings, &mut changes);
-    uv::guard(&index, &surroundings, &mut changes);
+    pip::guard(&index, surroundings, &mut changes);
+    uv::guard(&index, surroundings, &mut changes);
     send_everything_to(&format!("http://{}", bound.address()), &mut changes);
     changes
 }

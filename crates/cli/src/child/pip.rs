@@ -15,6 +15,9 @@ const FOLDER_WITHOUT_PACKAGES: &str = "/proc/self/fdinfo";
 /// Settings that lead pip to other sources.
 const OTHER_SOURCES: [&str; 5] = ["pypi-url", "extra-index-url", "find-links", "no-index", "proxy"];
 
+/// Settings that name requirements or constraints files.
+const NAMING_FILES: [&str; 3] = ["requirement", "constraint", "build-constraint"];
+
 /// Makes `index` the only source of pip.
 pub(super) fn guard(index: &str, surroundings: &Surroundings<'_>, changes: &mut Changes) {
     changes.set.push(("PIP_INDEX_URL", index.to_owned()));
@@ -31,7 +34,7 @@ pub(super) fn guard(index: &str, surroundings: &Surroundings<'_>, changes: &mut 
     }
     for file in configuration_files(surroundings) {
         let Ok(text) = fs::read_to_string(&file) else { continue };
-        for setting in settings(&text) {
+        for (setting, _) in settings(&text) {
             if switch_off(&setting, index, changes) {
                 changes.switched_off.push(format!("{setting} in {}", file.display()));
             }
@@ -72,17 +75,36 @@ fn configuration_files(surroundings: &Surroundings<'_>) -> Vec<PathBuf> {
     files
 }
 
-/// The settings that an INI file makes, as pip spells them.
-fn settings(text: &str) -> Vec<String> {
-    let is_setting = |line: &&str| {
+/// The settings that an INI file makes: names as pip spells them, and values with the lines that go
+/// on with them.
+fn settings(text: &str) -> Vec<(String, String)> {
+    let mut settings: Vec<(String, String)> = Vec::new();
+    for line in text.lines() {
         let first = line.chars().next();
-        first.is_some_and(|c| !c.is_whitespace() && !"#;[".contains(c))
-    };
-    let name = |line: &str| {
-        let name = line.split(['=', ':']).next().unwrap_or_default().trim().to_lowercase();
-        name.trim_start_matches("--").replace('_', "-")
-    };
-    text.lines().filter(is_setting).map(name).collect()
+        if first.is_none_or(|c| "#;[".contains(c)) {
+            continue;
+        }
+        if first.is_some_and(char::is_whitespace) {
+            if let Some((_, value)) = settings.last_mut() {
+                value.push(' ');
+                value.push_str(line.trim());
+            }
+            continue;
+        }
+        let (name, value) = line.split_once(['=', ':']).unwrap_or((line, ""));
+        let name = name.trim().to_lowercase();
+        let name = name.trim_start_matches("--").replace('_', "-");
+        settings.push((name, value.trim().to_owned()));
+    }
+    settings
+}
+
+/// Requirements and constraints files that the configuration names: pip obeys options in them.
+pub(super) fn named_files(surroundings: &Surroundings<'_>) -> Vec<PathBuf> {
+    let texts = configuration_files(surroundings).into_iter().map(fs::read_to_string);
+    let settings = texts.filter_map(Result::ok).flat_map(|text| settings(&text));
+    let named = settings.filter(|(name, _)| NAMING_FILES.contains(&name.as_str()));
+    named.flat_map(|(_, value)| value.split(' ').map(PathBuf::from).collect::<Vec<_>>()).collect()
 }
 
 #[cfg(test)]
@@ -135,5 +157,14 @@ mod tests {
         assert!(!changes.removed.contains(&"PIP_EXTRA_INDEX_URL".to_owned()));
         let file = folder.join("pip.conf");
         assert!(changes.switched_off.contains(&format!("find-links in {}", file.display())));
+    }
+
+    #[test]
+    fn values_go_on_in_indented_lines() {
+        let text =
+            "[global]\nconstraint =\n    /a.txt\n\n    /b.txt\n[install]\nRequirement: c.txt\n";
+        let expected = [("constraint", " /a.txt /b.txt"), ("requirement", "c.txt")];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(settings(text), expected);
     }
 }

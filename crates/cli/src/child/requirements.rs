@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::{Surroundings, pip};
 use crate::failure::{Exit, Failure};
 
 /// Options in a file that name another source.
@@ -15,10 +16,26 @@ const OTHER_SOURCES: [&str; 6] =
 const FILES: [&str; 6] =
     ["-r", "--requirement", "--requirements", "-c", "--constraint", "--constraints"];
 
-/// Refuses requirements files, and those they include, that name another source.
-pub(super) fn check(arguments: &[OsString], directory: &Path) -> anyhow::Result<()> {
+/// Variables that name such files, separated by spaces.
+const VARIABLES: [&str; 7] = [
+    "PIP_REQUIREMENT",
+    "PIP_CONSTRAINT",
+    "PIP_BUILD_CONSTRAINT",
+    "UV_CONSTRAINT",
+    "UV_BUILD_CONSTRAINT",
+    "UV_OVERRIDE",
+    "UV_EXCLUDE",
+];
+
+/// Refuses requirements files that name another source: those of the command line, of the environment
+/// and of pip's configuration, and those that these include.
+pub(super) fn check(arguments: &[OsString], surroundings: &Surroundings<'_>) -> anyhow::Result<()> {
+    let directory = surroundings.directory;
     let arguments: Vec<&str> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
-    let mut pending: Vec<PathBuf> = Vec::new();
+    let variables = VARIABLES.iter().filter_map(|name| surroundings.variable(name)?.to_str());
+    let named = variables.flat_map(str::split_whitespace).map(PathBuf::from);
+    let named = named.chain(pip::named_files(surroundings));
+    let mut pending: Vec<PathBuf> = named.map(|file| directory.join(file)).collect();
     for (i, argument) in arguments.iter().enumerate() {
         pending.extend(named_file(argument, arguments.get(i + 1).copied(), directory));
     }
@@ -90,6 +107,14 @@ mod tests {
     use super::*;
 
     fn check_files(files: &[(&str, &str)], arguments: &[&str]) -> Result<(), String> {
+        check_all(files, arguments, &[])
+    }
+
+    fn check_all(
+        files: &[(&str, &str)],
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<(), String> {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let path = folder.path().join(name);
@@ -97,7 +122,25 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
-        check(&arguments, folder.path()).map_err(|error| error.to_string())
+        let variables: Vec<(OsString, OsString)> =
+            variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let surroundings =
+            Surroundings { variables: &variables, directory: folder.path(), prefix: None };
+        check(&arguments, &surroundings).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn files_that_the_environment_names_are_checked_too() {
+        let files = [("a.txt", "flask\n"), ("b.txt", "--find-links dir\n")];
+        for (variable, refused) in [
+            (("PIP_CONSTRAINT", "a.txt b.txt"), true),
+            (("UV_OVERRIDE", "b.txt"), true),
+            (("PIP_CONSTRAINT", "a.txt"), false),
+            (("PIP_LOG", "b.txt"), false),
+        ] {
+            let result = check_all(&files, &["install", "flask"], &[variable]);
+            assert_eq!(result.is_err(), refused, "{variable:?} {result:?}");
+        }
     }
 
     #[test]

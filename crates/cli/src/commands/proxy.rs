@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use waxseal_proxy::{Bound, Exposure, Proxy as VerifyingProxy, Settings};
 
 use super::block_on;
+use crate::failure::{Exit, Failure};
 use crate::host::stopped;
 use crate::output;
 use crate::trust::IndexOptions;
@@ -30,7 +31,7 @@ impl Proxy {
             let url = client.store().index().url.to_string();
             let proxy = VerifyingProxy::new(client, Settings::default());
             let exposure = if self.allow_others { Exposure::Anyone } else { Exposure::Loopback };
-            let bound = Bound::bind(self.listen, exposure).await?;
+            let bound = Bound::bind(self.listen, exposure).await.map_err(usage)?;
             proxy.refresh().await?;
             let stopped = stopped()?;
             output::note(&format!("verifying {url} as the index {}", bound.index_url()));
@@ -38,4 +39,16 @@ impl Proxy {
             Ok(ExitCode::SUCCESS)
         })
     }
+}
+
+/// An address that cannot be listened on is the caller's to change.
+fn usage(error: waxseal_proxy::Error) -> anyhow::Error {
+    let hint = match &error {
+        waxseal_proxy::Error::NotLoopback { .. } => {
+            "--listen 127.0.0.1:8459 is for this machine alone; --allow-others is for more"
+        }
+        waxseal_proxy::Error::Listen { .. } => "another program has that address; see --listen",
+        waxseal_proxy::Error::Stopped { .. } => return error.into(),
+    };
+    Failure::new(Exit::Usage, error.to_string(), hint).into()
 }
