@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use waxseal_testkit::peers::CleanCommand;
+use waxseal_testkit::peers::{self, CleanCommand};
 
-use crate::harness::{Index, Person, Rogue, Tool, assert_shows, exited};
+use crate::harness::{Index, Person, Rogue, Tool, assert_shows, exited, tree};
 
 /// The one line that names what was switched off.
 #[track_caller]
@@ -182,4 +182,45 @@ fn what_no_check_of_ours_sees_still_gets_nothing_from_elsewhere() {
             assert!(!installed.contains(&"flask-99.0".to_owned()), "{outcome}");
         }
     }
+}
+
+/// A lock file names each file by its URL, so uv takes it from there without asking an index.
+#[test]
+fn a_lock_file_leads_nowhere_else() {
+    let (index, rogue) = (Index::filled(), Rogue::start());
+    let person = Person::trusting(&index);
+    let project = "[project]\nname = \"work\"\nversion = \"1\"\nrequires-python = \">=3.9\"\n\
+                   dependencies = [\"flask\"]\n";
+    fs::write(person.work().join("pyproject.toml"), project).unwrap();
+    let simple = rogue.simple();
+    person.command(peers::uv()).args(["lock", "--default-index", &simple]).run().success();
+    rogue.assert_asked();
+
+    let sync = || person.waxseal(["run", "--"]).arg(peers::uv()).args(["sync", "--frozen"]);
+    let outcome = sync().env("NO_PROXY", "*").run().failure();
+    let server = rogue.base();
+    let server = server.trim_end_matches('/');
+    assert_shows(&outcome.stderr, &[&format!("refused {server}: it is not the trusted index")]);
+    rogue.assert_not_asked();
+    let files = tree(&person.work().join(".venv"));
+    assert!(!files.keys().any(|file| file.ends_with("flask/__init__.py")), "{:?}", files.keys());
+
+    // Without waxseal the lock file is obeyed: the test would see it.
+    person.command(peers::uv()).args(["sync", "--frozen"]).run().success();
+    rogue.assert_asked();
+}
+
+#[test]
+fn a_direct_url_is_refused_before_the_tool_starts() {
+    let (index, rogue) = (Index::filled(), Rogue::start());
+    let person = Person::trusting(&index);
+    let url = format!("{}files/packages/flask/flask-99.0-py3-none-any.whl", rogue.base());
+    for tool in Tool::BOTH {
+        for argument in [&url, &format!("flask @ {url}")] {
+            let outcome = person.install(tool, [argument.as_str()]).run().failure();
+            exited(&outcome, 2);
+            assert_shows(&outcome.stderr, &["does not come from the trusted index", "hint:"]);
+        }
+    }
+    rogue.assert_not_asked();
 }
