@@ -16,8 +16,15 @@ pub(crate) enum Tool {
 }
 
 /// Options that name another source, or make the tool ignore what names this one.
-const PIP: [&str; 5] =
-    ["--index-url", "--pypi-url", "--extra-index-url", "--find-links", "--isolated"];
+const PIP: [&str; 7] = [
+    "--index-url",
+    "--pypi-url",
+    "--extra-index-url",
+    "--find-links",
+    "--isolated",
+    "--proxy",
+    "--no-proxy-env",
+];
 const UV: [&str; 7] = [
     "--index",
     "--index-url",
@@ -28,14 +35,14 @@ const UV: [&str; 7] = [
     "--torch-backend",
 ];
 
+/// Short options of pip and uv that take a value.
+const WITH_VALUE: &str = "rctebdwopPC";
+
 impl Tool {
     /// The tool that a command line runs, as far as that can be seen.
     pub(crate) fn of(program: &OsStr, arguments: &[OsString]) -> Option<Self> {
         let name = Path::new(program).file_name()?.to_str()?;
-        let module = || match arguments {
-            [flag, module, ..] if flag == "-m" => module.to_str(),
-            _ => None,
-        };
+        let module = || python_module(arguments);
         let name = match name.starts_with("python") {
             true => module()?,
             false => name,
@@ -54,16 +61,42 @@ impl Tool {
         let exact = |options: &[&'static str]| options.iter().copied().find(|o| *o == name);
         match self {
             // optparse takes any unique beginning of a long option.
-            Self::Pip if name.starts_with("--") && name.len() > 4 => {
+            Self::Pip if name.starts_with("--") && name.len() >= 4 => {
                 PIP.into_iter().find(|option| option.starts_with(name))
             }
             Self::Uv if name.starts_with("--") => exact(&UV),
             _ if argument.starts_with("--") => None,
-            _ if argument.starts_with("-i") => Some("--index-url"),
-            _ if argument.starts_with("-f") => Some("--find-links"),
-            _ => None,
+            _ => short_option(argument.strip_prefix('-')?),
         }
     }
+}
+
+/// One of the short options in a cluster such as `-Uf`, which goes on up to the first that takes a
+/// value.
+fn short_option(cluster: &str) -> Option<&'static str> {
+    let mut letters = cluster.chars();
+    letters.find_map(|letter| match letter {
+        'i' => Some(Some("--index-url")),
+        'f' => Some(Some("--find-links")),
+        letter if WITH_VALUE.contains(letter) => Some(None),
+        _ => None,
+    })?
+}
+
+/// The module that an interpreter runs: `-m pip`, `-mpip`, `-u -m pip`.
+fn python_module(arguments: &[OsString]) -> Option<&str> {
+    let mut arguments = arguments.iter().filter_map(|argument| argument.to_str());
+    while let Some(argument) = arguments.next() {
+        let flags = argument.strip_prefix('-')?;
+        match flags.split_once('m') {
+            Some((_, "")) => return arguments.next(),
+            Some((before, module)) if !before.contains(['X', 'W', 'c']) => return Some(module),
+            _ if flags.starts_with('c') => return None,
+            _ if matches!(flags, "X" | "W") => drop(arguments.next()),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Refuses options and URLs that would make the tool install from elsewhere.
@@ -126,6 +159,8 @@ fn direct_url(argument: &str) -> Option<Direct> {
 }
 
 fn without_credentials(url: &str) -> String {
+    // A query may hold a secret as well.
+    let url = url.split(['?', '#']).next().unwrap_or(url);
     match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if at > scheme => {
             format!("{}{}", &url[..scheme + 3], &url[at + 1..])
@@ -163,6 +198,15 @@ mod tests {
             "uv sync --default-index http://a/",
             "uv pip install -f /tmp x",
             "pip install https://host/x.whl",
+            "pip install --fi /tmp x",
+            "pip install -Uf /tmp x",
+            "pip install -qUi http://a/ x",
+            "pip install --proxy=http://a/ x",
+            "pip --prox a:1 install x",
+            "python -mpip install --find-links /tmp x",
+            "python -u -m pip install --find-links /tmp x",
+            "python -X dev -Im pip install --find-links /tmp x",
+            "uv pip install -Uf /tmp x",
         ] {
             assert!(refused(line), "{line}");
         }
@@ -172,6 +216,9 @@ mod tests {
     fn everything_else_is_the_tools_business() {
         for line in [
             "pip install flask",
+            "pip install --pre --prefer-binary --progress-bar off --no-deps -Ur fi.txt -tdir -qq x",
+            "python -c import\u{a0}pip --find-links /tmp",
+            "python -m json.tool --find-links",
             "pip install --force-reinstall --ignore-installed -r requirements.txt -t dir x",
             "pip install -- --index-url",
             "python script.py --index-url http://a/",
@@ -185,7 +232,8 @@ mod tests {
 
     #[test]
     fn credentials_do_not_reach_the_warning() {
-        assert_eq!(without_credentials("https://me:secret@host/x.whl"), "https://host/x.whl");
+        let url = "https://me:secret@host/x.whl?token=secret#egg=x";
+        assert_eq!(without_credentials(url), "https://host/x.whl");
         assert_eq!(direct_url("git+https://host/x"), Some(Direct::Web));
         assert_eq!(direct_url("x @ https://host/x.whl"), Some(Direct::Web));
         assert_eq!(direct_url("git+ssh://git@host/x"), Some(Direct::Other));

@@ -28,10 +28,16 @@ pub(crate) use arguments::Tool;
 /// Changes to a child's environment.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Changes {
-    set: Vec<(&'static str, String)>,
+    set: Vec<(String, String)>,
     removed: Vec<String>,
     /// What was switched off, as one says it: `PIP_FIND_LINKS`, `find-links in /etc/pip.conf`.
     switched_off: Vec<String>,
+}
+
+impl Changes {
+    fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.set.push((name.into(), value.into()));
+    }
 }
 
 /// Where the child's own settings come from.
@@ -66,11 +72,16 @@ pub(crate) async fn run(
         arguments::check(tool, arguments)?;
         requirements::check(arguments, &surroundings)?;
     }
+    let index = client.store().index().url.to_string();
     // One refresh and one reference time for the whole run (TUF 5.1).
     let proxy = Proxy::new(client, Settings { refresh_after: None, ..Settings::default() });
     proxy.refresh().await?;
     let bound = Bound::bind(([127, 0, 0, 1], 0).into(), Exposure::Loopback).await?;
-    let changes = changes(&bound, &surroundings);
+    let mut changes = changes(&bound, &surroundings);
+    if surroundings.variable("WAXSEAL_INDEX").is_some() {
+        // Without the credentials that it may hold.
+        changes.set("WAXSEAL_INDEX", index);
+    }
     if !changes.switched_off.is_empty() {
         let list = changes.switched_off.join(", ");
         output::note(&format!("switched off for this run, as nothing of it is verified: {list}"));
@@ -87,21 +98,29 @@ pub(crate) async fn run(
 }
 
 fn changes(bound: &Bound, surroundings: &Surroundings<'_>) -> Changes {
-    let index = bound.index_url();
+    let proxy = format!("http://{}", bound.address());
     let mut changes = Changes::default();
-    pip::guard(&index, surroundings, &mut changes);
-    uv::guard(&index, surroundings, &mut changes);
-    send_everything_to(&format!("http://{}", bound.address()), &mut changes);
+    pip::guard(&bound.index_url(), &proxy, surroundings, &mut changes);
+    uv::guard(&bound.index_url(), surroundings, &mut changes);
+    send_everything_to(&proxy, surroundings, &mut changes);
     changes
 }
 
 /// Every request of the child goes to the proxy, which answers for the index and refuses the rest: a
 /// lock file, for one, may name files anywhere.
-fn send_everything_to(proxy: &str, changes: &mut Changes) {
-    let variables = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"];
-    let uv = ["all_proxy", "UV_HTTP_PROXY", "UV_HTTPS_PROXY", "UV_ALL_PROXY"];
-    changes.set.extend(variables.into_iter().chain(uv).map(|name| (name, proxy.to_owned())));
+fn send_everything_to(proxy: &str, surroundings: &Surroundings<'_>, changes: &mut Changes) {
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        changes.set(name, proxy);
+        changes.set(name.to_lowercase(), proxy);
+        changes.set(format!("UV_{name}"), proxy);
+    }
     changes.removed.extend(["NO_PROXY", "no_proxy", "UV_NO_PROXY"].map(str::to_owned));
+    // Git's configuration would win over the variables; these win over its configuration.
+    let count = surroundings.variable("GIT_CONFIG_COUNT").and_then(OsStr::to_str);
+    let count: usize = count.and_then(|count| count.parse().ok()).unwrap_or(0);
+    changes.set(format!("GIT_CONFIG_KEY_{count}"), "http.proxy");
+    changes.set(format!("GIT_CONFIG_VALUE_{count}"), proxy);
+    changes.set("GIT_CONFIG_COUNT", (count + 1).to_string());
 }
 
 /// The environment that `pip` belongs to: the active one, or the one that the program lies in.

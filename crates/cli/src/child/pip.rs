@@ -1,60 +1,72 @@
 //! pip's settings: variables `PIP_*` and `pip.conf`.
 //!
-//! A variable wins over every configuration file, but an empty one counts as none. What a file sets is
-//! therefore switched off by a harmless value: the index itself as the extra index, an empty folder
-//! of links.
+//! A variable wins over every configuration file, wherever that is and however it is written, so each
+//! setting that names a source is overridden whether or not one was found. Looking into the files
+//! is for saying what was switched off.
 
 use std::fs;
 use std::path::PathBuf;
 
 use super::{Changes, Surroundings};
 
-/// A folder that exists on every Linux system and never holds a file named like a package.
-const FOLDER_WITHOUT_PACKAGES: &str = "/proc/self/fdinfo";
-
-/// Settings that lead pip to other sources.
-const OTHER_SOURCES: [&str; 5] = ["pypi-url", "extra-index-url", "find-links", "no-index", "proxy"];
+/// Settings that lead pip to other sources, or past what names this one.
+const OTHER_SOURCES: [&str; 6] =
+    ["pypi-url", "extra-index-url", "find-links", "no-index", "proxy", "no-proxy-env"];
 
 /// Settings that name requirements or constraints files.
 const NAMING_FILES: [&str; 3] = ["requirement", "constraint", "build-constraint"];
 
-/// Makes `index` the only source of pip.
-pub(super) fn guard(index: &str, surroundings: &Surroundings<'_>, changes: &mut Changes) {
-    changes.set.push(("PIP_INDEX_URL", index.to_owned()));
+/// A list of nothing: pip takes an empty variable for none at all, and splits others at spaces.
+const NOTHING: &str = " ";
+
+/// Makes `index`, which `proxy` answers for, the only source of pip.
+pub(super) fn guard(
+    index: &str,
+    proxy: &str,
+    surroundings: &Surroundings<'_>,
+    changes: &mut Changes,
+) {
+    for (variable, _) in surroundings.variables {
+        let Some(setting) = variable.to_str().and_then(setting_of) else { continue };
+        if OTHER_SOURCES.contains(&setting.as_str()) {
+            changes.switched_off.push(variable.to_string_lossy().into_owned());
+        }
+        // Also in a spelling that pip takes for the same: `PIP_Index-Url`.
+        if OTHER_SOURCES.contains(&setting.as_str()) || setting == "index-url" {
+            changes.removed.push(variable.to_string_lossy().into_owned());
+        }
+    }
     // pip caches what a trusted host sends over http, and nothing that another one does.
     let hosts = surroundings.variable("PIP_TRUSTED_HOST");
     let hosts = hosts.map(|hosts| format!("{} ", hosts.to_string_lossy())).unwrap_or_default();
-    changes.set.push(("PIP_TRUSTED_HOST", format!("{hosts}127.0.0.1")));
-    for setting in OTHER_SOURCES {
-        let variable = format!("PIP_{}", setting.to_uppercase().replace('-', "_"));
-        if surroundings.variable(&variable).is_some() {
-            changes.switched_off.push(variable.clone());
-            changes.removed.push(variable);
-        }
+    for (variable, value) in [
+        ("PIP_INDEX_URL", index),
+        ("PIP_EXTRA_INDEX_URL", NOTHING),
+        ("PIP_FIND_LINKS", NOTHING),
+        ("PIP_NO_INDEX", "0"),
+        ("PIP_PROXY", proxy),
+        ("PIP_TRUSTED_HOST", &format!("{hosts}127.0.0.1")),
+    ] {
+        changes.removed.retain(|removed| removed != variable);
+        changes.set(variable, value);
     }
     for file in configuration_files(surroundings) {
         let Ok(text) = fs::read_to_string(&file) else { continue };
         for (setting, _) in settings(&text) {
-            if switch_off(&setting, index, changes) {
+            if OTHER_SOURCES.contains(&setting.as_str()) {
                 changes.switched_off.push(format!("{setting} in {}", file.display()));
             }
         }
     }
 }
 
-fn switch_off(setting: &str, index: &str, changes: &mut Changes) -> bool {
-    let (variable, value) = match setting {
-        "extra-index-url" => ("PIP_EXTRA_INDEX_URL", index.to_owned()),
-        "find-links" => ("PIP_FIND_LINKS", FOLDER_WITHOUT_PACKAGES.to_owned()),
-        "no-index" => ("PIP_NO_INDEX", "0".to_owned()),
-        // The proxy answers requests in the form that proxies get, for its own address.
-        "proxy" => ("PIP_PROXY", index.trim_end_matches("/simple/").to_owned()),
-        _ => return false,
-    };
-    changes.removed.retain(|removed| removed != variable);
-    changes.set.retain(|(name, _)| *name != variable);
-    changes.set.push((variable, value));
-    true
+/// The setting that a variable makes, as pip spells it.
+fn setting_of(variable: &str) -> Option<String> {
+    Some(normalized(variable.strip_prefix("PIP_")?))
+}
+
+fn normalized(name: &str) -> String {
+    name.trim().to_lowercase().replace('_', "-").trim_start_matches("--").to_owned()
 }
 
 /// Where pip looks for configuration on Linux (pip, "Configuration Files").
@@ -76,25 +88,28 @@ fn configuration_files(surroundings: &Surroundings<'_>) -> Vec<PathBuf> {
 }
 
 /// The settings that an INI file makes: names as pip spells them, and values with the lines that go
-/// on with them.
+/// on with them, which are those indented further (Python's configparser).
 fn settings(text: &str) -> Vec<(String, String)> {
     let mut settings: Vec<(String, String)> = Vec::new();
+    let mut option_indent = None;
     for line in text.lines() {
-        let first = line.chars().next();
-        if first.is_none_or(|c| "#;[".contains(c)) {
+        let trimmed = line.trim();
+        let indent = line.len() - line.trim_start().len();
+        if trimmed.is_empty() || trimmed.starts_with(['#', ';']) {
             continue;
         }
-        if first.is_some_and(char::is_whitespace) {
+        if option_indent.is_some_and(|of_option| indent > of_option) {
             if let Some((_, value)) = settings.last_mut() {
                 value.push(' ');
-                value.push_str(line.trim());
+                value.push_str(trimmed);
             }
-            continue;
+        } else if trimmed.starts_with('[') {
+            option_indent = None;
+        } else {
+            let (name, value) = trimmed.split_once(['=', ':']).unwrap_or((trimmed, ""));
+            settings.push((normalized(name), value.trim().to_owned()));
+            option_indent = Some(indent);
         }
-        let (name, value) = line.split_once(['=', ':']).unwrap_or((line, ""));
-        let name = name.trim().to_lowercase();
-        let name = name.trim_start_matches("--").replace('_', "-");
-        settings.push((name, value.trim().to_owned()));
     }
     settings
 }
@@ -123,7 +138,7 @@ mod tests {
         let surroundings =
             Surroundings { variables: &variables, directory: Path::new("/"), prefix: None };
         let mut changes = Changes::default();
-        guard(INDEX, &surroundings, &mut changes);
+        guard(INDEX, "http://127.0.0.1:1", &surroundings, &mut changes);
         changes
     }
 
@@ -132,31 +147,47 @@ mod tests {
     }
 
     #[test]
-    fn variables_that_name_other_sources_are_removed_and_named() {
+    fn variables_that_name_other_sources_are_overridden_and_named() {
         let changes = guarded(&[("PIP_FIND_LINKS", "/opt/wheels"), ("PIP_TIMEOUT", "9")]);
-        assert_eq!(changes.removed, ["PIP_FIND_LINKS"]);
         assert_eq!(changes.switched_off, ["PIP_FIND_LINKS"]);
         assert_eq!(value(&changes, "PIP_INDEX_URL"), Some(INDEX));
+        assert_eq!(value(&changes, "PIP_FIND_LINKS"), Some(NOTHING));
+        assert!(changes.removed.is_empty());
     }
 
     #[test]
-    fn settings_of_files_are_overridden_and_named_with_their_file() {
+    fn other_spellings_of_a_variable_are_removed() {
+        let changes = guarded(&[
+            ("PIP_Proxy", "http://a/"),
+            ("PIP_extra-index_URL", "http://a/"),
+            ("PIP_PYPI_URL", "http://a/"),
+            ("PIP_Index_Url", "http://a/"),
+            ("PIP_NO_PROXY_ENV", "1"),
+            ("PIP_LOG", "x"),
+        ]);
+        let removed = [
+            "PIP_Proxy",
+            "PIP_extra-index_URL",
+            "PIP_PYPI_URL",
+            "PIP_Index_Url",
+            "PIP_NO_PROXY_ENV",
+        ];
+        assert_eq!(changes.removed, removed);
+        assert_eq!(value(&changes, "PIP_PROXY"), Some("http://127.0.0.1:1"));
+    }
+
+    #[test]
+    fn settings_of_files_are_named_with_their_file() {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join(".config/pip");
         fs::create_dir_all(&folder).unwrap();
-        let text = "[global]\ntimeout = 9\nextra_index_url =\n    http://a/\n    http://b/\n\
+        let text = "[global]\n    timeout = 9\n    extra_index_url =\n      http://a/\n    proxy: b\n\
                     [install]\n--find-links: /tmp\n# no-index = 1\n";
         fs::write(folder.join("pip.conf"), text).unwrap();
-        let changes = guarded(&[
-            ("HOME", home.path().to_str().unwrap()),
-            ("PIP_EXTRA_INDEX_URL", "http://c/"),
-        ]);
-        assert_eq!(value(&changes, "PIP_EXTRA_INDEX_URL"), Some(INDEX));
-        assert_eq!(value(&changes, "PIP_FIND_LINKS"), Some(FOLDER_WITHOUT_PACKAGES));
-        assert_eq!(value(&changes, "PIP_NO_INDEX"), None);
-        assert!(!changes.removed.contains(&"PIP_EXTRA_INDEX_URL".to_owned()));
+        let changes = guarded(&[("HOME", home.path().to_str().unwrap())]);
+        let named = ["extra-index-url", "proxy", "find-links"];
         let file = folder.join("pip.conf");
-        assert!(changes.switched_off.contains(&format!("find-links in {}", file.display())));
+        assert_eq!(changes.switched_off, named.map(|name| format!("{name} in {}", file.display())));
     }
 
     #[test]

@@ -13,8 +13,22 @@ const OTHER_SOURCES: [&str; 6] =
     ["--index-url", "--extra-index-url", "--find-links", "-i", "-f", "--pypi-url"];
 
 /// Options that name another requirements or constraints file.
-const FILES: [&str; 6] =
-    ["-r", "--requirement", "--requirements", "-c", "--constraint", "--constraints"];
+const FILES: [&str; 14] = [
+    "-r",
+    "--requirement",
+    "--requirements",
+    "--with-requirements",
+    "-c",
+    "--constraint",
+    "--constraints",
+    "-b",
+    "--build-constraint",
+    "--build-constraints",
+    "--override",
+    "--overrides",
+    "--exclude",
+    "--excludes",
+];
 
 /// Variables that name such files, separated by spaces.
 const VARIABLES: [&str; 7] = [
@@ -45,7 +59,10 @@ pub(super) fn check(arguments: &[OsString], surroundings: &Surroundings<'_>) -> 
             continue;
         }
         // A file that cannot be read is the tool's to report, in its own words.
-        let Ok(text) = fs::read_to_string(&file) else { continue };
+        let Ok(bytes) = fs::read(&file) else { continue };
+        let Ok(text) = String::from_utf8(bytes) else {
+            return Err(refusal(&file, 1, "an encoding other than UTF-8").into());
+        };
         let folder = file.parent().unwrap_or(directory);
         for (number, line) in (1..).zip(text.lines()) {
             // A line that goes on in the next one could name an option in two halves.
@@ -56,7 +73,7 @@ pub(super) fn check(arguments: &[OsString], surroundings: &Surroundings<'_>) -> 
             }
             let words = line.split_whitespace().take_while(|word| !word.starts_with('#'));
             let words: Vec<&str> = words.collect();
-            if let Some(option) = words.iter().find(|word| names_other_source(word)) {
+            if let Some(option) = words.iter().find_map(|word| other_source(word)) {
                 return Err(refusal(&file, number, option).into());
             }
             let Some(first) = words.first() else { continue };
@@ -66,10 +83,14 @@ pub(super) fn check(arguments: &[OsString], surroundings: &Surroundings<'_>) -> 
     Ok(())
 }
 
-/// Whether a word is one of the options: spelled out, abbreviated as pip allows it, or short.
-fn names_other_source(word: &str) -> bool {
+/// The option that a word is: spelled out, abbreviated as pip allows it, or short. A name in quotes
+/// could be any.
+fn other_source(word: &str) -> Option<&'static str> {
     let name = word.split('=').next().unwrap_or(word);
-    OTHER_SOURCES.into_iter().any(|option| match option.starts_with("--") {
+    if name.starts_with('-') && name.contains(['"', '\'', '\\']) {
+        return Some("an option in quotes");
+    }
+    OTHER_SOURCES.into_iter().find(|option| match option.starts_with("--") {
         true => name.len() > 2 && option.starts_with(name),
         false => word.starts_with(option),
     })
@@ -77,19 +98,23 @@ fn names_other_source(word: &str) -> bool {
 
 /// The file that an option names, in its own word or the next one.
 fn named_file(word: &str, next: Option<&str>, folder: &Path) -> Option<PathBuf> {
-    let option = FILES.iter().copied().find(|option| {
-        let rest = word.strip_prefix(option);
-        rest.is_some_and(|rest| {
-            rest.is_empty() || rest.starts_with('=') || !option.starts_with("--")
-        })
-    })?;
-    let rest = word.strip_prefix(option)?.trim_start_matches('=');
-    let path = if rest.is_empty() { next? } else { rest };
+    let (option, value) = match word.split_once('=') {
+        Some((option, value)) if word.starts_with("--") => (option, Some(value)),
+        _ if word.starts_with("--") => (word, None),
+        // `-rfile`, and in a cluster: `-qr file`.
+        _ => {
+            let at = word.strip_prefix('-')?.find(['r', 'c', 'b'])? + 1;
+            let value = word.get(at + 1..).filter(|value| !value.is_empty());
+            (word.get(at..=at)?, value)
+        }
+    };
+    let is_long = |long: &&str| option.len() >= 4 && long.starts_with(option);
+    let known = !option.starts_with("--") || FILES.iter().any(is_long);
+    let path = value.or(next).filter(|_| known)?;
     Some(folder.join(path))
 }
 
 fn refusal(file: &Path, number: usize, option: &str) -> Failure {
-    let option = option.split('=').next().unwrap_or(option);
     Failure::new(
         Exit::Usage,
         format!(

@@ -33,7 +33,7 @@ const SETTINGS: [&str; 9] = [
 
 /// Makes `index` the only source of uv.
 pub(super) fn guard(index: &str, surroundings: &Surroundings<'_>, changes: &mut Changes) {
-    changes.set.push(("UV_DEFAULT_INDEX", index.to_owned()));
+    changes.set("UV_DEFAULT_INDEX", index);
     for variable in OTHER_SOURCES {
         if surroundings.variable(variable).is_some() {
             changes.switched_off.push(variable.to_owned());
@@ -48,7 +48,7 @@ pub(super) fn guard(index: &str, surroundings: &Surroundings<'_>, changes: &mut 
         }
     }
     if other_sources {
-        changes.set.push(("UV_NO_CONFIG", "1".to_owned()));
+        changes.set("UV_NO_CONFIG", "1");
         changes.removed.push("UV_CONFIG_FILE".to_owned());
     }
 }
@@ -64,9 +64,8 @@ fn configuration_files(surroundings: &Surroundings<'_>) -> Vec<PathBuf> {
     let user = path("XDG_CONFIG_HOME").or_else(|| path("HOME").map(|home| home.join(".config")));
     files.extend(user.map(|folder| folder.join("uv/uv.toml")));
     files.push(PathBuf::from("/etc/uv/uv.toml"));
-    if let Some(folders) = surroundings.variable("XDG_CONFIG_DIRS") {
-        files.extend(std::env::split_paths(folders).map(|folder| folder.join("uv/uv.toml")));
-    }
+    let folders = surroundings.variable("XDG_CONFIG_DIRS").unwrap_or("/etc/xdg".as_ref());
+    files.extend(std::env::split_paths(folders).map(|folder| folder.join("uv/uv.toml")));
     files.extend(path("UV_CONFIG_FILE"));
     files
 }
@@ -113,7 +112,7 @@ mod tests {
             changes.switched_off,
             [format!("index in {file}"), format!("find-links in {file}")]
         );
-        assert!(changes.set.contains(&("UV_NO_CONFIG", "1".to_owned())));
+        assert!(changes.set.contains(&("UV_NO_CONFIG".to_owned(), "1".to_owned())));
     }
 
     #[test]
@@ -125,6 +124,6 @@ mod tests {
         let mut changes = Changes::default();
         guard("http://127.0.0.1:1/simple/", &surroundings, &mut changes);
         assert!(changes.switched_off.is_empty());
-        assert!(!changes.set.iter().any(|(name, _)| *name == "UV_NO_CONFIG"));
+        assert!(!changes.set.iter().any(|(name, _)| name == "UV_NO_CONFIG"));
     }
 }
