@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
@@ -12,10 +12,13 @@ use waxseal_tuf::{
 
 use crate::download::Download;
 use crate::fetcher::Fetcher;
-use crate::{Error, Fingerprint, IndexUrl, Settings, TrustStore};
+use crate::{Error, Fingerprint, IndexUrl, Settings, StoreLock, TrustStore};
 
 /// Most bytes set aside at once for a file whose length only metadata says.
 const MAX_RESERVE: u64 = 1 << 20;
+
+/// How often a lock that another process holds is tried again.
+const LOCK_POLL: Duration = Duration::from_millis(50);
 
 /// Verified access to one index. Cheap to share by reference; every method may run many times at
 /// once.
@@ -251,8 +254,7 @@ impl Client {
     }
 
     async fn update(&self, now: Timestamp) -> Result<TrustedMetadata, Error> {
-        let store = self.store.clone();
-        let _lock = blocking(move || store.lock()).await?;
+        let lock = self.lock().await?;
         let root = self.trusted_root().await?;
         let damaged = |error| {
             let path = self.store.path_of(&root.0);
@@ -261,10 +263,32 @@ impl Client {
         let mut updater = Updater::new(&root.1, now, self.settings.limits).map_err(damaged)?;
         loop {
             let step = updater.step();
-            let Some(answer) = self.perform(step).await? else { break };
+            let Some(answer) = self.perform(step, Some(&lock)).await? else { break };
             updater = updater.answer(answer)?;
         }
         Ok(updater.finish()?)
+    }
+
+    /// Waits for another process without blocking a thread, and not for ever: it may be stopped.
+    async fn lock(&self) -> Result<Arc<StoreLock>, Error> {
+        let since = Instant::now();
+        let mut told = false;
+        loop {
+            let store = self.store.clone();
+            if let Some(lock) = blocking(move || store.try_lock()).await? {
+                return Ok(Arc::new(lock));
+            }
+            let folder = self.store.folder();
+            if !told {
+                tracing::warn!("waiting for another waxseal that holds {}", folder.display());
+                told = true;
+            }
+            let left = self.settings.lock_wait.saturating_sub(since.elapsed());
+            if left.is_zero() {
+                return Err(Error::Busy { folder: folder.to_owned() });
+            }
+            tokio::time::sleep(left.min(LOCK_POLL)).await;
+        }
     }
 
     async fn trusted_root(&self) -> Result<(RoleName, Vec<u8>), Error> {
@@ -284,20 +308,32 @@ impl Client {
         let mut search = Search::new(path.clone(), &generation.trusted(), limits)?;
         loop {
             let step = search.step(&generation.trusted());
-            let Some(answer) = self.perform(step).await? else { break };
+            let Some(answer) = self.perform(step, None).await? else { break };
             search = search.answer(&mut generation.trusted(), answer)?;
         }
         Ok(search.finish())
     }
 
-    /// Does what a step asks for; `None` when it asks for nothing.
-    async fn perform(&self, step: Step) -> Result<Option<Answer>, Error> {
+    /// Does what a step asks for; `None` when it asks for nothing. A refresh gives its lock.
+    async fn perform(
+        &self,
+        step: Step,
+        lock: Option<&Arc<StoreLock>>,
+    ) -> Result<Option<Answer>, Error> {
         let store = self.store.clone();
         Ok(Some(match step {
             Step::Load(role) => Answer::Loaded(blocking(move || store.read(&role)).await?),
             Step::Fetch(file) => self.fetch(&file).await?,
             Step::Store(role, bytes) => {
-                blocking(move || store.write(&role, &bytes)).await?;
+                // A write outlives the refresh that a deadline drops, and so must the lock: else
+                // an older file could land after another process's newer one.
+                let lock = lock.cloned();
+                blocking(move || {
+                    let written = store.write(&role, &bytes);
+                    drop(lock);
+                    written
+                })
+                .await?;
                 Answer::Stored
             }
             Step::Done => return Ok(None),
@@ -349,5 +385,46 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
             // Cancelled: the runtime is going down, and this future with it.
             Err(_) => std::future::pending().await,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+    use std::sync::mpsc;
+
+    use waxseal_testkit::simulator::Simulator;
+
+    use super::*;
+    use crate::TrustStores;
+
+    #[test]
+    fn the_lock_is_held_until_the_write_of_a_dropped_refresh_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stores, url) = (TrustStores::new(folder.path()), "https://a.example".parse().unwrap());
+        stores.add(&url, &Simulator::new().first_root(), Simulator::now()).unwrap();
+        let client = Client::open(stores.find(&url).unwrap(), Settings::default()).unwrap();
+        let role = RoleName::from_static(RoleName::TIMESTAMP);
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().max_blocking_threads(1).build().unwrap();
+
+        let lock = runtime.block_on(client.lock()).unwrap();
+        // The one thread for blocking work is taken, so that the write has to wait.
+        let (release, released) = mpsc::channel::<()>();
+        let occupied = runtime.spawn_blocking(move || released.recv());
+        let step = Step::Store(role.clone(), Arc::from(&b"late"[..]));
+        let dropped = runtime.block_on(async {
+            tokio::time::timeout(Duration::ZERO, client.perform(step, Some(&lock))).await
+        });
+        assert!(dropped.is_err());
+        drop(lock);
+        assert!(client.store.try_lock().unwrap().is_none());
+        assert_eq!(client.store.read(&role).unwrap(), None);
+
+        release.send(()).unwrap();
+        runtime.block_on(occupied).unwrap().unwrap();
+        let _lock = client.store.lock().unwrap();
+        assert_eq!(client.store.read(&role).unwrap(), Some(b"late".to_vec()));
     }
 }

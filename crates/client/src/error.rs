@@ -34,6 +34,12 @@ pub enum Error {
         /// What was tried, and why it failed.
         problem: String,
     },
+    /// Another process refreshes the index, and does not come to an end.
+    #[error("another waxseal process holds the trust store {}", folder.display())]
+    Busy {
+        /// The trust store.
+        folder: PathBuf,
+    },
     /// The index has no root in the trust store.
     #[error("the index {url} is not trusted on this machine")]
     NotTrusted {
@@ -102,6 +108,10 @@ impl Error {
                 "check the file's permissions and the free space; a damaged trust store is made \
                  anew by `waxseal trust remove` and `waxseal trust add`"
             }
+            Self::Busy { .. } => {
+                "wait for that waxseal process; if it is stopped or hangs, end it and run the \
+                 command again"
+            }
             Self::NotTrusted { .. } | Self::NoIndex => {
                 "ask the index's operator for the root's fingerprint, over a way you trust, and run \
                  `waxseal trust add URL --fingerprint FINGERPRINT`"
@@ -129,6 +139,7 @@ impl Error {
             Self::Transport { problem, .. } => problem.slug(),
             Self::Superseded { .. } => "superseded",
             Self::Disk { .. } => "disk",
+            Self::Busy { .. } => "busy",
             Self::NotTrusted { .. } | Self::NoIndex => "not-trusted",
             Self::SeveralIndexes { .. } => "several-indexes",
             Self::OtherRoot { .. } => "other-root",

@@ -21,6 +21,8 @@ pub struct Settings {
     pub minimum_rate: u64,
     /// Over how long the rate is averaged. Default 30 s.
     pub rate_window: Duration,
+    /// The longest wait for another process that refreshes the same trust store. Default 60 s.
+    pub lock_wait: Duration,
     /// How often a failed connection, or a status 429 or 5xx, is tried again. Default 2.
     pub retries: u32,
     /// Limits on metadata.
@@ -36,6 +38,7 @@ impl Default for Settings {
             stall: Duration::from_secs(20),
             minimum_rate: 1024,
             rate_window: Duration::from_secs(30),
+            lock_wait: Duration::from_mins(1),
             retries: 2,
             limits: Limits::default(),
         }

@@ -10,7 +10,7 @@
 //! A folder appears complete, by one rename. Files are replaced one at a time, each durably: temp
 //! file, fsync, rename, fsync of the folder.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -71,7 +71,14 @@ impl TrustStores {
     pub fn add(&self, url: &IndexUrl, root: &[u8], now: Timestamp) -> Result<Added, Error> {
         RootPhase::new(root)?;
         let given = Fingerprint::of(root);
-        if let Some(store) = self.store_of(url)? {
+        let damaged = |error| match error {
+            Error::Disk { path, problem } => {
+                let problem = format!("{problem}; run `waxseal trust remove {url}` first");
+                Error::Disk { path, problem }
+            }
+            other => other,
+        };
+        if let Some(store) = self.store_of(url).map_err(damaged)? {
             return store.check_same_root(root, given);
         }
         let record = TrustedIndex { url: url.clone(), added: now, fingerprint: given };
@@ -80,41 +87,40 @@ impl TrustStores {
             // Another process was quicker.
             return match self.store_of(url)? {
                 Some(store) => store.check_same_root(root, given),
-                None => Err(Error::Disk { path: folder, problem: "is in the way".to_owned() }),
+                None => {
+                    let problem = format!(
+                        "has no readable index.json: run `waxseal trust remove {url}` first"
+                    );
+                    Err(Error::Disk { path: folder, problem })
+                }
             };
         };
         Ok(Added::New)
     }
 
-    /// Every trusted index, ordered by URL.
+    /// Every trusted index, ordered by URL. One whose record is damaged is left out with a warning,
+    /// so that the others stay usable.
     pub fn list(&self) -> Result<Vec<TrustedIndex>, Error> {
-        let cannot_list = || Error::disk(&self.base, "cannot list it");
-        let entries = match fs::read_dir(&self.base) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(cannot_list()(error)),
-        };
-        let mut indexes = Vec::new();
-        for entry in entries {
-            let folder = entry.map_err(cannot_list())?.path();
-            let hidden = folder.file_name().is_none_or(|name| name.as_encoded_bytes()[0] == b'.');
-            if !hidden && let Some(record) = read_record(&folder)? {
-                indexes.push(record);
-            }
-        }
-        indexes.sort_by(|a, b| a.url.cmp(&b.url));
+        let (indexes, damaged) = self.scan()?;
+        warn_of(&damaged);
         Ok(indexes)
     }
 
-    /// Stops trusting an index.
+    /// Stops trusting an index. Nothing in its folder needs to be readable.
     pub fn remove(&self, url: &IndexUrl) -> Result<(), Error> {
-        let store = self.find(url)?;
-        let failed = |tried| Error::disk(&store.folder, tried);
+        let folder = self.folder(url);
+        let failed = |tried| Error::disk(&folder, tried);
+        match fs::symlink_metadata(&folder) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(Error::NotTrusted { url: url.to_string() });
+            }
+            Err(error) => return Err(failed("cannot remove it")(error)),
+        }
         // Gone at once by a rename; the files may take longer.
         let grave = tempfile::Builder::new().prefix(".removed-").tempdir_in(&self.base);
         let grave = grave.map_err(failed("cannot remove it"))?;
-        fs::rename(&store.folder, grave.path().join("index"))
-            .map_err(failed("cannot remove it"))?;
+        fs::rename(&folder, grave.path().join("index")).map_err(failed("cannot remove it"))?;
         sync_folder(&self.base)?;
         grave.close().map_err(failed("cannot remove its files"))
     }
@@ -124,11 +130,15 @@ impl TrustStores {
         self.store_of(url)?.ok_or_else(|| Error::NotTrusted { url: url.to_string() })
     }
 
-    /// The trust store of the one index that is trusted.
+    /// The trust store of the one index that is trusted, of those whose record can be read.
     pub fn find_default(&self) -> Result<TrustStore, Error> {
-        let mut urls: Vec<_> = self.list()?.into_iter().map(|index| index.url).collect();
+        let (indexes, damaged) = self.scan()?;
+        let mut urls: Vec<_> = indexes.into_iter().map(|index| index.url).collect();
+        if !urls.is_empty() {
+            warn_of(&damaged);
+        }
         match (urls.pop(), urls.is_empty()) {
-            (None, _) => Err(Error::NoIndex),
+            (None, _) => Err(damaged.into_iter().next().unwrap_or(Error::NoIndex)),
             (Some(url), true) => self.find(&url),
             (Some(url), false) => {
                 urls.push(url);
@@ -137,14 +147,37 @@ impl TrustStores {
         }
     }
 
+    /// Those that can be read, ordered by URL, and what is wrong with the others.
+    fn scan(&self) -> Result<(Vec<TrustedIndex>, Vec<Error>), Error> {
+        let cannot_list = || Error::disk(&self.base, "cannot list it");
+        let entries = match fs::read_dir(&self.base) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Default::default()),
+            Err(error) => return Err(cannot_list()(error)),
+        };
+        let (mut indexes, mut damaged) = (Vec::new(), Vec::new());
+        for entry in entries {
+            let folder = entry.map_err(cannot_list())?.path();
+            let hidden = folder.file_name().is_none_or(|name| name.as_encoded_bytes()[0] == b'.');
+            if hidden {
+                continue;
+            }
+            match read_record(&folder) {
+                Ok(Some(record)) if self.folder(&record.url) == folder => indexes.push(record),
+                Ok(Some(record)) => damaged.push(misplaced(folder, &record)),
+                Ok(None) => {}
+                Err(error) => damaged.push(error),
+            }
+        }
+        indexes.sort_by(|a, b| a.url.cmp(&b.url));
+        Ok((indexes, damaged))
+    }
+
     fn store_of(&self, url: &IndexUrl) -> Result<Option<TrustStore>, Error> {
         let folder = self.folder(url);
         match read_record(&folder)? {
             Some(record) if record.url == *url => Ok(Some(TrustStore { folder, record })),
-            Some(record) => {
-                let problem = format!("holds {} where {url} was expected", record.url);
-                Err(Error::Disk { path: folder, problem })
-            }
+            Some(record) => Err(misplaced(folder, &record)),
             None => Ok(None),
         }
     }
@@ -184,6 +217,17 @@ impl TrustStores {
             Err(error) => Err(failed()(error)),
         }
     }
+}
+
+fn warn_of(damaged: &[Error]) {
+    for error in damaged {
+        tracing::warn!("left out a trusted index: {error}");
+    }
+}
+
+fn misplaced(folder: PathBuf, record: &TrustedIndex) -> Error {
+    let problem = format!("is damaged: it is not the folder of {}, which it names", record.url);
+    Error::Disk { path: folder, problem }
 }
 
 fn read_record(folder: &Path) -> Result<Option<TrustedIndex>, Error> {
@@ -247,12 +291,30 @@ impl TrustStore {
 
     /// Waits until no other process refreshes this index.
     pub fn lock(&self) -> Result<StoreLock, Error> {
-        let path = self.folder.join("lock");
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(Error::disk(&path, "cannot open it"))?;
+        let (file, path) = self.lock_file()?;
         file.lock().map_err(Error::disk(&path, "cannot lock it"))?;
         self.clear_leftovers();
         Ok(StoreLock { _file: file })
+    }
+
+    /// The same without waiting: `None` while another process refreshes this index.
+    pub fn try_lock(&self) -> Result<Option<StoreLock>, Error> {
+        let (file, path) = self.lock_file()?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => {
+                return Err(Error::disk(&path, "cannot lock it")(error));
+            }
+        }
+        self.clear_leftovers();
+        Ok(Some(StoreLock { _file: file }))
+    }
+
+    fn lock_file(&self) -> Result<(File, PathBuf), Error> {
+        let path = self.folder.join("lock");
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        Ok((file.map_err(Error::disk(&path, "cannot open it"))?, path))
     }
 
     /// Any name is a legal role name, so the file's name is an encoding of it; a long one is hashed.

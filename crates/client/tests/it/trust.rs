@@ -1,9 +1,11 @@
 //! Which indexes are trusted, and how that is kept.
 
 use std::fs;
+use std::time::Duration;
 
 use waxseal_client::{
-    Added, Error, Fingerprint, IndexUrl, TrustStores, fetch_root, fetch_root_with_fingerprint,
+    Added, Client, Error, Fingerprint, IndexUrl, Settings, TrustStores, fetch_root,
+    fetch_root_with_fingerprint,
 };
 use waxseal_testkit::simulator::{Simulator, role};
 
@@ -196,4 +198,73 @@ fn ten_processes_adding_one_index_add_it_once() {
     });
     assert_eq!(added.iter().filter(|added| **added == Added::New).count(), 1);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_damaged_record_can_be_removed_and_does_not_hide_the_other_indexes() {
+    let folder = tempfile::tempdir().unwrap();
+    let stores = TrustStores::new(folder.path());
+    let (a, b) = (url("https://a.example"), url("https://b.example"));
+    let root = Simulator::new().first_root();
+    stores.add(&b, &root, Simulator::now()).unwrap();
+    let other = fs::read(stores.find(&b).unwrap().folder().join("index.json")).unwrap();
+    for damage in [Some(&b""[..]), Some(b"{\"url\": \"ht"), Some(b"\0\0\0"), Some(&other), None] {
+        stores.add(&a, &root, Simulator::now()).unwrap();
+        let record = stores.find(&a).unwrap().folder().join("index.json");
+        match damage {
+            Some(bytes) => fs::write(&record, bytes).unwrap(),
+            None => fs::remove_file(&record).unwrap(),
+        }
+        let listed: Vec<_> = stores.list().unwrap().into_iter().map(|index| index.url).collect();
+        assert_eq!(listed, std::slice::from_ref(&b), "{damage:?}");
+        assert_eq!(stores.find_default().unwrap().index().url, b);
+        let error = stores.add(&a, &root, Simulator::now()).unwrap_err();
+        assert_eq!(error.slug(), "disk");
+        let repair = format!("`waxseal trust remove {a}`");
+        assert!(error.to_string().contains(&repair), "{error}");
+        assert!(error.to_string().contains(record.parent().unwrap().to_str().unwrap()), "{error}");
+        stores.remove(&a).unwrap();
+        assert_eq!(stores.add(&a, &root, Simulator::now()), Ok(Added::New), "{damage:?}");
+        stores.remove(&a).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn the_only_index_being_damaged_is_not_the_same_as_none() {
+    let world = World::new();
+    let record = world.store().folder().join("index.json");
+    fs::write(&record, b"{").unwrap();
+    assert_eq!(world.stores.list(), Ok(Vec::new()));
+    let error = world.stores.find_default().unwrap_err();
+    assert!(error.to_string().contains(record.to_str().unwrap()), "{error}");
+    assert!(error.hint().contains("waxseal trust remove"), "{}", error.hint());
+}
+
+#[tokio::test]
+async fn a_process_that_keeps_the_trust_store_is_named_and_not_waited_for_without_end() {
+    let world = World::new();
+    let (folder, held) = (world.store().folder().to_owned(), world.store().lock().unwrap());
+    let patience = Settings { lock_wait: Duration::from_millis(120), ..settings() };
+    let client = Client::open(world.store(), patience).unwrap();
+    let error = client.refresh(Simulator::now()).await.unwrap_err();
+    assert_eq!(error, Error::Busy { folder: folder.clone() });
+    assert_eq!(error.slug(), "busy");
+    assert!(error.to_string().contains(folder.to_str().unwrap()), "{error}");
+    assert!(error.hint().contains("waxseal process"), "{}", error.hint());
+    assert_eq!(world.mirror.requests().len(), 0);
+    drop(held);
+    client.refresh(Simulator::now()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refresh_goes_on_when_the_other_process_is_done() {
+    let world = World::new();
+    let held = world.store().lock().unwrap();
+    let client = world.client();
+    let mut refresh = Box::pin(client.refresh(Simulator::now()));
+    let early = tokio::time::timeout(Duration::from_millis(120), &mut refresh).await;
+    assert!(early.is_err(), "{early:?}");
+    drop(held);
+    refresh.await.unwrap();
 }
