@@ -16,6 +16,8 @@ const NEEDS: &[Need] = &[
     Need { package: "python3", probe: &["python3", "--version"] },
     // Debian splits `ensurepip` off; without it `python3 -m venv` fails half-way.
     Need { package: "python3-venv", probe: &["python3", "-c", "import ensurepip, venv"] },
+    // Reads and writes the key files that ours are compared with.
+    Need { package: "openssl", probe: &["openssl", "version"] },
     // For metadata that has expired, without waiting a day.
     Need { package: "faketime", probe: &["faketime", "--version"] },
 ];

@@ -154,6 +154,18 @@ impl Error {
     }
 }
 
+/// A text that may hold names out of metadata that nobody signed: one short line, which cannot steer a
+/// terminal.
+fn shown(text: &str) -> String {
+    const LONGEST: usize = 300;
+    let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let mut shown: String = text.chars().take(LONGEST).map(printable).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 fn wrong_length(got: u64, expected: u64, exact: bool) -> String {
     match exact {
         true => format!("was changed: it is {got} bytes long, metadata says {expected}"),
@@ -173,7 +185,7 @@ pub struct FormatError {
 
 impl FormatError {
     pub(crate) fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { field: field.into(), problem: problem.into() }
+        Self { field: shown(&field.into()), problem: shown(&problem.into()) }
     }
 
     pub(crate) fn name(field: impl Into<String>, error: &InvalidName) -> Self {

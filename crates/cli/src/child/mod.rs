@@ -17,6 +17,7 @@ use std::process::ExitStatus;
 
 use anyhow::Context as _;
 use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
 use waxseal_client::Client;
 use waxseal_proxy::{Bound, Exposure, Proxy, Refusal, Settings};
 
@@ -153,11 +154,14 @@ async fn serve_child(
             format!("install {program}, or activate the environment that has it"),
         )
     })?;
-    // Ctrl-C reaches the child too; it decides, and its end is ours.
+    let mut terminated = signal(SignalKind::terminate())?;
+    // Ctrl-C reaches the child too; it decides, and its end is ours. Without the proxy it could only
+    // fail, so it does not outlive us.
     let status = loop {
         tokio::select! {
             status = child.wait() => break status?,
             _ = tokio::signal::ctrl_c() => {}
+            _ = terminated.recv() => child.start_kill()?,
         }
     };
     serving.abort();

@@ -23,7 +23,7 @@ use clap::{Parser, Subcommand};
 /// An index operator starts with `waxseal quickstart`. A person who installs packages runs
 /// `waxseal trust add` once for an index, and `waxseal pip install` from then on.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, subcommand_required = true)]
+#[command(version, subcommand_required = true)]
 #[command(after_help = "Exit codes: 0 success, 1 failure, 2 wrong use, 3 verification refused \
                         something. `pip` and `run` end with the code of the tool they ran.")]
 pub(crate) struct Arguments {

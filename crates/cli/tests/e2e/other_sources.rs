@@ -83,7 +83,12 @@ fn configuration_files_are_switched_off_for_pip() {
     let person = Person::trusting(&index);
     let user = person.home().join(".config/pip/pip.conf");
     fs::create_dir_all(user.parent().unwrap()).unwrap();
-    let text = format!("[global]\nindex-url = {0}\nextra-index-url =\n    {0}\n", rogue.simple());
+    // Indented, as pip takes it as well, and with a proxy that would serve anything.
+    let text = format!(
+        "[global]\n    index-url = {0}\n    extra-index-url =\n        {0}\n    proxy = {1}\n",
+        rogue.simple(),
+        rogue.base()
+    );
     fs::write(&user, text).unwrap();
     let of_venv = person.venv.root().join("pip.conf");
     fs::write(&of_venv, format!("[install]\nfind-links = {}\n", rogue.links())).unwrap();

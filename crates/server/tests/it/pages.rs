@@ -140,7 +140,10 @@ async fn health_and_home_are_there() {
     index.upload(&index.wheel("foo", "1.0")).await.expect(200, "OK");
     index.get("/readyz").await.expect(200, "accepted up to 1, published up to 0");
     let home = index.ask("GET", "/", &[(HOST, "pypi.example:8458")]).await;
-    home.expect(200, "--index-url http://pypi.example:8458/simple/ NAME");
+    // Never a line that would send a token in clear over a network.
+    home.expect(200, "--index-url https://pypi.example:8458/simple/ NAME");
+    let home = index.ask("GET", "/", &[(HOST, "127.0.0.1:8458")]).await;
+    home.expect(200, "--index-url http://127.0.0.1:8458/simple/ NAME");
     let home =
         index.ask("GET", "/", &[(HOST, "<script>")]).await.expect(200, "http://INDEX/simple/");
     assert_eq!(home.header(CONTENT_TYPE), "text/plain; charset=utf-8");

@@ -359,3 +359,19 @@ fn another_roles_metadata_is_refused() {
     repository.files.insert("timestamp.json".to_owned(), snapshot);
     assert_eq!(malformed(client.refused(&repository, &[]), "timestamp").0, "signed._type");
 }
+
+/// An unsigned file names its own fields: what an error quotes of them neither steers a terminal nor
+/// floods it.
+#[test]
+fn a_malformed_file_does_not_word_the_error() {
+    let escape = "\\u001b]0;title\\u0007\\nerror: all is well";
+    for name in [escape.to_owned(), "x".repeat(400_000)] {
+        let text = format!(
+            r#"{{"signatures":[],"signed":{{"_type":"root","spec_version":"1.0","version":2,
+                "expires":"2120-01-01T00:00:00Z","keys":{{"{name}":1}},"roles":{{}}}}}}"#
+        );
+        let error = Unverified::<Root>::parse(text.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("is not an object"), "{error}");
+        assert!(error.len() < 1000 && !error.contains(char::is_control), "{error:?}");
+    }
+}

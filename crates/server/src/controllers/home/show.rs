@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
@@ -24,11 +26,18 @@ pub(crate) async fn show(State(state): State<AppState>, headers: HeaderMap) -> R
     ([(CONTENT_TYPE, "text/plain; charset=utf-8"), (VARY, "Host")], text).into_response()
 }
 
-/// The URL that the client used, as far as its `Host` header tells.
+/// The URL that the client used, as far as its `Host` header tells. A name that others reach is shown
+/// with `https`: whoever pastes the line sends a token there.
 fn asked_for(headers: &HeaderMap) -> String {
     let host = headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
     match host {
-        Some(host) => format!("http://{host}"),
+        Some(host) if is_this_machine(host.host()) => format!("http://{host}"),
+        Some(host) => format!("https://{host}"),
         None => "http://INDEX".to_owned(),
     }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
