@@ -116,7 +116,8 @@ impl DataFolder {
             Timestamp::now(),
         )?;
         let store = FilesystemStore::open(self.store())?;
-        let repository = Repository::create(Box::new(store), self.database()?, &ceremony)?;
+        let repository =
+            Repository::create(Box::new(store), Database::open(self.database_file())?, &ceremony)?;
         let (_, secret) = repository.database().create_token("quickstart")?;
         write_secret(&self.token_file(), secret.expose())?;
         fs::write(self.config_file(), config.to_toml()?)?;
@@ -136,7 +137,22 @@ impl DataFolder {
 
     /// Opens the database alone, which may be done beside a running server.
     pub(crate) fn database(&self) -> anyhow::Result<Database> {
-        Ok(Database::open(self.path.join("waxseal.sqlite"))?)
+        let file = self.database_file();
+        // Opening makes one where there is none; an empty one in its place would pass for the index.
+        if fs::metadata(&file).is_ok_and(|is| is.len() > 0) {
+            return Ok(Database::open(file)?);
+        }
+        Err(Failure::new(
+            Exit::Failed,
+            format!("the database {} is missing, empty or cannot be looked at", file.display()),
+            "put it back, with the files beside it, or restore the whole folder from one backup; \
+             nothing was changed",
+        )
+        .into())
+    }
+
+    fn database_file(&self) -> PathBuf {
+        self.path.join("waxseal.sqlite")
     }
 
     /// The right to write to the index.

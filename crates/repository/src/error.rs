@@ -42,6 +42,17 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// The database file is gone or empty, and its write-ahead log is not.
+    #[error(
+        "the database {0} is missing or empty, while {0}-wal, which belongs to it, is there; \
+         nothing was changed: put the database file back beside it, or restore both from one backup",
+        path.display()
+    )]
+    DatabaseLost {
+        /// The database file.
+        path: PathBuf,
+    },
+
     /// A later program has changed the form of the database.
     #[error(
         "the database {} has form {found} and this program knows forms up to {known}; \

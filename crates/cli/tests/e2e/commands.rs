@@ -61,6 +61,22 @@ fn download_of_what_is_not_there_or_not_right_writes_nothing() {
 }
 
 #[test]
+fn no_command_makes_a_database_where_the_index_lost_its_own() {
+    let mut index = Index::with(&[]);
+    index.stop();
+    let (file, away) = (index.data().join("waxseal.sqlite"), index.data().join("away"));
+    fs::rename(&file, &away).unwrap();
+    for command in [["repo", "status"].as_slice(), &["token", "add", "ci"], &["serve"]] {
+        let outcome = index.operator(command.iter().copied()).run();
+        exited(&outcome, 1);
+        assert_shows(&outcome.stderr, &["waxseal.sqlite is missing", "hint: put it back"]);
+        assert!(!file.exists(), "{outcome}");
+    }
+    fs::rename(&away, &file).unwrap();
+    index.operator(["repo", "status"]).run().success();
+}
+
+#[test]
 fn repo_status_shows_what_is_published() {
     let mut index = Index::with(&["blinker-", "click-"]);
     let status = index.status();

@@ -77,6 +77,30 @@ mod tests {
     }
 
     #[test]
+    fn the_log_of_a_database_that_was_moved_away_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("waxseal.sqlite");
+        let (away, log) = (folder.path().join("away"), folder.path().join("waxseal.sqlite-wal"));
+        let open = Database::open(&path).unwrap();
+        open.create_token("ci").unwrap();
+        let kept = std::fs::read(&log).unwrap();
+        std::fs::rename(&path, &away).unwrap();
+
+        let refuse = || {
+            let error = Database::open(&path).unwrap_err();
+            assert!(matches!(error, Error::DatabaseLost { .. }), "{error}");
+            assert_eq!(std::fs::read(&log).unwrap(), kept);
+        };
+        refuse();
+        assert!(!path.exists());
+        std::fs::write(&path, "").unwrap();
+        refuse();
+
+        std::fs::rename(&away, &path).unwrap();
+        assert_eq!(Database::open(&path).unwrap().tokens().unwrap().len(), 1);
+    }
+
+    #[test]
     fn a_file_that_is_no_database_is_an_error_that_names_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes.txt");

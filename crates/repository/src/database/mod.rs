@@ -52,8 +52,11 @@ impl Database {
     /// it to the form this program knows.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
-        make_private_file(&path)
-            .map_err(|source| Error::DatabaseFile { path: path.clone(), source })?;
+        let failed = |source| Error::DatabaseFile { path: path.clone(), source };
+        if is_lost(&path).map_err(failed)? {
+            return Err(Error::DatabaseLost { path });
+        }
+        make_private_file(&path).map_err(failed)?;
         let failed = |source| Error::Database { doing: "opening it", path: path.clone(), source };
         let mut writer = connect(&path).map_err(failed)?;
         let form = migrate::migrate(&mut writer).map_err(failed)?;
@@ -138,6 +141,21 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Known(error)
     }
+}
+
+/// Whether the file is gone or empty while its write-ahead log holds something. `SQLite` would take
+/// that for a new database and delete the log, which has the newest uploads in it.
+///
+/// The log is looked at first: another program that makes the database writes to the file before.
+fn is_lost(path: &Path) -> io::Result<bool> {
+    let length = |path: &Path| match path.metadata() {
+        Ok(is) => Ok(is.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    };
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    Ok(length(Path::new(&log))? > 0 && length(path)? == 0)
 }
 
 /// Makes the file before `SQLite` does, so that it never exists with another mode: it holds hashes of
