@@ -1,6 +1,7 @@
 //! Which index a command is about, and what of it is trusted.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use etcetera::base_strategy::{BaseStrategy as _, choose_base_strategy};
@@ -43,8 +44,13 @@ impl TrustOption {
 impl IndexOptions {
     /// Verified access to the index that was named, or to the only one that is trusted.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
+        self.client_waiting(Settings::default().lock_wait)
+    }
+
+    /// The same, with another patience for a process that uses the same trust.
+    pub(crate) fn client_waiting(&self, lock_wait: Duration) -> anyhow::Result<Client> {
         let (store, credentials) = self.store()?;
-        Ok(Client::open(store, Settings { credentials, ..Settings::default() })?)
+        Ok(Client::open(store, Settings { credentials, lock_wait, ..Settings::default() })?)
     }
 
     fn store(&self) -> anyhow::Result<(TrustStore, Option<Credentials>)> {

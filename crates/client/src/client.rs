@@ -1,5 +1,7 @@
 //! Drives the update workflow over network and disk.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -109,7 +111,8 @@ impl Client {
     }
 
     /// Brings root, timestamp, snapshot and targets up to date, all by the time `now` (TUF 5.1). One
-    /// process at a time; after an error everything is as it was, except roots that were verified.
+    /// process at a time. After an error the trust store holds what it held, and what was verified before
+    /// the error: TUF makes each role count by itself.
     pub async fn refresh(&self, now: Timestamp) -> Result<Refreshed, Error> {
         let _one = self.refreshing.lock().await;
         self.refresh_alone(now).await
@@ -190,7 +193,10 @@ impl Client {
         let mut download = self.download(path, file).await?;
         let failed = || Error::disk(destination, "cannot write it");
         let folder = destination.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let aside = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
+        // As any program would make it: the umask decides who may read it.
+        let aside = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder.unwrap_or(Path::new(".")));
         let (mut output, aside) = aside.map_err(failed())?.into_parts();
         while let Some(chunk) = download.next().await? {
             let length = chunk.len() as u64;

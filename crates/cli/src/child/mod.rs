@@ -16,6 +16,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use waxseal_client::Client;
@@ -75,8 +76,8 @@ pub(crate) async fn run(
     }
     let index = client.store().index().url.to_string();
     // One refresh and one reference time for the whole run (TUF 5.1).
+    client.refresh(Timestamp::now()).await?;
     let proxy = Proxy::new(client, Settings { refresh_after: None, ..Settings::default() });
-    proxy.refresh().await?;
     let bound = Bound::bind(([127, 0, 0, 1], 0).into(), Exposure::Loopback).await?;
     let mut changes = changes(&bound, &surroundings);
     if surroundings.variable("WAXSEAL_INDEX").is_some() {

@@ -1,6 +1,8 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use waxseal_proxy::{Bound, Exposure, Proxy as VerifyingProxy, Settings};
 
 use super::block_on;
@@ -8,6 +10,9 @@ use crate::failure::{Exit, Failure};
 use crate::host::stopped;
 use crate::output;
 use crate::trust::IndexOptions;
+
+/// How long a request may wait for another process at the trust store: less than a tool waits.
+const LOCK_WAIT: Duration = Duration::from_secs(8);
 
 /// Serve a verified view of a trusted index on this machine, for any tool.
 #[derive(Debug, clap::Args)]
@@ -26,13 +31,13 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let client = self.index.client()?;
+        let client = self.index.client_waiting(LOCK_WAIT)?;
         block_on(async {
             let url = client.store().index().url.to_string();
+            client.refresh(Timestamp::now()).await?;
             let proxy = VerifyingProxy::new(client, Settings::default());
             let exposure = if self.allow_others { Exposure::Anyone } else { Exposure::Loopback };
             let bound = Bound::bind(self.listen, exposure).await.map_err(usage)?;
-            proxy.refresh().await?;
             let stopped = stopped()?;
             output::note(&format!("verifying {url} as the index {}", bound.index_url()));
             bound.serve(proxy, stopped).await?;
