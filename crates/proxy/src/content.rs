@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream::try_unfold;
 use tokio::sync::watch;
+use tokio::time::sleep;
 use waxseal_client::{Client, Error};
 use waxseal_tuf::{TargetFile, TargetPath};
 
@@ -19,6 +21,11 @@ use crate::Settings;
 /// Longest file held in memory; it is passed on only once it is verified. On a slow line it still
 /// comes whole before pip gives up.
 const SMALL: u64 = 512 << 10;
+
+/// Bytes of an unverified file that are passed on at most. Tools stop reading at an archive's own end,
+/// not at the file's, so whatever could be an archive is too much: a gzip header alone is 10 bytes, an
+/// empty ZIP 22, an empty bzip2 14.
+const HEARTBEATS: u64 = 9;
 
 /// Bytes read from a temporary file at once.
 const CHUNK: u64 = 128 << 10;
@@ -40,12 +47,14 @@ impl Contents {
         Self { entries, uses, memory, disk, remember_refused: settings.remember_refused }
     }
 
-    /// The file, kept or being fetched from now on: requests for one file share one download.
+    /// The file, kept or being fetched from now on: requests for one file share one download, which
+    /// goes on when they are gone. If this starts one, `refused` hears of its failure, whoever waits.
     pub(crate) fn obtain(
         &self,
         client: &Arc<Client>,
         path: &TargetPath,
         file: &TargetFile,
+        refused: impl FnOnce(&Error) + Send + 'static,
     ) -> Arc<Entry> {
         let snapshot = client.refreshed().map(|refreshed| refreshed.snapshot);
         let used = self.uses.fetch_add(1, Ordering::Relaxed);
@@ -57,7 +66,7 @@ impl Contents {
             entry.used.store(used, Ordering::Relaxed);
             return Arc::clone(entry);
         }
-        let entry = Entry::fetch(Arc::clone(client), path, file, snapshot);
+        let entry = Entry::fetch(Arc::clone(client), path, file, snapshot, refused);
         entry.used.store(used, Ordering::Relaxed);
         entries.insert(path.clone(), Arc::clone(&entry));
         make_room(&mut entries, self.memory, Entry::is_small);
@@ -96,7 +105,7 @@ pub(crate) struct Entry {
     /// Version of the snapshot under which it was fetched.
     snapshot: Option<u64>,
     progress: watch::Receiver<Progress>,
-    /// Whether unverified bytes of it were passed on.
+    /// Whether an answer began before it was verified.
     streamed: AtomicBool,
     used: AtomicU64,
 }
@@ -123,6 +132,7 @@ impl Entry {
         path: &TargetPath,
         file: &TargetFile,
         snapshot: Option<u64>,
+        refused: impl FnOnce(&Error) + Send + 'static,
     ) -> Arc<Self> {
         let (sender, progress) = watch::channel(Progress::Starting);
         let entry = Arc::new(Self {
@@ -141,7 +151,11 @@ impl Entry {
             };
             sender.send_replace(match fetched {
                 Ok(content) => Progress::Verified(content),
-                Err(error) => Progress::Refused(error, Instant::now()),
+                Err(error) => {
+                    // Before anybody sees the end of it, and also when nobody does.
+                    refused(&error);
+                    Progress::Refused(error, Instant::now())
+                }
             });
         });
         entry
@@ -174,39 +188,12 @@ impl Entry {
         }
     }
 
-    /// The whole file as it comes. A file that is refused on the way ends short: the end is withheld
-    /// until it is verified. `refused` hears of it.
-    pub(crate) fn stream(&self, refused: impl FnOnce(&Error) + Send + 'static) -> Body {
+    /// The whole file: until it is verified, its first few bytes, one `every` so long, so that the
+    /// tool does not give up; then the rest at once. A file that is refused ends short.
+    pub(crate) fn stream(&self, every: Duration) -> Body {
         self.streamed.store(true, Ordering::Relaxed);
-        let start = (self.progress.clone(), 0, Some(refused));
-        Body::from_stream(try_unfold(start, |(mut progress, offset, mut refused)| async move {
-            loop {
-                let now = progress.borrow_and_update().clone();
-                let failed = match now {
-                    Progress::Verified(content) => {
-                        let chunk = content.read(offset, content.length()).await?;
-                        let next = offset + chunk.len() as u64;
-                        return Ok(
-                            (!chunk.is_empty()).then_some((chunk, (progress, next, refused)))
-                        );
-                    }
-                    Progress::Coming(file, written) if offset < written => {
-                        let chunk = Content::Disk(file, written).read(offset, written).await?;
-                        let next = offset + chunk.len() as u64;
-                        return Ok(Some((chunk, (progress, next, refused))));
-                    }
-                    Progress::Refused(error, _) => error,
-                    Progress::Starting | Progress::Coming(..) => match progress.changed().await {
-                        Ok(()) => continue,
-                        Err(_) => abandoned(),
-                    },
-                };
-                if let Some(refused) = refused.take() {
-                    refused(&failed);
-                }
-                return Err(io::Error::other(failed));
-            }
-        }))
+        let start = Sending { progress: self.progress.clone(), sent: 0, every };
+        Body::from_stream(try_unfold(start, Sending::next))
     }
 
     /// A refusal answers again only where its reader could not see the reason; and not after the
@@ -229,6 +216,49 @@ impl Entry {
 
     fn is_small(&self) -> bool {
         self.file.length <= SMALL
+    }
+}
+
+/// An answer that began before its file was verified.
+struct Sending {
+    progress: watch::Receiver<Progress>,
+    sent: u64,
+    every: Duration,
+}
+
+impl Sending {
+    async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
+        let mut beat = pin!(sleep(self.every));
+        loop {
+            let now = self.progress.borrow_and_update().clone();
+            let coming = match now {
+                Progress::Verified(content) => {
+                    let chunk = content.read(self.sent, content.length()).await?;
+                    return Ok(self.passed_on(chunk));
+                }
+                Progress::Refused(error, _) => return Err(io::Error::other(error)),
+                Progress::Coming(file, written) => Some((file, written)),
+                Progress::Starting => None,
+            };
+            let due = coming.filter(|(_, written)| self.sent < HEARTBEATS.min(*written));
+            tokio::select! {
+                biased;
+                () = &mut beat, if due.is_some() => {
+                    let Some((file, written)) = due else { continue };
+                    let end = self.sent + 1;
+                    let byte = Content::Disk(file, written).read(self.sent, end).await?;
+                    return Ok(self.passed_on(byte));
+                }
+                changed = self.progress.changed() => {
+                    changed.map_err(|_| io::Error::other(abandoned()))?;
+                }
+            }
+        }
+    }
+
+    fn passed_on(mut self, chunk: Bytes) -> Option<(Bytes, Self)> {
+        self.sent += chunk.len() as u64;
+        (!chunk.is_empty()).then_some((chunk, self))
     }
 }
 

@@ -52,8 +52,9 @@ impl Proxy {
         self.send_file(path, &file, &kind, wanted).await.map(Some)
     }
 
-    /// The file from verified bytes, or, when those take too long, as it comes. A part is only ever
-    /// taken from verified bytes; a client that asked for one gets the whole instead.
+    /// The file from verified bytes; when those take too long, an answer that begins with a few bytes
+    /// to keep the tool waiting and goes on once the file is verified. A part is only ever taken from
+    /// verified bytes; a client that waits too long for one gets the whole instead.
     async fn send_file(
         &self,
         path: &TargetPath,
@@ -62,18 +63,20 @@ impl Proxy {
         wanted: Wanted,
     ) -> Result<Response, Error> {
         let (parts, length) = (&self.0, file.length);
-        let entry = parts.contents.obtain(&parts.client, path, file);
+        let (proxy, what) = (self.clone(), format!("file {path}"));
+        let entry = parts.contents.obtain(&parts.client, path, file, move |error| {
+            // What was replaced in between is asked for again, and refused only then.
+            if !matches!(error, Error::Superseded { .. }) {
+                proxy.refuse(what, error);
+            }
+        });
         let patience = match wanted {
             Wanted::Part(..) => parts.settings.answer_within,
             Wanted::Whole | Wanted::Nothing => parts.settings.stream_after,
         };
         let Ok(verified) = timeout(patience, entry.verified()).await else {
             parts.fresh.within(entry.begun()).await?;
-            let (proxy, what) = (self.clone(), format!("file {path}"));
-            let body = entry.stream(move |error| {
-                proxy.refuse(what, error);
-            });
-            return Ok(kind.whole(body, length));
+            return Ok(kind.whole(entry.stream(parts.settings.heartbeat), length));
         };
         let content = verified?;
         Ok(match wanted {

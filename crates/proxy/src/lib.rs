@@ -6,9 +6,9 @@
 //!                             └── anything else ──▶ Refusal ── 409 with the reason ──▶ pip's screen
 //! ```
 //!
-//! * A page is passed on, unchanged, after it was verified whole; so is a file that is verified within
-//!   a few seconds. A larger file streams with its end withheld until it is verified, so that no
-//!   unverified file is ever complete.
+//! * A page is passed on, unchanged, after it was verified whole; so is a file. While a large one is
+//!   still coming, the answer begins with at most nine of its bytes, one every ten seconds, so that
+//!   the tool waits: too few to be an archive, which tools read only up to the archive's own end.
 //! * A [`Refusal`] is neither "not found" nor a server's error, because pip and uv go elsewhere after
 //!   the one and try for long after the other: it is status 409, and the reason phrase says why. pip
 //!   shows nothing of an error on a project's page, so it gets a page of one file whose name is the

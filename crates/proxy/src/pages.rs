@@ -73,7 +73,8 @@ impl Proxy {
             if request.method == Method::HEAD {
                 return Ok(Some(kind.whole(Body::empty(), file.length)));
             }
-            let entry = parts.contents.obtain(&parts.client, &path, &file);
+            // Who asked refuses it, as a project's page.
+            let entry = parts.contents.obtain(&parts.client, &path, &file, |_| {});
             match parts.fresh.within(entry.verified()).await {
                 Ok(content) => {
                     return Ok(Some(kind.whole(content.body(0, file.length), file.length)));

@@ -14,13 +14,17 @@ pub struct Settings {
     pub refresh_after: Option<Duration>,
     /// After this time without a verified answer, the answer is a refusal. Default 12 s: pip waits 15.
     pub answer_within: Duration,
-    /// After this time, a file that is still coming is streamed. Default 5 s.
+    /// After this time, the answer about a file that is still coming begins; its content follows once
+    /// it is verified. Default 5 s.
     pub stream_after: Duration,
+    /// Time between two of the few bytes that keep a tool waiting for a file that is still coming.
+    /// Default 10 s: pip waits 15, uv 30.
+    pub heartbeat: Duration,
     /// For how long a failed refresh answers for the next, so that many requests at once do not each
     /// wait for a dead mirror. Default 3 s.
     pub remember_failure: Duration,
-    /// For how long a file that turned out changed while it was streamed is refused at once. Default
-    /// 2 minutes.
+    /// For how long a file that turned out changed after its answer had begun is refused at once.
+    /// Default 2 minutes.
     pub remember_refused: Duration,
     /// Bytes of small verified files to keep in memory. Default 64 MiB.
     pub memory: u64,
@@ -36,6 +40,7 @@ impl Default for Settings {
             refresh_after: Some(Duration::from_mins(1)),
             answer_within: Duration::from_secs(12),
             stream_after: Duration::from_secs(5),
+            heartbeat: Duration::from_secs(10),
             remember_failure: Duration::from_secs(3),
             remember_refused: Duration::from_mins(2),
             memory: 64 << 20,

@@ -10,13 +10,19 @@ use crate::world::{
     LARGE, LARGE_URL, SMALL, SMALL_URL, World, header, large, list, publish_all, reason, settings,
 };
 
-/// Slow enough to be streamed, quick enough for a test.
+/// Slow enough for an answer that begins before the file is there, quick enough for a test.
 fn slowly() -> Change {
     Change::Trickle { bytes: 1 << 20, every: Duration::from_millis(30) }
 }
 
+/// Leaves a reader the time to come and go before the file is there.
+fn very_slowly() -> Change {
+    Change::Trickle { bytes: 1 << 20, every: Duration::from_millis(300) }
+}
+
+/// Begins to answer at once, and sends its few unverified bytes at once.
 fn streaming() -> Settings {
-    Settings { stream_after: Duration::ZERO, ..settings() }
+    Settings { stream_after: Duration::ZERO, heartbeat: Duration::ZERO, ..settings() }
 }
 
 fn last_byte() -> Change {
@@ -148,10 +154,12 @@ async fn truncated_long_and_missing_files_are_refused() {
 }
 
 #[tokio::test]
-async fn a_slow_file_is_streamed_before_it_is_verified() {
+async fn a_slow_file_comes_whole_after_its_first_bytes() {
     let world = World::new(streaming()).await;
     world.lie(PathPattern::suffix(LARGE), slowly());
-    let (bytes, whole) = drain(world.fetch(LARGE_URL).await).await;
+    let response = world.fetch(LARGE_URL).await;
+    assert_eq!(header(&response, "content-length"), large().len().to_string());
+    let (bytes, whole) = drain(response).await;
     assert!(whole && bytes == large());
     // By now it is verified, and parts of it can be had.
     let request = world.request(Method::GET, LARGE_URL).header("Range", "bytes=5-9");
@@ -160,15 +168,60 @@ async fn a_slow_file_is_streamed_before_it_is_verified() {
 }
 
 #[tokio::test]
-async fn a_changed_file_that_is_streamed_is_never_complete() {
+async fn a_slow_file_comes_whole_without_a_heartbeat() {
+    let heartbeat = Duration::from_hours(1);
+    let world = World::new(Settings { heartbeat, ..streaming() }).await;
+    world.lie(PathPattern::suffix(LARGE), slowly());
+    let (bytes, whole) = drain(world.fetch(LARGE_URL).await).await;
+    assert!(whole && bytes == large());
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_early_has_no_archive_and_the_refusal_is_kept() {
+    let world = World::new(streaming()).await;
+    world.lie(PathPattern::suffix(LARGE), last_byte());
+    world.lie(PathPattern::suffix(LARGE), very_slowly());
+    let mut response = world.fetch(LARGE_URL).await;
+    let mut got = 0;
+    while got < 9 {
+        got += response.chunk().await.unwrap().unwrap().len();
+    }
+    assert_eq!(got, 9);
+    drop(response);
+    let refused = async {
+        while world.proxy.refusals().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), refused).await.unwrap();
+    let refusals = world.proxy.refusals();
+    assert!(refusals[0].what.ends_with(LARGE) && refusals[0].slug == "changed", "{refusals:?}");
+    assert!(reason(&world.fetch(LARGE_URL).await).contains("was changed"));
+    assert_eq!((world.asked(LARGE), world.proxy.refusals().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_download_outlives_the_reader_that_began_it() {
+    let world = World::new(streaming()).await;
+    world.lie(PathPattern::suffix(LARGE), slowly());
+    let mut response = world.fetch(LARGE_URL).await;
+    assert!(response.chunk().await.unwrap().is_some());
+    drop(response);
+    let (bytes, whole) = drain(world.fetch(LARGE_URL).await).await;
+    assert!(whole && bytes == large());
+    assert_eq!(world.asked(LARGE), 1);
+}
+
+#[tokio::test]
+async fn a_changed_file_whose_answer_has_begun_ends_short() {
     let world = World::new(streaming()).await;
     world.lie(PathPattern::suffix(LARGE), last_byte());
     world.lie(PathPattern::suffix(LARGE), slowly());
     let response = world.fetch(LARGE_URL).await;
-    assert_eq!(response.status(), StatusCode::OK, "streamed");
+    assert_eq!(response.status(), StatusCode::OK, "begun");
     let (bytes, whole) = drain(response).await;
     assert!(!whole);
-    assert!(bytes.len() <= large().len() - (64 << 10), "{}", bytes.len());
+    assert!(bytes.len() < 10, "{}", bytes.len());
     assert!(large().starts_with(&bytes));
     // Its reader saw no reason, and tries again: here it is, at once.
     for _ in 0..2 {
@@ -185,7 +238,7 @@ async fn a_changed_file_that_is_streamed_is_never_complete() {
 }
 
 #[tokio::test]
-async fn a_refused_stream_is_forgotten_in_time() {
+async fn a_refusal_after_the_answer_had_begun_is_forgotten_in_time() {
     let world = World::new(Settings { remember_refused: Duration::ZERO, ..streaming() }).await;
     world.lie(PathPattern::suffix(LARGE), last_byte());
     world.lie(PathPattern::suffix(LARGE), slowly());
@@ -196,7 +249,7 @@ async fn a_refused_stream_is_forgotten_in_time() {
 }
 
 #[tokio::test]
-async fn a_file_that_never_begins_is_refused_and_not_streamed() {
+async fn a_file_that_never_begins_is_refused_and_its_answer_not_begun() {
     let world = World::new(Settings { answer_within: Duration::from_secs(1), ..streaming() }).await;
     for (file, url) in [(SMALL, SMALL_URL), (LARGE, LARGE_URL)] {
         world.lie(PathPattern::suffix(file), Change::Stall);
