@@ -55,30 +55,24 @@ impl DataFolder {
 
     /// The index in `path`; makes one where there is nothing. `true`: it was made just now.
     ///
-    /// It is made beside `path` and moved there whole, so that an interrupted ceremony leaves nothing
-    /// that looks like an index.
+    /// It is made aside and moved to its place, its configuration last, so that an interrupted ceremony
+    /// leaves nothing that looks like an index.
     pub(crate) fn open_or_create(
         path: &Path,
         bins: u64,
         config: &Config,
     ) -> anyhow::Result<(Self, bool)> {
         if is_empty(path)? {
-            let parent = match path.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent,
-                _ => Path::new("."),
-            };
-            fs::create_dir_all(parent)
-                .with_context(|| format!("cannot make the folder {}", parent.display()))?;
+            fs::create_dir_all(path)
+                .with_context(|| format!("cannot make the folder {}", path.display()))?;
             let unfinished = tempfile::Builder::new()
                 .prefix(".waxseal-ceremony-")
-                .tempdir_in(parent)
-                .with_context(|| format!("cannot make a folder in {}", parent.display()))?;
-            Self { path: unfinished.path().to_owned() }.create(bins, config)?;
-            fs::rename(unfinished.path(), path)
+                .tempdir_in(path)
+                .with_context(|| format!("cannot make a folder in {}", path.display()))?;
+            let made = Self { path: unfinished.path().to_owned() };
+            made.create(bins, config)?;
+            made.move_to(path)
                 .with_context(|| format!("cannot move the new index to {}", path.display()))?;
-            fs::File::open(parent)?.sync_all()?;
-            // It is no longer where it was made, so there is nothing to remove.
-            let _ = unfinished.keep();
             return Ok((Self::open(path)?, true));
         }
         if !(Self { path: path.to_owned() }).config_file().is_file() {
@@ -90,6 +84,21 @@ impl DataFolder {
             .into());
         }
         Ok((Self::open(path)?, false))
+    }
+
+    /// Moves what is in this folder to `path`: the configuration when all else is there for good.
+    fn move_to(&self, path: &Path) -> std::io::Result<()> {
+        let config = self.config_file();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.path() != config {
+                fs::rename(entry.path(), path.join(entry.file_name()))?;
+            }
+        }
+        let folder = fs::File::open(path)?;
+        folder.sync_all()?;
+        fs::rename(&config, Self { path: path.to_owned() }.config_file())?;
+        folder.sync_all()
     }
 
     /// Holds a ceremony whose root keys stay on this disk. The keys of targets and bins exist in

@@ -49,8 +49,16 @@ impl std::error::Error for Failure {}
 
 /// Shows an error and gives its exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
-    output::error(&chain.join(": "));
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        // Many an error says its cause itself.
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    output::error(&text);
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
     let client = error.chain().find_map(|cause| cause.downcast_ref::<waxseal_client::Error>());
     let (exit, hint) = match (failure, client) {

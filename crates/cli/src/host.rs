@@ -18,6 +18,18 @@ use crate::data_folder::DataFolder;
 use crate::failure::{Exit, Failure};
 use crate::output;
 
+/// Takes the address that an index listens on.
+pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    Ok(TcpListener::bind(address).await.map_err(|error| {
+        Failure::new(
+            Exit::Failed,
+            format!("cannot listen on {address}: {error}"),
+            "another program has that address; choose one with --listen, such as \
+             --listen 127.0.0.1:0",
+        )
+    })?)
+}
+
 /// An index that is open, whole and listening, and not yet serving.
 pub(crate) struct Host {
     repository: Arc<Repository>,
@@ -31,12 +43,8 @@ pub(crate) struct Host {
 impl Host {
     /// Opens the index in `folder`. Whatever an earlier run left unfinished is published before this
     /// returns, and whatever has expired is signed again.
-    pub(crate) async fn open(
-        folder: &DataFolder,
-        listen: Option<SocketAddr>,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn open(folder: &DataFolder, listener: TcpListener) -> anyhow::Result<Self> {
         let config = folder.config()?;
-        let listen = listen.unwrap_or(config.listen);
         let lock = folder.lock()?;
         let repository = folder.repository()?;
         let key = config.online_key(folder.path()).parse()?;
@@ -44,15 +52,10 @@ impl Host {
         let hours = SignedDuration::from_hours(i64::from(config.online_lifetime_hours));
         let lifetimes = Lifetimes { bin_n: hours, snapshot: hours, timestamp: hours };
         let process = SnapshotProcess::new(Arc::clone(&repository), online, lifetimes, lock)?;
-        process.publish_all(Timestamp::now())?;
-        let listener = TcpListener::bind(listen).await.map_err(|error| {
-            Failure::new(
-                Exit::Failed,
-                format!("cannot listen on {listen}: {error}"),
-                "another program has that address; choose one with --listen, such as \
-                 --listen 127.0.0.1:0",
-            )
-        })?;
+        if let Err(error) = process.publish_all(Timestamp::now()) {
+            // What is published can be served, and a full disk may be emptied meanwhile.
+            output::warning(&format!("cannot publish now, and tries again: {error}"));
+        }
         let address = listener.local_addr()?;
         // Whoever reads that the index is there may stop it at once.
         let stopped = Box::pin(stopped()?);
@@ -89,12 +92,16 @@ impl Host {
         stop.request();
         tokio::task::spawn_blocking(move || process.join())
             .await?
-            .map_err(|_| anyhow::anyhow!("the snapshot process ended by a defect"))?;
+            .map_err(|_| anyhow::anyhow!("the snapshot process ended by a defect"))?
+            .context("what was accepted last is in the journal, and not published yet")?;
         served.context("the server failed")
     }
 }
 
-fn spawn(process: SnapshotProcess, stop: Stop) -> anyhow::Result<JoinHandle<()>> {
+fn spawn(
+    process: SnapshotProcess,
+    stop: Stop,
+) -> anyhow::Result<JoinHandle<Result<(), waxseal_repository::Error>>> {
     let thread = thread::Builder::new().name("snapshot-process".to_owned());
     thread.spawn(move || process.run(&stop)).context("cannot start the snapshot process")
 }

@@ -142,20 +142,19 @@ impl SnapshotProcess {
     }
 
     /// Publishes whatever comes until `stop` is set and everything accepted is published. Failures
-    /// are logged and tried again; what they hold up stays in the journal.
-    pub fn run(&self, stop: &Stop) {
+    /// are logged and tried again; what they hold up stays in the journal. One that is met while
+    /// stopping is returned: then something accepted is not published yet.
+    pub fn run(&self, stop: &Stop) -> Result<(), Error> {
         let mut pause = None;
         loop {
             let stopping = stop.is_requested();
             match self.publish(Timestamp::now()) {
                 Ok(Some(_)) => pause = None,
-                Ok(None) if stopping => return,
+                Ok(None) if stopping => return Ok(()),
                 Ok(None) => self.repository.wake().wait(RENEWAL_CHECK),
+                Err(failure) if stopping => return Err(failure),
                 Err(failure) => {
                     error!("the snapshot process failed and tries again: {failure}");
-                    if stopping {
-                        return;
-                    }
                     let next = pause.map_or(Duration::from_millis(100), |last: Duration| last * 2);
                     let next = next.min(LONGEST_PAUSE);
                     self.pause(next, stop);

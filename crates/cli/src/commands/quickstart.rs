@@ -7,9 +7,8 @@ use waxseal_repository::store::StoreKey;
 use waxseal_tuf::RoleName;
 
 use super::{DataOption, block_on};
-use crate::config::Config;
 use crate::data_folder::DataFolder;
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::output;
 
 const ROOT: RoleName = RoleName::from_static(RoleName::ROOT);
@@ -33,13 +32,14 @@ pub(crate) struct Quickstart {
 
 impl Quickstart {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let mut new = Config::default();
-        if let Some(listen) = self.listen {
-            new.listen = listen;
-        }
-        let (folder, made) = DataFolder::open_or_create(&self.data.data, self.bins, &new)?;
+        let there = DataFolder::open(&self.data.data).and_then(|folder| folder.config()).ok();
+        let mut config = there.unwrap_or_default();
+        config.listen = self.listen.unwrap_or(config.listen);
         block_on(async {
-            let host = Host::open(&folder, self.listen).await?;
+            // Before anything is made: an address that is taken is the likeliest failure.
+            let listener = host::listen(config.listen).await?;
+            let (folder, made) = DataFolder::open_or_create(&self.data.data, self.bins, &config)?;
+            let host = Host::open(&folder, listener)?;
             show(&folder, &host, made)?;
             host.run().await?;
             Ok(ExitCode::SUCCESS)

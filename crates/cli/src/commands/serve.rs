@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use super::{DataOption, block_on};
 use crate::data_folder::DataFolder;
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::output;
 
 /// Serve an index and sign what is uploaded to it.
@@ -21,7 +21,8 @@ impl Serve {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let folder = DataFolder::open(&self.data.data)?;
         block_on(async {
-            let host = Host::open(&folder, self.listen).await?;
+            let listen = self.listen.map_or_else(|| Ok(folder.config()?.listen), anyhow::Ok)?;
+            let host = Host::open(&folder, host::listen(listen).await?)?;
             output::note(&format!("serving {} on {}", folder.path().display(), host.url()));
             host.run().await?;
             Ok(ExitCode::SUCCESS)

@@ -53,7 +53,7 @@ fn an_upload_is_published_while_its_uploader_waits() {
         let (repository, process) = index.create().unwrap();
         let stop = Stop::new(Arc::clone(&repository));
         thread::scope(|scope| {
-            scope.spawn(|| process.run(&stop));
+            scope.spawn(|| process.run(&stop).unwrap());
             let _stop = StopAtEnd(&stop);
             for n in 1..=5 {
                 assert_eq!(send(&repository, &format!("flask-{n}.tar.gz")), n);
@@ -85,7 +85,7 @@ fn it_publishes_what_waits_before_it_stops() {
     }
     let stop = Stop::new(Arc::clone(&repository));
     stop.request();
-    process.run(&stop);
+    process.run(&stop).unwrap();
     audit_all(&repository, now());
 }
 
@@ -97,7 +97,7 @@ fn it_goes_on_after_failures() {
         let stop = Stop::new(Arc::clone(&repository));
         index.store.fail_next(3, fault);
         thread::scope(|scope| {
-            scope.spawn(|| process.run(&stop));
+            scope.spawn(|| process.run(&stop).unwrap());
             let _stop = StopAtEnd(&stop);
             wait_for_failures(&index, 3);
             let serial = send(&repository, "flask-1.tar.gz");
@@ -123,9 +123,12 @@ fn it_stops_although_nothing_can_be_published() {
     let stop = Stop::new(Arc::clone(&repository));
     index.store.fail_next(usize::MAX / 2, Fault::Nothing);
     thread::scope(|scope| {
-        scope.spawn(|| process.run(&stop));
-        let _stop = StopAtEnd(&stop);
+        let running = scope.spawn(|| process.run(&stop));
+        let stopping = StopAtEnd(&stop);
         wait_for_failures(&index, 2);
+        drop(stopping);
+        // Whoever stops it hears that something is not published.
+        assert!(running.join().unwrap().is_err());
     });
     assert_eq!(*repository.published().borrow(), 0);
     drop(process);

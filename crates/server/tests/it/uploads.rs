@@ -42,7 +42,7 @@ async fn the_answer_waits_until_the_upload_is_published() {
     assert_eq!(answer.text(), "OK\n");
     index.page("/simple/foo/", JSON).await.expect(200, "foo-1.0");
     stop.request();
-    running.await.unwrap();
+    running.await.unwrap().unwrap();
 }
 
 #[tokio::test]
