@@ -11,7 +11,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -106,7 +106,7 @@ impl DataFolder {
     fn create(&self, bins: u64, config: &Config) -> anyhow::Result<()> {
         let bins = Bins::new(bins, BinStyle::Succinct)
             .map_err(|error| Failure::new(Exit::Usage, error.to_string(), "see --bins"))?;
-        fs::create_dir(self.keys())?;
+        fs::DirBuilder::new().mode(0o700).create(self.keys())?;
         let root = generate(ROOT_KEYS)?;
         for (number, key) in (1..).zip(&root) {
             create_key_file(&self.root_key(number), key)?;
@@ -129,8 +129,9 @@ impl DataFolder {
             Repository::create(Box::new(store), Database::open(self.database_file())?, &ceremony)?;
         let (_, secret) = repository.database().create_token("quickstart")?;
         write_secret(&self.token_file(), secret.expose())?;
-        fs::write(self.config_file(), config.to_toml()?)?;
-        Ok(())
+        let mut file = fs::File::create_new(self.config_file())?;
+        file.write_all(config.to_toml()?.as_bytes())?;
+        Ok(file.sync_all()?)
     }
 
     /// The index's configuration.
