@@ -4,8 +4,8 @@
 //! An archive that two readers read differently lets one of them check what the other does not
 //! install (CVE-2025-54368 for ZIP, CVE-2025-62518 for tar). So the readers here take only what
 //! every reader agrees on: each byte of the file must belong to exactly one entry, and what is
-//! written twice must say the same. Entries other than the core metadata are not unpacked to
-//! anywhere; a ZIP's are not even inflated.
+//! written twice must say the same. Every entry is read to its end, so that a damaged one is
+//! refused; none but the core metadata is kept, and none is unpacked to anywhere.
 
 mod member;
 mod sdist;
@@ -31,7 +31,8 @@ pub struct Limits {
     /// Bytes of a `.tar.gz`, unpacked. It is read to its end, so that a broken or truncated one
     /// is refused; this bounds the time that takes.
     pub unpacked: u64,
-    /// How many times its own size an archive may unpack to, once it is over `ratio_from`.
+    /// How many times its own size an archive may unpack to, once it is over `ratio_from`. As
+    /// every entry is unpacked, this bounds the time that takes.
     pub ratio: u64,
     /// Bytes that any archive may unpack to, whatever its size.
     pub ratio_from: u64,

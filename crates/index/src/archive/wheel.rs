@@ -7,6 +7,9 @@ use super::{ArchiveError, Limits, Metadata, ambiguous, member};
 use crate::filename::{DistributionFilename, split_name_and_version};
 use crate::shown;
 
+/// What every `.dist-info` folder holds.
+const FILES: [&str; 3] = ["METADATA", "WHEEL", "RECORD"];
+
 pub(super) fn metadata<R: Read + Seek>(
     filename: &DistributionFilename,
     reader: R,
@@ -15,9 +18,10 @@ pub(super) fn metadata<R: Read + Seek>(
 ) -> Result<Metadata, ArchiveError> {
     let mut archive = ZipArchive::open(reader, size, limits)?;
     let folder = dist_info(&archive, filename)?;
-    for file in ["WHEEL", "RECORD"] {
+    for file in FILES {
         entry(&archive, &folder, file)?;
     }
+    check_case(&archive, &folder)?;
     let index = entry(&archive, &folder, "METADATA")?;
     let bytes = archive.read(index, limits.metadata)?;
     Ok(Metadata { entry: format!("{folder}/METADATA"), bytes })
@@ -62,6 +66,23 @@ fn dist_info<R>(
         found: shown(folder),
         expected: format!("{}-{}.dist-info", expected.0.in_filename(), expected.1),
     })
+}
+
+/// Refuses a second writing of one of the three files: where case does not count, it replaces
+/// the file.
+fn check_case<R>(archive: &ZipArchive<R>, folder: &str) -> Result<(), ArchiveError> {
+    for entry in archive.entries() {
+        let segments = member::segments(&entry.name).unwrap_or_default();
+        let [top, file, ..] = *segments.as_slice() else {
+            continue;
+        };
+        let other = FILES.iter().find(|known| known.eq_ignore_ascii_case(file) && **known != file);
+        if let Some(known) = other.filter(|_| top == folder) {
+            let problem = format!("it differs from {known} beside it by case only");
+            return Err(ambiguous(&entry.name, problem));
+        }
+    }
+    Ok(())
 }
 
 fn entry<R>(archive: &ZipArchive<R>, folder: &str, file: &str) -> Result<usize, ArchiveError> {

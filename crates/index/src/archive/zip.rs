@@ -3,22 +3,24 @@
 //! Readers find entries in three ways: by the central directory at the end, by running through
 //! the local headers from the start, or by both. Here each entry's two headers must agree, the
 //! entries must lie end to end from the first byte to the central directory, and the directory
-//! up to the one end record, which ends the file. Section numbers are those of PKWARE's
+//! up to the one end record, which ends the file. Each entry's data must end where its headers
+//! say, and be what they say. Section numbers are those of PKWARE's
 //! APPNOTE.TXT 6.3.10.
 
+mod contents;
 mod directory;
 mod end;
 mod local;
 
-use std::collections::HashSet;
 use std::io::{Read, Seek, SeekFrom};
 
 use super::{ArchiveError, Limits, ambiguous, broken, member, read_error, unsafe_entry, within};
+use crate::shown;
 
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
 
-/// A ZIP archive whose structure was checked as a whole.
+/// A ZIP archive whose structure and contents were checked as a whole.
 pub(super) struct ZipArchive<R> {
     reader: R,
     entries: Vec<Entry>,
@@ -51,6 +53,7 @@ impl<R: Read + Seek> ZipArchive<R> {
         let allowed = limits.ratio_from.max(size.saturating_mul(limits.ratio));
         within("the archive, unpacked, in bytes,", unpacked, allowed)?;
         local::check(&mut reader, &mut entries, end.directory)?;
+        contents::check(&mut reader, &entries)?;
         Ok(Self { reader, entries })
     }
 
@@ -66,16 +69,9 @@ impl<R: Read + Seek> ZipArchive<R> {
             entry.packed,
             limit.saturating_add(limit / 8),
         )?;
-        let packed = read_at(&mut self.reader, &entry.name, entry.data, entry.packed)?;
-        let bytes = match entry.method {
-            STORED => packed,
-            _ => inflate(entry, &packed)?,
-        };
-        let mut crc = flate2::Crc::new();
-        crc.update(&bytes);
-        if crc.sum() != entry.crc || to_u64(bytes.len()) != entry.unpacked {
-            return Err(broken(&entry.name, "its length or checksum (CRC-32) is wrong"));
-        }
+        let mut bytes = Vec::new();
+        let sink = |part: &[u8]| bytes.extend_from_slice(part);
+        contents::Unpacker::new().unpack(&mut self.reader, entry, sink)?;
         Ok(bytes)
     }
 }
@@ -91,40 +87,33 @@ impl<R> ZipArchive<R> {
     }
 }
 
-/// Refuses unsafe names, and two names that are unpacked to one place.
+/// Refuses unsafe names, two names that are unpacked to one place, and a file where another entry
+/// needs a folder.
 fn check_names(entries: &[Entry]) -> Result<(), ArchiveError> {
-    let mut places = HashSet::with_capacity(entries.len());
+    let mut places = Vec::with_capacity(entries.len());
     for entry in entries {
         let segments =
             member::segments(&entry.name).map_err(|problem| unsafe_entry(&entry.name, problem))?;
         if segments.is_empty() {
             return Err(unsafe_entry(&entry.name, "it names the folder that is unpacked to"));
         }
-        if !places.insert(segments.join("/")) {
-            return Err(ambiguous(&entry.name, "there is a second entry of this name"));
+        // No name has a NUL, and nothing sorts before it: what lies in a folder comes right
+        // after the folder, so that neighbours are all there is to compare.
+        places.push((segments.join("\0"), entry));
+    }
+    places.sort_by(|(place, _), (other, _)| place.cmp(other));
+    for ((place, entry), (next_place, next)) in places.iter().zip(places.iter().skip(1)) {
+        match next_place.strip_prefix(place.as_str()) {
+            Some("") => return Err(ambiguous(&next.name, "there is a second entry of this name")),
+            Some(inside) if inside.starts_with('\0') && !entry.name.ends_with('/') => {
+                let problem =
+                    format!("it is a file, but {} needs a folder there", shown(&next.name));
+                return Err(ambiguous(&entry.name, problem));
+            }
+            _ => {}
         }
     }
     Ok(())
-}
-
-/// Unpacks deflated data that must end exactly where the headers say, or a reader that goes by
-/// the data alone would look for the next entry elsewhere.
-fn inflate(entry: &Entry, packed: &[u8]) -> Result<Vec<u8>, ArchiveError> {
-    let damaged = || broken(&entry.name, "the compressed data is damaged");
-    // One byte more than announced, so that more data than announced shows.
-    let capacity = usize::try_from(entry.unpacked).map_err(|_| damaged())?.saturating_add(1);
-    let mut bytes = Vec::with_capacity(capacity);
-    let mut inflater = flate2::Decompress::new(false);
-    let status = inflater
-        .decompress_vec(packed, &mut bytes, flate2::FlushDecompress::Finish)
-        .map_err(|_| damaged())?;
-    if status != flate2::Status::StreamEnd {
-        return Err(damaged());
-    }
-    if inflater.total_in() != entry.packed {
-        return Err(ambiguous(&entry.name, "bytes follow its compressed data"));
-    }
-    Ok(bytes)
 }
 
 /// Reads a range that is known to lie in the file.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 #![allow(clippy::cast_possible_truncation, reason = "fixtures are small")]
 
+mod contents;
 mod sdist;
 mod tar_file;
 mod wheel;

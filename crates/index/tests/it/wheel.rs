@@ -7,7 +7,7 @@ use zip::write::SimpleFileOptions;
 use crate::zip_file::{Entry, ZipFile};
 use crate::{METADATA, assert_refused, inspect_bytes, inspect_within, refusal};
 
-const WHEEL: &str = "foo-1.0-py3-none-any.whl";
+pub(crate) const WHEEL: &str = "foo-1.0-py3-none-any.whl";
 const INFO: &str = "foo-1.0.dist-info";
 
 fn entries() -> Vec<Entry> {
@@ -24,7 +24,7 @@ fn zip_of(entries: &[Entry]) -> Vec<u8> {
 }
 
 /// The wheel with one entry more.
-fn with(entry: Entry) -> Vec<u8> {
+pub(crate) fn with(entry: Entry) -> Vec<u8> {
     zip_of(&[entries(), vec![entry]].concat())
 }
 
@@ -37,7 +37,7 @@ fn changed(change: impl FnOnce(Entry) -> Entry) -> Vec<u8> {
 }
 
 #[track_caller]
-fn assert_taken(bytes: &[u8]) {
+pub(crate) fn assert_taken(bytes: &[u8]) {
     let inspected = inspect_bytes(WHEEL, bytes).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(inspected.metadata_file.as_deref(), Some(METADATA));
     assert_eq!(inspected.core_metadata.name.as_str(), "Foo");
@@ -172,6 +172,43 @@ fn two_entries_for_one_place_are_refused() {
     ] {
         assert_refused(WHEEL, &with(Entry::stored(&name, b"")), "second entry");
     }
+}
+
+#[test]
+fn a_file_where_another_entry_needs_a_folder_is_refused() {
+    for (file, inside) in [("bar", "bar/x.py"), ("bar", "./bar//a/b/x.py"), ("bar", "bar/a/")] {
+        // An entry that sorts between the two if one goes by their names.
+        let between = Entry::stored("bar-2.txt", b"");
+        let added = [file, inside].map(|name| Entry::stored(name, b""));
+        let reversed = [added[1].clone(), between.clone(), added[0].clone()];
+        let bytes = zip_of(&[entries(), vec![between], added.to_vec()].concat());
+        let reason = format!("bar: it is a file, but {inside} needs a folder there");
+        assert_refused(WHEEL, &bytes, &reason);
+        assert_refused(WHEEL, &zip_of(&[entries(), reversed.to_vec()].concat()), &reason);
+    }
+    let inside = with(Entry::stored(&format!("{INFO}/METADATA/x"), b""));
+    assert_refused(WHEEL, &inside, "METADATA: it is a file");
+    let folder = ["bar/", "bar/a/", "bar/a/x.py", "bar.py", "bar-2/x.py"];
+    let folder = folder.map(|name| Entry::stored(name, b""));
+    assert_taken(&zip_of(&[entries(), folder.to_vec()].concat()));
+}
+
+#[test]
+fn a_file_of_the_wheel_in_another_case_is_refused() {
+    for (name, file) in [
+        ("metadata", "METADATA"),
+        ("Wheel", "WHEEL"),
+        ("record", "RECORD"),
+        ("metaData/x", "METADATA"),
+    ] {
+        let reason = format!("{INFO}/{name}: it differs from {file} beside it by case only");
+        let bytes = with(Entry::stored(&format!("{INFO}/{name}"), METADATA));
+        assert_refused(WHEEL, &bytes, &reason);
+        let bytes = with(Entry::stored(&format!("./{INFO}/{name}"), METADATA));
+        assert_refused(WHEEL, &bytes, &reason);
+    }
+    assert_taken(&with(Entry::stored("foo/metadata", b"")));
+    assert_taken(&with(Entry::stored(&format!("{INFO}/licenses/metadata"), b"")));
 }
 
 #[test]
@@ -374,7 +411,7 @@ fn limits_hold() {
     let mut entries = entries();
     entries[1] =
         Entry::deflated(&format!("{INFO}/METADATA"), &bomb).both(|header| header.unpacked = 100);
-    assert_refused(WHEEL, &zip_of(&entries), "damaged");
+    assert_refused(WHEEL, &zip_of(&entries), "METADATA: it unpacks to more than its headers say");
 }
 
 #[test]
