@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use waxseal_repository::bins::{BinStyle, Bins};
+use waxseal_repository::bins::Bins;
 use waxseal_repository::ceremony::{self, OFFLINE_LIFETIME, Participants, Plan};
 use waxseal_repository::database::Database;
 use waxseal_repository::store::FilesystemStore;
@@ -59,7 +59,7 @@ impl DataFolder {
     /// leaves nothing that looks like an index.
     pub(crate) fn open_or_create(
         path: &Path,
-        bins: u64,
+        bins: Bins,
         config: &Config,
     ) -> anyhow::Result<(Self, bool)> {
         if is_empty(path)? {
@@ -103,9 +103,7 @@ impl DataFolder {
 
     /// Holds a ceremony whose root keys stay on this disk. The keys of targets and bins exist in
     /// memory only, and end with this function.
-    fn create(&self, bins: u64, config: &Config) -> anyhow::Result<()> {
-        let bins = Bins::new(bins, BinStyle::Succinct)
-            .map_err(|error| Failure::new(Exit::Usage, error.to_string(), "see --bins"))?;
+    fn create(&self, bins: Bins, config: &Config) -> anyhow::Result<()> {
         fs::DirBuilder::new().mode(0o700).create(self.keys())?;
         let root = generate(ROOT_KEYS)?;
         for (number, key) in (1..).zip(&root) {

@@ -3,11 +3,13 @@ use std::process::ExitCode;
 
 use waxseal_client::Fingerprint;
 use waxseal_repository::Repository;
+use waxseal_repository::bins::{BinStyle, Bins};
 use waxseal_repository::store::StoreKey;
 use waxseal_tuf::RoleName;
 
 use super::{DataOption, block_on};
 use crate::data_folder::DataFolder;
+use crate::failure::{Exit, Failure};
 use crate::host::{self, Host};
 use crate::output;
 
@@ -32,13 +34,15 @@ pub(crate) struct Quickstart {
 
 impl Quickstart {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let bins = Bins::new(self.bins, BinStyle::Succinct)
+            .map_err(|error| Failure::new(Exit::Usage, error.to_string(), "see --bins"))?;
         let there = DataFolder::open(&self.data.data).and_then(|folder| folder.config()).ok();
         let mut config = there.unwrap_or_default();
         config.listen = self.listen.unwrap_or(config.listen);
         block_on(async {
             // Before anything is made: an address that is taken is the likeliest failure.
             let listener = host::listen(config.listen).await?;
-            let (folder, made) = DataFolder::open_or_create(&self.data.data, self.bins, &config)?;
+            let (folder, made) = DataFolder::open_or_create(&self.data.data, bins, &config)?;
             let host = Host::open(&folder, listener)?;
             show(&folder, &host, made)?;
             host.run().await?;
