@@ -14,7 +14,8 @@ const WITHHELD: u64 = 64 << 10;
 /// A target file being fetched. What it hands out is complete only if the file is what metadata says:
 /// the last 64 KiB are withheld until length and digests were checked.
 ///
-/// Bytes before that are unverified until the end; whoever uses them early must be able to undo it.
+/// Bytes before that are unverified until the end, and an archive may end before the file does:
+/// nothing of them may reach a program that reads archives until this has handed out the last.
 #[derive(Debug)]
 pub struct Download {
     body: Body,

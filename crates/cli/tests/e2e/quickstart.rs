@@ -1,5 +1,6 @@
 //! What a new user does: `waxseal quickstart`, and the lines that it prints.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -158,6 +159,22 @@ fn a_folder_with_other_things_in_it_is_left_alone() {
 }
 
 #[test]
+fn the_empty_folder_in_which_one_stands_can_be_the_index() {
+    let mut index = Index::quickstart_with(|command| command.args(["--data", "."]));
+    let names = |folder: &std::path::Path| -> BTreeSet<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let made = names(index.folder());
+    for name in ["keys", "store", "waxseal.sqlite", "waxseal.toml"] {
+        assert!(made.contains(name), "{made:?}");
+    }
+    assert!(!made.iter().any(|name| name.starts_with('.')), "{made:?}");
+    let (status, _) = index.stop();
+    assert!(status.success());
+}
+
+#[test]
 fn an_address_in_use_is_a_clear_text() {
     let index = Index::quickstart();
     let address = index.url.strip_prefix("http://").unwrap();
@@ -167,6 +184,7 @@ fn an_address_in_use_is_a_clear_text() {
     exited(&outcome, 1);
     assert_shows(&outcome.stderr, &["cannot listen on", address, "choose one with --listen"]);
     assert_eq!(outcome.stdout, "");
+    assert!(!folder.path().join("waxseal-data").exists(), "an index was made all the same");
 }
 
 #[test]
