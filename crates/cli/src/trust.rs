@@ -50,7 +50,7 @@ impl IndexOptions {
     /// The same, with another patience for a process that uses the same trust.
     pub(crate) fn client_waiting(&self, lock_wait: Duration) -> anyhow::Result<Client> {
         let (store, credentials) = self.store()?;
-        Ok(Client::open(store, Settings { credentials, lock_wait, ..Settings::default() })?)
+        Ok(Client::open(&store, Settings { credentials, lock_wait, ..Settings::default() })?)
     }
 
     fn store(&self) -> anyhow::Result<(TrustStore, Option<Credentials>)> {

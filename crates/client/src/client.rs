@@ -1,6 +1,8 @@
 //! Drives the update workflow over network and disk.
 
-use std::fs::Permissions;
+use std::collections::BTreeMap;
+use std::fs::{File, Permissions};
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,27 +10,40 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
+use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::{
-    Answer, MetadataFile, RoleName, Search, Step, TargetFile, TargetPath, TrustedMetadata, Updater,
+    Answer, MetadataFile, RoleName, Search, Step, TargetCheck, TargetFile, TargetPath,
+    TrustedMetadata, Updater,
 };
 
 use crate::download::Download;
-use crate::fetcher::Fetcher;
-use crate::{Error, Fingerprint, IndexUrl, Settings, StoreLock, TrustStore};
+use crate::fetcher::Source;
+use crate::sources::Sources;
+use crate::{
+    Error, Event, Fingerprint, IndexUrl, MetadataStore, Repository, Settings, StoreLock, TrustStore,
+};
 
 /// Most bytes set aside at once for a file whose length only metadata says.
 const MAX_RESERVE: u64 = 1 << 20;
 
-/// How often a lock that another process holds is tried again.
-const LOCK_POLL: Duration = Duration::from_millis(50);
+/// How often one update begins again because another process was quicker. Each time that one got on.
+const MAX_OVERTAKEN: u32 = 100;
 
-/// Verified access to one index. Cheap to share by reference; every method may run many times at
-/// once.
+/// A wait for another process that is not worth a word.
+const WAIT_UNTOLD: Duration = Duration::from_secs(1);
+
+/// How often a lock that another process holds is tried again, at first and at most.
+const LOCK_POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// Verified access to one repository. Cheap to share by reference; every method may run many times
+/// at once.
 #[derive(Debug)]
 pub struct Client {
-    store: TrustStore,
-    fetcher: Fetcher,
-    settings: Settings,
+    store: MetadataStore,
+    sources: Arc<Sources>,
+    settings: Arc<Settings>,
+    /// The repository, for people.
+    url: String,
     current: Mutex<Option<Arc<Generation>>>,
     /// Held by the one refresh that runs in this process.
     refreshing: tokio::sync::Mutex<()>,
@@ -78,9 +93,20 @@ impl Refreshed {
 /// The first root of an index, which is trusted with nothing yet: for showing its fingerprint, or
 /// comparing it, before [`TrustStores::add`](crate::TrustStores::add).
 pub async fn fetch_root(index: &IndexUrl, settings: &Settings) -> Result<Vec<u8>, Error> {
-    let fetcher = Fetcher::new(index, settings)?;
-    let root = fetcher.metadata("1.root.json", settings.limits.root).await?;
-    root.ok_or_else(|| missing("1.root.json", RoleName::ROOT).into())
+    let sources = Sources::new(&index.into(), Arc::new(settings.clone()))?;
+    let file = MetadataFile {
+        role: RoleName::from_static(RoleName::ROOT),
+        path: "1.root.json".to_owned(),
+        max_length: settings.limits.root,
+    };
+    let mut attempts = sources.attempts();
+    loop {
+        let fetched = attempts.source().metadata(&file).await;
+        match fetched.and_then(|root| root.ok_or_else(|| missing(&file.path, RoleName::ROOT))) {
+            Err(error) if attempts.go_on_after(&error) => {}
+            result => return result,
+        }
+    }
 }
 
 /// The first root of an index, if it has the fingerprint that the user was told over another way.
@@ -99,19 +125,39 @@ pub async fn fetch_root_with_fingerprint(
 
 impl Client {
     /// Access to the index of this trust store. Nothing is fetched yet.
-    pub fn open(store: TrustStore, settings: Settings) -> Result<Self, Error> {
-        let fetcher = Fetcher::new(&store.index().url, &settings)?;
+    pub fn open(store: &TrustStore, settings: Settings) -> Result<Self, Error> {
+        let index = &store.index().url;
+        Self::with_url(&index.into(), store.metadata(), settings, index.to_string())
+    }
+
+    /// Access to any repository whose first root is in this store. Nothing is fetched yet.
+    pub fn of(
+        repository: &Repository,
+        store: MetadataStore,
+        settings: Settings,
+    ) -> Result<Self, Error> {
+        Self::with_url(repository, store, settings, repository.metadata_url().to_string())
+    }
+
+    fn with_url(
+        repository: &Repository,
+        store: MetadataStore,
+        settings: Settings,
+        url: String,
+    ) -> Result<Self, Error> {
+        let settings = Arc::new(settings);
+        let sources = Arc::new(Sources::new(repository, Arc::clone(&settings))?);
         let (current, refreshing) = (Mutex::new(None), tokio::sync::Mutex::new(()));
-        Ok(Self { store, fetcher, settings, current, refreshing })
+        Ok(Self { store, sources, settings, url, current, refreshing })
     }
 
-    /// The trust store.
-    pub fn store(&self) -> &TrustStore {
-        &self.store
+    /// Where the index is, or the repository's metadata: for people.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
-    /// Brings root, timestamp, snapshot and targets up to date, all by the time `now` (TUF 5.1). One
-    /// process at a time. After an error the trust store holds what it held, and what was verified before
+    /// Brings root, timestamp, snapshot and targets up to date, all by the time `now` (TUF 5.1). After
+    /// an error the trust store holds what it held, and what was verified before
     /// the error: TUF makes each role count by itself.
     pub async fn refresh(&self, now: Timestamp) -> Result<Refreshed, Error> {
         let _one = self.refreshing.lock().await;
@@ -171,8 +217,18 @@ impl Client {
 
     /// A whole target file, verified. It is held in memory.
     pub async fn read(&self, path: &TargetPath, file: &TargetFile) -> Result<Bytes, Error> {
-        let mut download = self.download(path, file).await?;
+        let mut honest = HonestSource::sought(&self.sources);
+        loop {
+            match self.read_once(path, file).await {
+                Err(error) if honest.may_be_next(&error) => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn read_once(&self, path: &TargetPath, file: &TargetFile) -> Result<Bytes, Error> {
         let reserve = usize::try_from(file.length.min(MAX_RESERVE)).unwrap_or_default();
+        let mut download = self.download(path, file).await?;
         let mut bytes = BytesMut::with_capacity(reserve);
         while let Some(chunk) = download.next().await? {
             bytes.extend_from_slice(&chunk);
@@ -181,7 +237,8 @@ impl Client {
     }
 
     /// Fetches a target file into `destination`, which appears complete and verified or not at all.
-    /// `progress` hears how many bytes more are written.
+    /// Where it is already, complete and verified, nothing is fetched and nothing is touched.
+    /// `progress` hears how many bytes more are there.
     pub async fn save(
         &self,
         path: &TargetPath,
@@ -190,6 +247,37 @@ impl Client {
         mut progress: impl FnMut(u64),
     ) -> Result<(), Error> {
         check_replaceable(destination)?;
+        let check = TargetCheck::new(path.clone(), file)?;
+        let there = destination.to_owned();
+        if blocking(move || is_verified(check, &there)).await {
+            progress(file.length);
+            return Ok(());
+        }
+        let mut honest = HonestSource::sought(&self.sources);
+        let mut told = 0;
+        loop {
+            let mut written = 0;
+            let tell = |bytes| {
+                written += bytes;
+                if written > told {
+                    progress(written - told);
+                    told = written;
+                }
+            };
+            match self.save_once(path, file, destination, tell).await {
+                Err(error) if honest.may_be_next(&error) => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn save_once(
+        &self,
+        path: &TargetPath,
+        file: &TargetFile,
+        destination: &Path,
+        mut progress: impl FnMut(u64),
+    ) -> Result<(), Error> {
         let mut download = self.download(path, file).await?;
         let failed = || Error::disk(destination, "cannot write it");
         let folder = destination.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -212,21 +300,19 @@ impl Client {
         aside.persist(destination).map_err(|error| failed()(error.error))
     }
 
-    /// Starts to fetch a target file. If the index has lost it, the metadata is refreshed once.
+    /// Starts to fetch a target file. If no source has it, the metadata is refreshed once.
     pub async fn download(&self, path: &TargetPath, file: &TargetFile) -> Result<Download, Error> {
         let generation = self.generation()?;
         let location = generation.trusted().target_location(path, file)?;
-        if let Some(body) = self.fetcher.target(&location).await? {
-            return Download::new(body, path, file);
+        let open = || Download::open(&self.sources, &self.settings, &location, path, file);
+        if let Some(download) = open().await? {
+            return Ok(download);
         }
         let generation = self.refresh_since(&generation).await?;
         if self.search(&generation, path).await?.as_ref() != Some(file) {
             return Err(Error::Superseded { path: path.to_string() });
         }
-        match self.fetcher.target(&location).await? {
-            Some(body) => Download::new(body, path, file),
-            None => Err(missing(&location, RoleName::TARGETS).into()),
-        }
+        open().await?.ok_or_else(|| missing(&location, RoleName::TARGETS))
     }
 
     fn generation(&self) -> Result<Arc<Generation>, Error> {
@@ -246,10 +332,12 @@ impl Client {
     }
 
     async fn refresh_alone(&self, now: Timestamp) -> Result<Refreshed, Error> {
-        let trusted = match self.update(now).await {
-            // The index may have moved on between two files; once more from the start.
-            Err(error) if is_missing(&error) => self.update(now).await?,
-            result => result?,
+        let mut attempts = self.sources.attempts();
+        let trusted = loop {
+            match self.update_from(attempts.source(), now).await {
+                Err(error) if attempts.go_on_after(&error) => {}
+                result => break result?,
+            }
         };
         let refreshed = Refreshed::of(&trusted);
         let generation = Generation { trusted: Mutex::new(trusted), refreshed };
@@ -259,50 +347,43 @@ impl Client {
         Ok(refreshed)
     }
 
-    async fn update(&self, now: Timestamp) -> Result<TrustedMetadata, Error> {
-        let lock = self.lock().await?;
-        let root = self.trusted_root().await?;
+    async fn update_from(&self, source: &Source, now: Timestamp) -> Result<TrustedMetadata, Error> {
+        let (mut restarts, mut overtaken) = (self.settings.restarts, 0);
+        loop {
+            match self.update(source, now).await {
+                // The index may have moved on between two files; once more from the start.
+                Err(error) if restarts > 0 && is_missing(&error) => restarts -= 1,
+                Ok(None) if overtaken < MAX_OVERTAKEN => overtaken += 1,
+                Ok(None) => return Err(Error::Busy { folder: self.store.work().to_owned() }),
+                Ok(Some(trusted)) => return Ok(trusted),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One update; `None` where another process has overtaken it. What that one stored is no longer
+    /// what this one began with, and older metadata that was on its way here is no attack.
+    async fn update(
+        &self,
+        source: &Source,
+        now: Timestamp,
+    ) -> Result<Option<TrustedMetadata>, Error> {
+        let role = RoleName::from_static(RoleName::ROOT);
+        let mut work = Work::new(self, source);
+        let root = work.load(&role).await?;
+        let root = root.ok_or_else(|| Error::NotTrusted { url: self.url.clone() })?;
         let damaged = |error| {
-            let path = self.store.path_of(&root.0);
+            let path = self.store.path_of(&role);
             Error::Disk { path, problem: format!("the trusted root is damaged: {error}") }
         };
-        let mut updater = Updater::new(&root.1, now, self.settings.limits).map_err(damaged)?;
-        loop {
-            let step = updater.step();
-            let Some(answer) = self.perform(step, Some(&lock)).await? else { break };
+        let mut updater = Updater::new(&root, now, self.settings.limits).map_err(damaged)?;
+        while let Some(answer) = work.perform(updater.step()).await? {
+            if work.overtaken {
+                return Ok(None);
+            }
             updater = updater.answer(answer)?;
         }
-        Ok(updater.finish()?)
-    }
-
-    /// Waits for another process without blocking a thread, and not for ever: it may be stopped.
-    async fn lock(&self) -> Result<Arc<StoreLock>, Error> {
-        let since = Instant::now();
-        let mut told = false;
-        loop {
-            let store = self.store.clone();
-            if let Some(lock) = blocking(move || store.try_lock()).await? {
-                return Ok(Arc::new(lock));
-            }
-            let folder = self.store.folder();
-            if !told {
-                tracing::warn!("waiting for another waxseal that holds {}", folder.display());
-                told = true;
-            }
-            let left = self.settings.lock_wait.saturating_sub(since.elapsed());
-            if left.is_zero() {
-                return Err(Error::Busy { folder: folder.to_owned() });
-            }
-            tokio::time::sleep(left.min(LOCK_POLL)).await;
-        }
-    }
-
-    async fn trusted_root(&self) -> Result<(RoleName, Vec<u8>), Error> {
-        let role = RoleName::new(RoleName::ROOT)?;
-        let (store, name) = (self.store.clone(), role.clone());
-        let root = blocking(move || store.read(&name)).await?;
-        let url = || self.store.index().url.to_string();
-        root.map(|root| (role, root)).ok_or_else(|| Error::NotTrusted { url: url() })
+        Ok(Some(updater.finish()?))
     }
 
     async fn search(
@@ -310,45 +391,159 @@ impl Client {
         generation: &Generation,
         path: &TargetPath,
     ) -> Result<Option<TargetFile>, Error> {
+        let mut attempts = self.sources.attempts();
+        loop {
+            match self.search_from(attempts.source(), generation, path).await {
+                Err(error) if attempts.go_on_after(&error) => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn search_from(
+        &self,
+        source: &Source,
+        generation: &Generation,
+        path: &TargetPath,
+    ) -> Result<Option<TargetFile>, Error> {
+        let mut work = Work::new(self, source);
         let limits = self.settings.limits;
         let mut search = Search::new(path.clone(), &generation.trusted(), limits)?;
         loop {
             let step = search.step(&generation.trusted());
-            let Some(answer) = self.perform(step, None).await? else { break };
+            let Some(answer) = work.perform(step).await? else { break };
             search = search.answer(&mut generation.trusted(), answer)?;
         }
         Ok(search.finish())
     }
 
-    /// Does what a step asks for; `None` when it asks for nothing. A refresh gives its lock.
-    async fn perform(
+    /// Waits for another process without blocking a thread, and not for ever: it may be stopped.
+    async fn lock(&self) -> Result<StoreLock, Error> {
+        let since = Instant::now();
+        let (mut poll, slowest) = LOCK_POLL;
+        let mut told = false;
+        loop {
+            let store = self.store.clone();
+            if let Some(lock) = blocking(move || store.try_lock()).await? {
+                return Ok(lock);
+            }
+            let folder = self.store.work();
+            if !told && since.elapsed() > WAIT_UNTOLD {
+                tracing::warn!("waiting for another waxseal that holds {}", folder.display());
+                told = true;
+            }
+            let left = self.settings.lock_wait.saturating_sub(since.elapsed());
+            if left.is_zero() {
+                return Err(Error::Busy { folder: folder.to_owned() });
+            }
+            tokio::time::sleep(left.min(poll)).await;
+            poll = slowest.min(poll * 2);
+        }
+    }
+
+    /// A write outlives the refresh that a deadline drops, and so must the lock: else an older file
+    /// could land after another process's newer one.
+    async fn replace(
         &self,
-        step: Step,
-        lock: Option<&Arc<StoreLock>>,
-    ) -> Result<Option<Answer>, Error> {
-        let store = self.store.clone();
+        role: &RoleName,
+        seen: Option<Sha256>,
+        bytes: Arc<[u8]>,
+        lock: StoreLock,
+    ) -> Result<bool, Error> {
+        let (store, role) = (self.store.clone(), role.clone());
+        blocking(move || {
+            let written = store.replace(&role, seen, &bytes, &lock);
+            drop(lock);
+            written
+        })
+        .await
+    }
+}
+
+/// Gets a whole file again while it comes changed and there are sources that were not asked: a
+/// [`Download`] leaves the source of a changed file.
+struct HonestSource {
+    left: usize,
+}
+
+impl HonestSource {
+    fn sought(sources: &Sources) -> Self {
+        Self { left: sources.count() - 1 }
+    }
+
+    fn may_be_next(&mut self, error: &Error) -> bool {
+        let changed = matches!(error, Error::Verification(error) if error.slug() == "changed");
+        let next = changed && self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        next
+    }
+}
+
+/// Does what steps ask for, with the files of one source.
+struct Work<'a> {
+    client: &'a Client,
+    source: &'a Source,
+    /// What the store held when it was read, or what was written since.
+    seen: BTreeMap<RoleName, Sha256>,
+    /// Whether another process has stored something newer than what was to be stored.
+    overtaken: bool,
+}
+
+impl<'a> Work<'a> {
+    fn new(client: &'a Client, source: &'a Source) -> Self {
+        Self { client, source, seen: BTreeMap::new(), overtaken: false }
+    }
+
+    /// `None` when the step asks for nothing.
+    async fn perform(&mut self, step: Step) -> Result<Option<Answer>, Error> {
         Ok(Some(match step {
-            Step::Load(role) => Answer::Loaded(blocking(move || store.read(&role)).await?),
-            Step::Fetch(file) => self.fetch(&file).await?,
+            Step::Load(role) => Answer::Loaded(self.load(&role).await?),
+            Step::Fetch(file) => {
+                let fetched = self.source.metadata(&file).await?;
+                fetched.map_or(Answer::NotFound, Answer::Fetched)
+            }
             Step::Store(role, bytes) => {
-                // A write outlives the refresh that a deadline drops, and so must the lock: else
-                // an older file could land after another process's newer one.
-                let lock = lock.cloned();
-                blocking(move || {
-                    let written = store.write(&role, &bytes);
-                    drop(lock);
-                    written
-                })
-                .await?;
+                self.store(&role, bytes).await?;
                 Answer::Stored
             }
             Step::Done => return Ok(None),
         }))
     }
 
-    async fn fetch(&self, file: &MetadataFile) -> Result<Answer, Error> {
-        let fetched = self.fetcher.metadata(&file.path, file.max_length).await?;
-        Ok(fetched.map_or(Answer::NotFound, Answer::Fetched))
+    async fn load(&mut self, role: &RoleName) -> Result<Option<Vec<u8>>, Error> {
+        let (store, name) = (self.client.store.clone(), role.clone());
+        let loaded = blocking(move || store.read(&name)).await?;
+        if let Some(bytes) = &loaded {
+            self.seen.insert(role.clone(), Sha256::of(bytes));
+        }
+        Ok(loaded)
+    }
+
+    async fn store(&mut self, role: &RoleName, bytes: Arc<[u8]>) -> Result<(), Error> {
+        let lock = self.client.lock().await?;
+        let seen = self.seen.insert(role.clone(), Sha256::of(&bytes));
+        if !self.client.replace(role, seen, bytes, lock).await? {
+            self.overtaken = true;
+            return Ok(());
+        }
+        self.client.settings.observer.tell(Event::Trusted { role });
+        Ok(())
+    }
+}
+
+/// Whether the file is there, whole and unchanged.
+fn is_verified(mut check: TargetCheck, path: &Path) -> bool {
+    let Ok(mut file) = File::open(path) else { return false };
+    if file.metadata().map(|is| is.len()).ok() != Some(check.missing()) {
+        return false;
+    }
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return check.finish().is_ok(),
+            Ok(length) if check.update(&buffer[..length]).is_ok() => {}
+            _ => return false,
+        }
     }
 }
 
@@ -369,11 +564,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn missing(file: &str, named_by: &str) -> waxseal_tuf::Error {
-    match RoleName::new(named_by) {
-        Ok(named_by) => waxseal_tuf::Error::Missing { file: file.to_owned(), named_by },
-        Err(_) => waxseal_tuf::Error::Misuse { expected: "the name of a role" },
-    }
+fn missing(file: &str, named_by: &'static str) -> Error {
+    let (file, named_by) = (file.to_owned(), RoleName::from_static(named_by));
+    waxseal_tuf::Error::Missing { file, named_by }.into()
 }
 
 /// A versioned file is gone; `timestamp.json` is not named by anything that a restart could change.
@@ -410,7 +603,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (stores, url) = (TrustStores::new(folder.path()), "https://a.example".parse().unwrap());
         stores.add(&url, &Simulator::new().first_root(), Simulator::now()).unwrap();
-        let client = Client::open(stores.find(&url).unwrap(), Settings::default()).unwrap();
+        let client = Client::open(&stores.find(&url).unwrap(), Settings::default()).unwrap();
         let role = RoleName::from_static(RoleName::TIMESTAMP);
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_time().max_blocking_threads(1).build().unwrap();
@@ -419,12 +612,11 @@ mod tests {
         // The one thread for blocking work is taken, so that the write has to wait.
         let (release, released) = mpsc::channel::<()>();
         let occupied = runtime.spawn_blocking(move || released.recv());
-        let step = Step::Store(role.clone(), Arc::from(&b"late"[..]));
         let dropped = runtime.block_on(async {
-            tokio::time::timeout(Duration::ZERO, client.perform(step, Some(&lock))).await
+            let write = client.replace(&role, None, Arc::from(&b"late"[..]), lock);
+            tokio::time::timeout(Duration::ZERO, write).await
         });
         assert!(dropped.is_err());
-        drop(lock);
         assert!(client.store.try_lock().unwrap().is_none());
         assert_eq!(client.store.read(&role).unwrap(), None);
 

@@ -1,12 +1,14 @@
 //! A target file as it comes, checked on the way.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use waxseal_tuf::{TargetCheck, TargetFile, TargetPath};
 
-use crate::Error;
-use crate::fetcher::Body;
+use crate::fetcher::{Body, Failure, Pace, Source};
+use crate::sources::Sources;
+use crate::{Error, Settings};
 
 /// Bytes at the end of a file that are not handed out before the whole file is checked.
 const WITHHELD: u64 = 64 << 10;
@@ -16,9 +18,17 @@ const WITHHELD: u64 = 64 << 10;
 ///
 /// Bytes before that are unverified until the end, and an archive may end before the file does:
 /// nothing of them may reach a program that reads archives until this has handed out the last.
+///
+/// A connection that breaks is made again, and the file goes on where it was, from another mirror if
+/// there is one.
 #[derive(Debug)]
 pub struct Download {
-    body: Body,
+    sources: Arc<Sources>,
+    source: Arc<Source>,
+    location: String,
+    /// `None` between a body that broke and the next one.
+    body: Option<Body>,
+    resumes_left: usize,
     length: u64,
     state: State,
     held: VecDeque<Bytes>,
@@ -33,14 +43,33 @@ enum State {
 }
 
 impl Download {
-    pub(crate) fn new(body: Body, path: &TargetPath, file: &TargetFile) -> Result<Self, Error> {
+    /// Asks for the file; `None` where no source has it.
+    pub(crate) async fn open(
+        sources: &Arc<Sources>,
+        settings: &Settings,
+        location: &str,
+        path: &TargetPath,
+        file: &TargetFile,
+    ) -> Result<Option<Self>, Error> {
+        let state = State::Checking(TargetCheck::new(path.clone(), file)?);
+        let pace = Pace::new(settings.targets, file.length);
+        let Some((source, body)) = sources.target(location, 0, &pace).await? else {
+            return Ok(None);
+        };
         // Known before the first byte: not the file, or more than the file.
         if let Some(got) = body.announced().filter(|length| *length != file.length) {
             let (file, expected) = (path.to_string(), file.length);
-            return Err(waxseal_tuf::Error::Length { file, expected, exact: true, got }.into());
+            let error = waxseal_tuf::Error::Length { file, expected, exact: true, got }.into();
+            sources.leave(&source, &error);
+            return Err(error);
         }
-        let state = State::Checking(TargetCheck::new(path.clone(), file)?);
-        Ok(Self { body, length: file.length, state, held: VecDeque::new(), held_bytes: 0 })
+        let resumes_left = settings.retries as usize + sources.count() - 1;
+        let (sources, location) = (Arc::clone(sources), location.to_owned());
+        let (body, length) = (Some(body), file.length);
+        let (held, held_bytes) = (VecDeque::new(), 0);
+        let this =
+            Self { sources, source, location, body, resumes_left, length, state, held, held_bytes };
+        Ok(Some(this))
     }
 
     /// The file's length in bytes.
@@ -59,6 +88,7 @@ impl Download {
                 return Ok(None);
             }
             if let Err(error) = self.advance().await {
+                self.sources.leave(&self.source, &error);
                 self.held.clear();
                 self.state = State::Failed(error);
             }
@@ -83,17 +113,42 @@ impl Download {
 
     async fn advance(&mut self) -> Result<(), Error> {
         let State::Checking(check) = &mut self.state else { return Ok(()) };
-        if check.missing() > 0
-            && let Some(chunk) = self.body.chunk().await?
+        let missing = check.missing();
+        if missing > 0
+            && let Some(body) = &mut self.body
         {
-            check.update(&chunk)?;
-            self.held_bytes += chunk.len() as u64;
-            self.held.push_back(chunk);
-            return Ok(());
+            match body.chunk().await {
+                Ok(Some(chunk)) => {
+                    check.update(&chunk)?;
+                    self.held_bytes += chunk.len() as u64;
+                    self.held.push_back(chunk);
+                    return Ok(());
+                }
+                Ok(None) => {}
+                Err(failure) => return self.resume(self.length - missing, failure).await,
+            }
         }
         if let State::Checking(check) = std::mem::replace(&mut self.state, State::Verified) {
             check.finish()?;
         }
+        Ok(())
+    }
+
+    /// Goes on at byte `from`: at the same source after what may pass, at the next one after what
+    /// may not.
+    async fn resume(&mut self, from: u64, failure: Failure) -> Result<(), Error> {
+        let again = failure.again;
+        let error = self.source.error(&self.location, failure.problem);
+        let worth_it = self.resumes_left > 0 && (again || self.sources.count() > 1);
+        let Some(body) = self.body.take().filter(|_| worth_it) else { return Err(error) };
+        self.resumes_left -= 1;
+        tracing::debug!(%error, from, "a file is resumed");
+        if !again {
+            self.sources.leave(&self.source, &error);
+        }
+        let next = self.sources.target(&self.location, from, &body.into_pace()).await?;
+        let Some((source, body)) = next else { return Err(error) };
+        (self.source, self.body) = (source, Some(body));
         Ok(())
     }
 }

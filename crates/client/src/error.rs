@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use waxseal_tuf::InvalidName;
+use waxseal_tuf::{Blame, InvalidName};
 
 use crate::{Fingerprint, IndexUrl};
 
@@ -129,6 +129,16 @@ impl Error {
             Self::InvalidUrl { .. } => "give it as https://HOST/PATH, without user and password",
             Self::InvalidName(_) => "target paths are relative, such as `packages/NAME/FILE`",
             Self::NotRefreshed => "report this as a defect of waxseal",
+        }
+    }
+
+    /// Whether the index, the mirror that was asked or the way to it caused this, so that another
+    /// mirror may do better.
+    pub fn blames_source(&self) -> bool {
+        match self {
+            Self::Verification(error) => error.blame() != Blame::Caller,
+            Self::Transport { .. } => true,
+            _ => false,
         }
     }
 

@@ -1,17 +1,21 @@
-//! Gets bytes from an index that is trusted with nothing: not to answer, not to stop, not to stay.
+//! Gets bytes from a source that is trusted with nothing: not to answer, not to stop, not to stay.
 
 use std::error::Error as StdError;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::ACCEPT_ENCODING;
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Response, StatusCode};
 use tokio::time::{Instant, sleep, timeout};
 use url::Url;
+use waxseal_tuf::MetadataFile;
 
-use crate::{Error, IndexUrl, Settings, TransportProblem};
+use crate::repository::Repository;
+use crate::{Credentials, Error, Event, Patience, Settings, TransportProblem};
 
 /// Redirects followed for one file.
 const MAX_REDIRECTS: usize = 5;
@@ -19,19 +23,18 @@ const MAX_REDIRECTS: usize = 5;
 /// Longest first wait before a request is tried again; each later one is twice as long.
 const BACKOFF: Duration = Duration::from_millis(400);
 
+/// Connections to everything that is reached the same way.
 #[derive(Debug)]
-pub(crate) struct Fetcher {
-    /// For metadata, compressed on the way where the index can.
+pub(crate) struct Agents {
+    /// For metadata, compressed on the way where the source can.
     decoding: reqwest::Client,
     /// For targets, whose bytes are taken as they are: a `.tar.gz` that a server labels as encoded
     /// must not be decoded.
     identity: reqwest::Client,
-    index: IndexUrl,
-    settings: Settings,
 }
 
-impl Fetcher {
-    pub(crate) fn new(index: &IndexUrl, settings: &Settings) -> Result<Self, Error> {
+impl Agents {
+    pub(crate) fn new(loopback: bool, settings: &Settings) -> Result<Self, String> {
         let build = |decode: bool| {
             let mut builder = reqwest::Client::builder()
                 .user_agent(concat!("waxseal/", env!("CARGO_PKG_VERSION")))
@@ -39,115 +42,197 @@ impl Fetcher {
                 .redirect(Policy::custom(redirect))
                 .gzip(decode)
                 .zstd(decode);
-            if index.is_loopback() {
+            if loopback {
                 builder = builder.no_proxy();
             }
-            builder.build().map_err(|error| {
-                let problem = TransportProblem::Unreachable { reason: reason(&error) };
-                Error::Transport { url: index.to_string(), problem }
-            })
+            builder.build().map_err(|error| reason(&error))
         };
-        let (index, settings) = (index.clone(), settings.clone());
-        Ok(Self { decoding: build(true)?, identity: build(false)?, index, settings })
+        Ok(Self { decoding: build(true)?, identity: build(false)? })
+    }
+}
+
+/// One place that has the repository's files: the index itself or a mirror.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// Its place among the sources.
+    pub(crate) at: usize,
+    pub(crate) repository: Repository,
+    pub(crate) agents: Arc<Agents>,
+    /// Sent here and nowhere else.
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) settings: Arc<Settings>,
+    /// Whether it failed before, so that it is warned of once.
+    pub(crate) failed: AtomicBool,
+}
+
+impl Source {
+    /// Its base URL, for people.
+    pub(crate) fn url(&self) -> &str {
+        self.repository.metadata_url().as_str()
     }
 
-    /// A metadata file of at most `limit` bytes; `None` where there is none.
-    pub(crate) async fn metadata(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
-        let url = self.index.metadata(path);
-        let deadline = self.settings.metadata;
+    /// A metadata file of at most its greatest length; `None` where there is none.
+    pub(crate) async fn metadata(&self, file: &MetadataFile) -> Result<Option<Vec<u8>>, Error> {
+        self.settings.observer.tell(Event::Fetching { file, from: self.url() });
+        let url = self.repository.metadata(&file.path);
+        let deadline = self.settings.metadata.total(file.max_length);
         let too_late =
             |_| transport(&url, TransportProblem::Timeout { seconds: deadline.as_secs() });
-        timeout(deadline, self.metadata_in_time(&url, limit)).await.map_err(too_late)?
+        timeout(deadline, self.metadata_in_time(&url, file)).await.map_err(too_late)?
     }
 
-    async fn metadata_in_time(&self, url: &Url, limit: u64) -> Result<Option<Vec<u8>>, Error> {
-        let Some(response) = self.send(&self.decoding, url).await? else { return Ok(None) };
-        let endless = || transport(url, TransportProblem::Endless { limit });
+    async fn metadata_in_time(
+        &self,
+        url: &Url,
+        file: &MetadataFile,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let mut again = Again::new(url, self.settings.retries);
+        loop {
+            match self.whole_metadata(url, file).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(failure) => again.after(failure).await?,
+            }
+        }
+    }
+
+    async fn whole_metadata(
+        &self,
+        url: &Url,
+        file: &MetadataFile,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let patience = self.settings.metadata;
+        let Some(response) = self.send(&self.agents.decoding, url, &patience, 0).await? else {
+            return Ok(None);
+        };
+        let limit = file.max_length;
+        let endless = || Failure::last(TransportProblem::Endless { limit });
         if response.content_length().is_some_and(|length| length > limit) {
             return Err(endless());
         }
-        let mut body = Body::new(response, url, &self.settings);
+        let mut body = Body::new(response, Pace::new(patience, limit));
         let mut bytes = Vec::new();
         while let Some(chunk) = body.chunk().await? {
             if (bytes.len() + chunk.len()) as u64 > limit {
                 return Err(endless());
             }
             bytes.extend_from_slice(&chunk);
+            let received = Event::Received { role: &file.role, bytes: chunk.len() as u64 };
+            self.settings.observer.tell(received);
         }
         Ok(Some(bytes))
     }
 
-    /// The body of a target file; `None` where there is none.
-    pub(crate) async fn target(&self, location: &str) -> Result<Option<Body>, Error> {
-        let url = self.index.target(location);
-        let response = self.send(&self.identity, &url).await?;
-        Ok(response.map(|response| Body::new(response, &url, &self.settings)))
+    /// An error about the body of a target file.
+    pub(crate) fn error(&self, location: &str, problem: TransportProblem) -> Error {
+        transport(&self.repository.target(location), problem)
     }
 
-    /// Asks until there is an answer worth having, or no more tries.
-    async fn send(&self, client: &reqwest::Client, url: &Url) -> Result<Option<Response>, Error> {
-        let mut tries = 0;
+    /// The body of a target file from byte `from` on; `None` where there is none.
+    pub(crate) async fn target(
+        &self,
+        location: &str,
+        from: u64,
+        pace: Pace,
+    ) -> Result<Option<Body>, Error> {
+        let url = self.repository.target(location);
+        let mut again = Again::new(&url, self.settings.retries);
         loop {
-            match self.send_once(client, url).await {
-                Ok(response) => return Ok(response),
-                Err(Failure { again: true, problem }) if tries < self.settings.retries => {
-                    tracing::debug!(%url, %problem, tries, "a request is tried again");
-                    sleep(jittered(BACKOFF * 2u32.saturating_pow(tries))).await;
-                    tries += 1;
+            let patience = &pace.patience;
+            match self.send(&self.agents.identity, &url, patience, from).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(response)) => {
+                    return Body::new(response, pace)
+                        .skipping_to(from)
+                        .map(Some)
+                        .map_err(|p| transport(&url, p));
                 }
-                Err(Failure { problem, .. }) => return Err(transport(url, problem)),
+                Err(failure) => again.after(failure).await?,
             }
         }
     }
 
-    async fn send_once(
+    async fn send(
         &self,
-        client: &reqwest::Client,
+        agent: &reqwest::Client,
         url: &Url,
+        patience: &Patience,
+        from: u64,
     ) -> Result<Option<Response>, Failure> {
-        let mut request = client.get(url.clone());
-        if std::ptr::eq(client, &raw const self.identity) {
+        let mut request = agent.get(url.clone());
+        if std::ptr::eq(agent, &raw const self.agents.identity) {
             request = request.header(ACCEPT_ENCODING, "identity");
         }
-        if let Some(credentials) = &self.settings.credentials {
+        if from > 0 {
+            request = request.header(RANGE, format!("bytes={from}-"));
+        }
+        if let Some(credentials) = &self.credentials {
             request = request.basic_auth(&credentials.username, Some(&credentials.password));
         }
-        let stall = self.settings.stall;
-        let response = match timeout(stall, request.send()).await {
+        let response = match timeout(patience.stall, request.send()).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(Failure::of(&error, self.settings.connect)),
             Err(_) => {
-                let problem = TransportProblem::Timeout { seconds: stall.as_secs() };
-                return Err(Failure { again: false, problem });
+                let seconds = patience.stall.as_secs();
+                return Err(Failure::last(TransportProblem::Timeout { seconds }));
             }
         };
-        let status = response.status();
-        if status == StatusCode::OK {
-            return Ok(Some(response));
+        match response.status() {
+            StatusCode::OK => Ok(Some(response)),
+            StatusCode::PARTIAL_CONTENT if from > 0 => Ok(Some(response)),
+            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(None),
+            status => {
+                let again = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+                let problem = TransportProblem::Status { status: status.as_u16() };
+                Err(Failure { again, problem })
+            }
         }
-        if matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) {
-            return Ok(None);
-        }
-        let again = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-        Err(Failure { again, problem: TransportProblem::Status { status: status.as_u16() } })
     }
 }
 
-struct Failure {
+/// The tries that are left for one file.
+struct Again<'a> {
+    url: &'a Url,
+    retries: u32,
+    tries: u32,
+}
+
+impl<'a> Again<'a> {
+    fn new(url: &'a Url, retries: u32) -> Self {
+        Self { url, retries, tries: 0 }
+    }
+
+    /// Waits before the next try, or says why there is none.
+    async fn after(&mut self, failure: Failure) -> Result<(), Error> {
+        let Failure { again, problem } = failure;
+        if !again || self.tries >= self.retries {
+            return Err(transport(self.url, problem));
+        }
+        tracing::debug!(url = %self.url, %problem, tries = self.tries, "a request is tried again");
+        sleep(jittered(BACKOFF * 2u32.saturating_pow(self.tries))).await;
+        self.tries += 1;
+        Ok(())
+    }
+}
+
+/// Why one try gave nothing.
+#[derive(Debug)]
+pub(crate) struct Failure {
     /// Whether a second try may go better. Not after a timeout: the user has waited enough.
-    again: bool,
-    problem: TransportProblem,
+    pub(crate) again: bool,
+    pub(crate) problem: TransportProblem,
 }
 
 impl Failure {
+    fn last(problem: TransportProblem) -> Self {
+        Self { again: false, problem }
+    }
+
     fn of(error: &reqwest::Error, connect: Duration) -> Self {
         if error.is_redirect() {
-            let problem = TransportProblem::Redirect { reason: root_cause(error) };
-            return Self { again: false, problem };
+            return Self::last(TransportProblem::Redirect { reason: root_cause(error) });
         }
         if error.is_timeout() {
-            let problem = TransportProblem::Timeout { seconds: connect.as_secs() };
-            return Self { again: false, problem };
+            return Self::last(TransportProblem::Timeout { seconds: connect.as_secs() });
         }
         Self { again: true, problem: TransportProblem::Unreachable { reason: reason(error) } }
     }
@@ -170,71 +255,122 @@ fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
 #[derive(Debug)]
 pub(crate) struct Body {
     response: Response,
-    url: Url,
-    stall: Duration,
     pace: Pace,
+    /// Bytes still to be dropped, because they were had before.
+    skip: u64,
 }
 
 impl Body {
-    fn new(response: Response, url: &Url, settings: &Settings) -> Self {
-        let (minimum_rate, window) = (settings.minimum_rate, settings.rate_window);
-        let pace = Pace { minimum_rate, window, waited: Duration::ZERO, bytes: 0 };
-        Self { response, url: url.clone(), stall: settings.stall, pace }
+    fn new(response: Response, pace: Pace) -> Self {
+        Self { response, pace, skip: 0 }
     }
 
-    /// What the answer says its length is.
+    /// Sees to it that the next byte is the file's byte `from`.
+    fn skipping_to(mut self, from: u64) -> Result<Self, TransportProblem> {
+        if self.response.status() == StatusCode::OK {
+            self.skip = from;
+            return Ok(self);
+        }
+        let range = self.response.headers().get(CONTENT_RANGE);
+        let range = range.and_then(|range| range.to_str().ok()).unwrap_or_default();
+        let start = range.strip_prefix("bytes ").and_then(|range| range.split('-').next());
+        if start.and_then(|start| start.parse().ok()) != Some(from) {
+            let reason = format!("asked for bytes from {from}, it sends {range:?}");
+            return Err(TransportProblem::Interrupted { reason });
+        }
+        Ok(self)
+    }
+
+    /// What the answer says the length of its body is.
     pub(crate) fn announced(&self) -> Option<u64> {
         self.response.content_length()
     }
 
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+    /// The time that was spent on the file, for its next body.
+    pub(crate) fn into_pace(self) -> Pace {
+        self.pace
+    }
+
+    /// The next bytes; `None` at the end.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        loop {
+            let Some(mut chunk) = self.next_chunk().await? else { return Ok(None) };
+            let had = self.skip.min(chunk.len() as u64);
+            self.skip -= had;
+            let chunk = chunk.split_off(usize::try_from(had).unwrap_or(usize::MAX));
+            if !chunk.is_empty() {
+                return Ok(Some(chunk));
+            }
+        }
+    }
+
+    async fn next_chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         let start = Instant::now();
-        let chunk = match timeout(self.stall, self.response.chunk()).await {
+        let wait = self.pace.patience.stall.min(self.pace.left());
+        let chunk = match timeout(wait, self.response.chunk()).await {
             Ok(Ok(chunk)) => chunk,
             Ok(Err(error)) => {
                 let problem = TransportProblem::Interrupted { reason: reason(&error) };
-                return Err(transport(&self.url, problem));
+                return Err(Failure { again: true, problem });
             }
             Err(_) => {
-                let problem = TransportProblem::Timeout { seconds: self.stall.as_secs() };
-                return Err(transport(&self.url, problem));
+                let problem = TransportProblem::Timeout { seconds: wait.as_secs() };
+                return Err(Failure::last(problem));
             }
         };
         let length = chunk.as_ref().map_or(0, Bytes::len) as u64;
         if chunk.is_some() && self.pace.is_too_slow(start.elapsed(), length) {
-            let minimum_rate = self.pace.minimum_rate;
-            return Err(transport(&self.url, TransportProblem::Slow { minimum_rate }));
+            let minimum_rate = self.pace.patience.minimum_rate;
+            return Err(Failure::last(TransportProblem::Slow { minimum_rate }));
         }
         Ok(chunk)
     }
 }
 
-/// Bytes in a window of waiting. Only time spent waiting for the index counts, so that a consumer
-/// that takes its time is not blamed on the index.
-#[derive(Debug)]
-struct Pace {
-    minimum_rate: u64,
-    window: Duration,
+/// The time that one file takes. Only time spent waiting for the network counts, so that a consumer
+/// that takes its time is not blamed on the source.
+#[derive(Debug, Clone)]
+pub(crate) struct Pace {
+    patience: Patience,
+    total: Duration,
+    /// In all.
     waited: Duration,
+    /// In this window, and the bytes that came in it.
+    window: Duration,
     bytes: u64,
 }
 
 impl Pace {
+    /// For a file of `length` bytes.
+    pub(crate) fn new(patience: Patience, length: u64) -> Self {
+        let (waited, window) = (Duration::ZERO, Duration::ZERO);
+        Self { patience, total: patience.total(length), waited, window, bytes: 0 }
+    }
+
+    fn left(&self) -> Duration {
+        self.total.saturating_sub(self.waited)
+    }
+
     fn is_too_slow(&mut self, waited: Duration, bytes: u64) -> bool {
         self.waited += waited;
+        self.window += waited;
         self.bytes += bytes;
-        if self.waited < self.window {
+        if self.window < self.patience.rate_window {
             return false;
         }
-        let needed = u128::from(self.minimum_rate) * self.waited.as_millis() / 1000;
+        let needed = u128::from(self.patience.minimum_rate) * self.window.as_millis() / 1000;
         let slow = u128::from(self.bytes) < needed;
-        (self.waited, self.bytes) = (Duration::ZERO, 0);
+        (self.window, self.bytes) = (Duration::ZERO, 0);
         slow
     }
 }
 
-fn transport(url: &Url, problem: TransportProblem) -> Error {
-    Error::Transport { url: url.to_string(), problem }
+pub(crate) fn transport(url: &Url, problem: TransportProblem) -> Error {
+    let mut shown = url.clone();
+    // Credentials are not for a screen; http(s) URLs can do without.
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    Error::Transport { url: shown.to_string(), problem }
 }
 
 /// An error with its causes, without URLs: those may hold what a redirect put into them.
@@ -272,8 +408,13 @@ mod tests {
     #[test]
     fn a_trickle_is_too_slow_and_a_burst_is_not() {
         let second = Duration::from_secs(1);
-        let pace =
-            || Pace { minimum_rate: 10, window: 3 * second, waited: Duration::ZERO, bytes: 0 };
+        let patience = Patience {
+            stall: second,
+            deadline: 10 * second,
+            minimum_rate: 10,
+            rate_window: 3 * second,
+        };
+        let pace = || Pace::new(patience, 0);
         let mut trickle = pace();
         let verdicts: Vec<_> = (0..3).map(|_| trickle.is_too_slow(second, 1)).collect();
         assert_eq!(verdicts, [false, false, true]);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
+use url::Url;
 
 use crate::Error;
 
@@ -40,33 +40,6 @@ impl IndexUrl {
     /// The URL.
     pub fn as_url(&self) -> &Url {
         &self.0
-    }
-
-    /// Whether it is on this machine, so that no proxy may stand before it.
-    pub fn is_loopback(&self) -> bool {
-        match self.0.host() {
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            Some(Host::Domain(name)) => name == "localhost",
-            None => false,
-        }
-    }
-
-    /// The URL of a metadata file; `path` is one segment, percent-encoded already.
-    pub(crate) fn metadata(&self, path: &str) -> Url {
-        let mut url = self.0.clone();
-        url.set_path(&format!("{}tuf/metadata/{path}", self.0.path()));
-        url
-    }
-
-    /// The URL of a target file; `location` is a plain relative path.
-    pub(crate) fn target(&self, location: &str) -> Url {
-        let mut url = self.metadata("");
-        // The base is http(s), so that it has segments.
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop().pop().push("targets").extend(location.split('/'));
-        }
-        url
     }
 }
 
@@ -200,15 +173,5 @@ mod tests {
         {
             assert!(text.parse::<IndexUrl>().is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn files_lie_below_the_base_whatever_their_name() {
-        let url: IndexUrl = "https://h/base/simple/".parse().unwrap();
-        let metadata = url.metadata("3.bin-%2F..%2F0.json");
-        assert_eq!(metadata.as_str(), "https://h/base/tuf/metadata/3.bin-%2F..%2F0.json");
-        let target = url.target("packages/a/abc.a b?c#d%2f+1.whl");
-        let expected = "https://h/base/tuf/targets/packages/a/abc.a%20b%3Fc%23d%252f+1.whl";
-        assert_eq!(target.as_str(), expected);
     }
 }

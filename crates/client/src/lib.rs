@@ -6,7 +6,9 @@
 //! | [`IndexUrl`], [`Credentials`] | where an index is, and who asks |
 //! | [`Fingerprint`] | what a person compares before trusting a root |
 //! | [`TrustStores`], [`TrustStore`] | the roots and metadata that are trusted, one folder for each index |
+//! | [`MetadataStore`], [`Repository`] | the same for a TUF repository that is no index: a folder, and two URLs |
 //! | [`Client`] | refresh, find a target, get its bytes |
+//! | [`Settings`], [`Observer`] | deadlines, limits and mirrors; who hears of progress |
 //! | [`Error`] | what went wrong, with a [hint](Error::hint) and a [slug](Error::slug) |
 //!
 //! ```no_run
@@ -15,7 +17,7 @@
 //!
 //! let stores = TrustStores::new("/home/me/.local/share/waxseal/trust");
 //! let index: IndexUrl = "https://packages.example.org/simple/".parse()?;
-//! let client = Client::open(stores.find(&index)?, Settings::default())?;
+//! let client = Client::open(&stores.find(&index)?, Settings::default())?;
 //! client.refresh(jiff::Timestamp::now()).await?;
 //! let path = waxseal_tuf::TargetPath::new("simple/vnd.pypi.simple.v1.json")?;
 //! if let Some((_, page)) = client.get(&path).await? {
@@ -31,7 +33,11 @@ mod error;
 mod fetcher;
 mod fingerprint;
 mod index_url;
+mod metadata_store;
+mod observer;
+mod repository;
 mod settings;
+mod sources;
 mod trust_store;
 
 pub use client::{Client, Refreshed, fetch_root, fetch_root_with_fingerprint};
@@ -39,5 +45,8 @@ pub use download::Download;
 pub use error::{Error, TransportProblem};
 pub use fingerprint::Fingerprint;
 pub use index_url::{Credentials, IndexUrl};
-pub use settings::Settings;
-pub use trust_store::{Added, StoreLock, TrustStore, TrustStores, TrustedIndex};
+pub use metadata_store::{MetadataStore, StoreLock};
+pub use observer::{Event, Observer};
+pub use repository::Repository;
+pub use settings::{Patience, Settings};
+pub use trust_store::{Added, TrustStore, TrustStores, TrustedIndex};

@@ -2,18 +2,16 @@
 //!
 //! ```text
 //! BASE/packages.example.org-1f0c…/index.json          URL, when it was added, fingerprint of its first root
-//!                                /lock                held during a refresh
+//!                                /lock                held while a file is replaced
 //!                                /metadata/root.json  and the other roles, as they were verified
 //!                                /tmp/                files being written; leftovers mean nothing
 //! ```
 //!
-//! A folder appears complete, by one rename. Files are replaced one at a time, each durably: temp
-//! file, fsync, rename, fsync of the folder.
+//! A folder appears complete, by one rename; [`MetadataStore`] says how files are replaced.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Write as _};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,13 +19,8 @@ use waxseal_tuf::RoleName;
 use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::trusted::RootPhase;
 
-use crate::{Error, Fingerprint, IndexUrl};
-
-/// Longest file name made of a role's name; file systems take 255 bytes.
-const MAX_FILE_NAME: usize = 200;
-
-/// Age after which a temporary file is a crash's leftover and not another program's work.
-const LEFTOVER: Duration = Duration::from_hours(1);
+use crate::metadata_store::{read_if_there, sync_folder};
+use crate::{Error, Fingerprint, IndexUrl, MetadataStore};
 
 /// Every index that is trusted: the folders below one base folder.
 #[derive(Debug, Clone)]
@@ -204,13 +197,11 @@ impl TrustStores {
         let aside = tempfile::Builder::new().prefix(".new-").tempdir_in(&self.base);
         let aside = aside.map_err(failed())?;
         let store = TrustStore { folder: aside.path().join("index"), record: record.clone() };
-        fs::create_dir(&store.folder).map_err(failed())?;
-        for part in [store.metadata(), store.temporary()] {
-            fs::create_dir(part).map_err(failed())?;
-        }
+        let metadata = store.metadata();
+        metadata.create()?;
         let text = serde_json::to_vec_pretty(record).map_err(|error| failed()(error.into()))?;
-        store.write_file(&store.folder.join("index.json"), &text)?;
-        store.write_file(&store.metadata().join("root.json"), root)?;
+        metadata.write_file(&store.folder.join("index.json"), &text)?;
+        metadata.write(&RoleName::from_static(RoleName::ROOT), root)?;
         match fs::rename(&store.folder, folder) {
             Ok(()) => sync_folder(&self.base).map(Some),
             Err(error) if is_occupied(error.kind()) => Ok(None),
@@ -238,30 +229,11 @@ fn read_record(folder: &Path) -> Result<Option<TrustedIndex>, Error> {
     serde_json::from_slice(&bytes).map(Some).map_err(damaged)
 }
 
-fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => Err(Error::disk(path, "cannot read it")(error)),
-    }
-}
-
 fn is_occupied(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists)
 }
 
-/// A rename is durable once its folder is.
-fn sync_folder(folder: &Path) -> Result<(), Error> {
-    if cfg!(unix) {
-        let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(Error::disk(folder, "cannot make it durable"))?;
-    }
-    Ok(())
-}
-
-/// The trust store of one index. Its methods block.
+/// The trust store of one index.
 #[derive(Debug, Clone)]
 pub struct TrustStore {
     folder: PathBuf,
@@ -279,96 +251,17 @@ impl TrustStore {
         &self.folder
     }
 
-    /// The metadata of a role, if there is any.
-    pub fn read(&self, role: &RoleName) -> Result<Option<Vec<u8>>, Error> {
-        read_if_there(&self.path_of(role))
-    }
-
-    /// Replaces the metadata of a role, durably and at once.
-    pub fn write(&self, role: &RoleName, bytes: &[u8]) -> Result<(), Error> {
-        self.write_file(&self.path_of(role), bytes)
-    }
-
-    /// Waits until no other process refreshes this index.
-    pub fn lock(&self) -> Result<StoreLock, Error> {
-        let (file, path) = self.lock_file()?;
-        file.lock().map_err(Error::disk(&path, "cannot lock it"))?;
-        self.clear_leftovers();
-        Ok(StoreLock { _file: file })
-    }
-
-    /// The same without waiting: `None` while another process refreshes this index.
-    pub fn try_lock(&self) -> Result<Option<StoreLock>, Error> {
-        let (file, path) = self.lock_file()?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => {
-                return Err(Error::disk(&path, "cannot lock it")(error));
-            }
-        }
-        self.clear_leftovers();
-        Ok(Some(StoreLock { _file: file }))
-    }
-
-    fn lock_file(&self) -> Result<(File, PathBuf), Error> {
-        let path = self.folder.join("lock");
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
-        Ok((file.map_err(Error::disk(&path, "cannot open it"))?, path))
-    }
-
-    /// Any name is a legal role name, so the file's name is an encoding of it; a long one is hashed.
-    pub(crate) fn path_of(&self, role: &RoleName) -> PathBuf {
-        let encoded = role.encoded();
-        let name = match encoded.len() <= MAX_FILE_NAME {
-            true => format!("{encoded}.json"),
-            false => format!("{}.long.json", Sha256::of(role.as_str().as_bytes())),
-        };
-        self.metadata().join(name)
-    }
-
-    fn metadata(&self) -> PathBuf {
-        self.folder.join("metadata")
-    }
-
-    fn temporary(&self) -> PathBuf {
-        self.folder.join("tmp")
-    }
-
-    fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
-        let failed = || Error::disk(path, "cannot write it");
-        let mut file = tempfile::NamedTempFile::new_in(self.temporary()).map_err(failed())?;
-        file.write_all(bytes).map_err(failed())?;
-        file.as_file().sync_all().map_err(failed())?;
-        file.persist(path).map_err(|error| failed()(error.error))?;
-        path.parent().map_or(Ok(()), sync_folder)
+    /// Its metadata.
+    pub fn metadata(&self) -> MetadataStore {
+        MetadataStore::new(self.folder.join("metadata"), self.folder.clone())
     }
 
     fn check_same_root(&self, root: &[u8], given: Fingerprint) -> Result<Added, Error> {
-        let role = RoleName::new(RoleName::ROOT)?;
+        let role = RoleName::from_static(RoleName::ROOT);
         let trusted = self.record.fingerprint;
-        if given == trusted || self.read(&role)?.as_deref() == Some(root) {
+        if given == trusted || self.metadata().read(&role)?.as_deref() == Some(root) {
             return Ok(Added::Already);
         }
         Err(Error::OtherRoot { url: self.record.url.to_string(), trusted, given })
     }
-
-    /// Best effort: a leftover costs space and nothing else.
-    fn clear_leftovers(&self) {
-        let Ok(entries) = fs::read_dir(self.temporary()) else { return };
-        let now = SystemTime::now();
-        for entry in entries.flatten() {
-            let modified = entry.metadata().and_then(|metadata| metadata.modified());
-            let age = modified.ok().and_then(|modified| now.duration_since(modified).ok());
-            if age.is_some_and(|age| age > LEFTOVER) {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
-    }
-}
-
-/// While it lives, no other process refreshes the index.
-#[derive(Debug)]
-pub struct StoreLock {
-    _file: File,
 }

@@ -65,7 +65,7 @@ impl Fresh {
         let deadline = self.settings.answer_within;
         let too_late = |_| {
             let problem = TransportProblem::Timeout { seconds: deadline.as_secs() };
-            Error::Transport { url: self.client.store().index().url.to_string(), problem }
+            Error::Transport { url: self.client.url().to_owned(), problem }
         };
         timeout(deadline, work).await.map_err(too_late)?
     }

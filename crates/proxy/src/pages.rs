@@ -46,7 +46,7 @@ impl Proxy {
         match self.page(path, format, request).await {
             Ok(Some(page)) => page,
             Ok(None) => {
-                let index = &self.0.client.store().index().url;
+                let index = self.0.client.url();
                 let text = format!("the index {index} has no project {project}");
                 plain(StatusCode::NOT_FOUND, text)
             }

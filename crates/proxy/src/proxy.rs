@@ -64,7 +64,7 @@ impl Proxy {
     }
 
     pub(crate) fn refuse(&self, what: String, error: &Error) -> Refusal {
-        let refusal = Refusal::new(what, error, &self.0.client.store().index().url);
+        let refusal = Refusal::new(what, error, self.0.client.url());
         self.0.refusals.record(&refusal);
         refusal
     }

@@ -9,7 +9,7 @@ use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use hyper::ext::ReasonPhrase;
-use waxseal_client::{Error, IndexUrl};
+use waxseal_client::Error;
 
 /// Longest reason phrase, in bytes: it shares one line with the status, and pip prints it whole.
 const MAX_REASON: usize = 300;
@@ -36,12 +36,12 @@ impl Refusal {
     /// The slug of what was asked of another server than the index.
     pub const ELSEWHERE: &'static str = "elsewhere";
 
-    pub(crate) fn new(what: String, error: &Error, mirror: &IndexUrl) -> Self {
+    pub(crate) fn new(what: String, error: &Error, mirror: &str) -> Self {
         let (reason, hint) = (error.to_string(), error.hint().to_owned());
         // The file is named once: a status line has little room.
         let named = what.strip_prefix("file ").and_then(|file| reason.strip_prefix(file));
         let reason = named.map(|rest| format!("it{rest}")).unwrap_or(reason);
-        Self { what, reason, hint, slug: error.slug().to_owned(), mirror: mirror.to_string() }
+        Self { what, reason, hint, slug: error.slug().to_owned(), mirror: mirror.to_owned() }
     }
 
     /// Status 409 with the reason in the status line, where pip and uv read it, and everything in the

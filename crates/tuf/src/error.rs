@@ -1,5 +1,7 @@
 //! What can go wrong in an update, and who is to blame.
 
+use std::fmt;
+
 use jiff::Timestamp;
 
 use crate::hash::HashMismatch;
@@ -137,7 +139,37 @@ pub enum Error {
     },
 }
 
+/// Who caused an [`Error`], as far as one can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The repository, or what stands between it and the client: a mirror, a cache, the network.
+    Source,
+    /// The same, or this machine's clock.
+    SourceOrClock,
+    /// The program that calls this crate.
+    Caller,
+}
+
+impl fmt::Display for Blame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Source => "the repository, or a mirror or network between it and this machine",
+            Self::SourceOrClock => "the repository, a mirror, or this machine's clock",
+            Self::Caller => "the calling program",
+        })
+    }
+}
+
 impl Error {
+    /// Who caused it.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Expired { .. } => Blame::SourceOrClock,
+            Self::Misuse { .. } => Blame::Caller,
+            _ => Blame::Source,
+        }
+    }
+
     /// One lower-case word for programs: `rollback`, `expired`, `changed`, …; stable.
     pub fn slug(&self) -> &'static str {
         match self {

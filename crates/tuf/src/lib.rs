@@ -24,7 +24,7 @@ pub mod trusted;
 pub mod updater;
 pub mod verify;
 
-pub use error::Error;
+pub use error::{Blame, Error};
 pub use keys::{PublicKey, SignError, Signer};
 pub use metadata::TargetFile;
 pub use names::{InvalidName, KeyId, RoleName, TargetPath};

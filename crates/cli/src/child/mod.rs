@@ -74,7 +74,7 @@ pub(crate) async fn run(
         arguments::check(tool, arguments)?;
         requirements::check(arguments, &surroundings)?;
     }
-    let index = client.store().index().url.to_string();
+    let index = client.url().to_owned();
     // One refresh and one reference time for the whole run (TUF 5.1).
     client.refresh(Timestamp::now()).await?;
     let proxy = Proxy::new(client, Settings { refresh_after: None, ..Settings::default() });

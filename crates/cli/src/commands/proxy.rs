@@ -33,7 +33,7 @@ impl Proxy {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let client = self.index.client_waiting(LOCK_WAIT)?;
         block_on(async {
-            let url = client.store().index().url.to_string();
+            let url = client.url().to_owned();
             client.refresh(Timestamp::now()).await?;
             let proxy = VerifyingProxy::new(client, Settings::default());
             let exposure = if self.allow_others { Exposure::Anyone } else { Exposure::Loopback };

@@ -118,7 +118,8 @@ impl List {
         let stores = self.trust.stores()?;
         let mut indexes = Vec::new();
         for index in stores.list()? {
-            let root = stores.find(&index.url)?.read(&RoleName::from_static(RoleName::ROOT))?;
+            let root =
+                stores.find(&index.url)?.metadata().read(&RoleName::from_static(RoleName::ROOT))?;
             let root = root.and_then(|bytes| Unverified::<Root>::parse(&bytes).ok());
             let root = root.as_ref().map(Unverified::claims);
             indexes.push(Listed {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use waxseal_client::{
-    Client, Credentials, Error, IndexUrl, Settings, TransportProblem, TrustStores, fetch_root,
+    Client, Credentials, Error, IndexUrl, Patience, Settings, TransportProblem, TrustStores,
+    fetch_root,
 };
 use waxseal_testkit::mirror::{Change, PathPattern};
 use waxseal_testkit::simulator::Simulator;
@@ -25,7 +26,7 @@ async fn refused_refresh(change: Change, settings: Settings) -> TransportProblem
     let world = World::new();
     let before = world.tree();
     world.lie(PathPattern::suffix("timestamp.json"), change);
-    let client = Client::open(world.store(), settings).unwrap();
+    let client = Client::open(&world.store(), settings).unwrap();
     let error = client.refresh(Simulator::now()).await.unwrap_err();
     assert_eq!(world.tree(), before);
     world.mirror.honest();
@@ -53,7 +54,8 @@ async fn truncated_metadata_is_refused() {
 
 #[tokio::test]
 async fn a_silent_index_is_given_up() {
-    let impatient = Settings { stall: Duration::from_millis(300), ..settings() };
+    let metadata = Patience { stall: Duration::from_millis(300), ..settings().metadata };
+    let impatient = Settings { metadata, ..settings() };
     let problem = refused_refresh(Change::Stall, impatient).await;
     assert!(matches!(problem, TransportProblem::Timeout { .. }), "{problem}");
 }
@@ -61,7 +63,9 @@ async fn a_silent_index_is_given_up() {
 #[tokio::test]
 async fn slow_metadata_has_one_deadline() {
     let trickle = Change::Trickle { bytes: 1, every: Duration::from_millis(20) };
-    let impatient = Settings { metadata: Duration::from_millis(500), ..settings() };
+    let deadline = Duration::from_millis(500);
+    let metadata = Patience { deadline, minimum_rate: 0, ..settings().metadata };
+    let impatient = Settings { metadata, ..settings() };
     let problem = refused_refresh(trickle, impatient).await;
     assert!(matches!(problem, TransportProblem::Timeout { .. }), "{problem}");
 }
@@ -69,9 +73,10 @@ async fn slow_metadata_has_one_deadline() {
 #[tokio::test]
 async fn a_target_that_trickles_is_given_up() {
     let world = World::new();
-    let impatient =
-        Settings { minimum_rate: 10_000, rate_window: Duration::from_millis(200), ..settings() };
-    let client = Client::open(world.store(), impatient).unwrap();
+    let rate_window = Duration::from_millis(200);
+    let targets = Patience { minimum_rate: 10_000, rate_window, ..settings().targets };
+    let impatient = Settings { targets, ..settings() };
+    let client = Client::open(&world.store(), impatient).unwrap();
     client.refresh(Simulator::now()).await.unwrap();
     let file = client.find(&path(LARGE)).await.unwrap().unwrap();
     let trickle = Change::Trickle { bytes: 10, every: Duration::from_millis(10) };
@@ -84,7 +89,7 @@ async fn a_target_that_trickles_is_given_up() {
 async fn a_server_error_is_tried_again_and_then_told() {
     let world = World::new();
     let stubborn = Settings { retries: 2, ..settings() };
-    let client = Client::open(world.store(), stubborn).unwrap();
+    let client = Client::open(&world.store(), stubborn).unwrap();
     world.lie(PathPattern::suffix("timestamp.json"), Change::Status(StatusCode::BAD_GATEWAY));
     let error = client.refresh(Simulator::now()).await.unwrap_err();
     assert_eq!(problem(error), TransportProblem::Status { status: 502 });
@@ -97,7 +102,7 @@ async fn a_server_error_is_tried_again_and_then_told() {
 async fn what_verification_refuses_is_not_asked_for_again() {
     let world = World::new();
     let stubborn = Settings { retries: 2, ..settings() };
-    let client = Client::open(world.store(), stubborn).unwrap();
+    let client = Client::open(&world.store(), stubborn).unwrap();
     world.lie(PathPattern::suffix("timestamp.json"), Change::ReplaceBody(b"{}".to_vec()));
     assert_eq!(client.refresh(Simulator::now()).await.unwrap_err().slug(), "malformed");
     let requests = world.mirror.requests();
@@ -138,7 +143,7 @@ async fn an_index_that_is_not_there_is_unreachable() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url: IndexUrl = format!("http://127.0.0.1:{port}/").parse().unwrap();
     stores.add(&url, &Simulator::new().first_root(), Simulator::now()).unwrap();
-    let client = Client::open(stores.find(&url).unwrap(), settings()).unwrap();
+    let client = Client::open(&stores.find(&url).unwrap(), settings()).unwrap();
     let error = client.refresh(Simulator::now()).await.unwrap_err();
     assert_eq!(error.slug(), "unreachable");
     assert!(error.to_string().contains("refused"), "{error}");
@@ -195,7 +200,7 @@ async fn credentials_do_not_follow_a_redirect_to_another_host() {
     let world = World::new();
     let elsewhere = format!("http://{address}/timestamp.json").parse().unwrap();
     world.lie(PathPattern::suffix("timestamp.json"), Change::Redirect(elsewhere));
-    let client = Client::open(world.store(), with_credentials()).unwrap();
+    let client = Client::open(&world.store(), with_credentials()).unwrap();
     assert_eq!(client.refresh(Simulator::now()).await.unwrap_err().slug(), "missing");
     let head = heads.recv().unwrap();
     assert!(head.starts_with("get /timestamp.json") && !head.contains("authorization"), "{head}");

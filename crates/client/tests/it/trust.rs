@@ -4,12 +4,13 @@ use std::fs;
 use std::time::Duration;
 
 use waxseal_client::{
-    Added, Client, Error, Fingerprint, IndexUrl, Settings, TrustStores, fetch_root,
+    Added, Client, Error, Fingerprint, IndexUrl, Repository, Settings, TrustStores, fetch_root,
     fetch_root_with_fingerprint,
 };
+use waxseal_testkit::mirror::{Change, Mirror, PathPattern, Tamper};
 use waxseal_testkit::simulator::{Simulator, role};
 
-use crate::world::{World, settings};
+use crate::world::{SMALL, World, publish, settings};
 
 fn url(text: &str) -> IndexUrl {
     text.parse().unwrap()
@@ -31,7 +32,7 @@ fn an_index_is_added_once_and_removed() {
     let trusted = stores.find_default().unwrap();
     assert_eq!(trusted.index().url, a);
     assert_eq!(trusted.index().fingerprint, Fingerprint::of(&root));
-    assert_eq!(trusted.read(&role("root")).unwrap(), Some(root.clone()));
+    assert_eq!(trusted.metadata().read(&role("root")).unwrap(), Some(root.clone()));
     assert_eq!(stores.add(&b, &root, Simulator::now()), Ok(Added::New));
     let listed: Vec<_> = stores.list().unwrap().into_iter().map(|index| index.url).collect();
     assert_eq!(listed, [a.clone(), b.clone()]);
@@ -107,7 +108,7 @@ async fn a_fingerprint_decides_whether_a_root_is_taken() {
 #[test]
 fn any_role_name_is_a_file_in_the_store_and_nowhere_else() {
     let world = World::new();
-    let store = world.store();
+    let (folder, store) = (world.store().folder().to_owned(), world.store().metadata());
     let before = world.tree();
     let long = "x".repeat(4000);
     let names = ["../../escape", "/etc/passwd", "a/b", ".", "..", "index", "ROOT", "ä", &long];
@@ -122,7 +123,7 @@ fn any_role_name_is_a_file_in_the_store_and_nowhere_else() {
     for (path, bytes) in &before {
         assert_eq!(after.get(path), Some(bytes));
     }
-    let metadata = store.folder().join("metadata");
+    let metadata = folder.join("metadata");
     for path in after.keys().filter(|path| !before.contains_key(*path)) {
         assert_eq!(path.parent(), Some(metadata.as_path()));
     }
@@ -176,12 +177,15 @@ async fn ten_clients_at_once_share_a_trust_store() {
     for refresh in refreshes.collect::<Vec<_>>() {
         assert_eq!(refresh.await.unwrap(), Ok(snapshot));
     }
-    // The first fetched the snapshot, the others found it in the store.
-    let fetched = |name: &str| {
-        let requests = world.mirror.requests();
-        requests.iter().filter(|request| request.path.ends_with(name)).count()
-    };
-    assert_eq!((fetched("/timestamp.json"), fetched(".snapshot.json")), (10, 1));
+    let served = world.index.simulator().files.clone();
+    for name in ["timestamp.json", "snapshot.json", "targets.json"] {
+        let trusted = fs::read(world.store().folder().join("metadata").join(name)).unwrap();
+        assert!(served.values().any(|file| *file == trusted), "{name}");
+    }
+    // Nothing new: each needs two requests.
+    world.mirror.forget_requests();
+    world.refreshed().await;
+    assert_eq!(world.mirror.requests().len(), 2);
     let temporary = world.store().folder().join("tmp");
     assert_eq!(fs::read_dir(temporary).unwrap().count(), 0);
 }
@@ -244,15 +248,17 @@ fn the_only_index_being_damaged_is_not_the_same_as_none() {
 #[tokio::test]
 async fn a_process_that_keeps_the_trust_store_is_named_and_not_waited_for_without_end() {
     let world = World::new();
-    let (folder, held) = (world.store().folder().to_owned(), world.store().lock().unwrap());
+    let (folder, held) =
+        (world.store().folder().to_owned(), world.store().metadata().lock().unwrap());
+    let before = world.tree();
     let patience = Settings { lock_wait: Duration::from_millis(120), ..settings() };
-    let client = Client::open(world.store(), patience).unwrap();
+    let client = Client::open(&world.store(), patience).unwrap();
     let error = client.refresh(Simulator::now()).await.unwrap_err();
     assert_eq!(error, Error::Busy { folder: folder.clone() });
     assert_eq!(error.slug(), "busy");
     assert!(error.to_string().contains(folder.to_str().unwrap()), "{error}");
     assert!(error.hint().contains("waxseal process"), "{}", error.hint());
-    assert_eq!(world.mirror.requests().len(), 0);
+    assert_eq!(world.tree(), before);
     drop(held);
     client.refresh(Simulator::now()).await.unwrap();
 }
@@ -260,11 +266,58 @@ async fn a_process_that_keeps_the_trust_store_is_named_and_not_waited_for_withou
 #[tokio::test]
 async fn a_refresh_goes_on_when_the_other_process_is_done() {
     let world = World::new();
-    let held = world.store().lock().unwrap();
+    let held = world.store().metadata().lock().unwrap();
     let client = world.client();
     let mut refresh = Box::pin(client.refresh(Simulator::now()));
     let early = tokio::time::timeout(Duration::from_millis(120), &mut refresh).await;
     assert!(early.is_err(), "{early:?}");
     drop(held);
     refresh.await.unwrap();
+}
+
+/// Access to the trust store of a world by way of another URL.
+fn client_by_way_of(base: &url::Url, world: &World) -> Client {
+    let (metadata, targets) = (format!("{base}tuf/metadata/"), format!("{base}tuf/targets/"));
+    let repository = Repository::new(&metadata, &targets).unwrap();
+    // A mirror that trickles closes its connections.
+    let settings = Settings { retries: 1, ..settings() };
+    Client::of(&repository, world.store().metadata(), settings).unwrap()
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_network_of_another_process() {
+    let world = World::new();
+    let slow = Mirror::start(&world.index.url());
+    slow.set(Tamper { matches: PathPattern::suffix("snapshot.json"), change: Change::Stall });
+    let stuck = client_by_way_of(&slow.url(), &world);
+    let mut stuck = Box::pin(stuck.refresh(Simulator::now()));
+    while !slow.requests().iter().any(|request| request.path.ends_with("snapshot.json")) {
+        let early = tokio::time::timeout(Duration::from_millis(10), &mut stuck).await;
+        assert!(early.is_err(), "{early:?}");
+    }
+    // The other has begun and holds nothing.
+    world.refreshed().await;
+}
+
+#[tokio::test]
+async fn a_process_that_comes_late_does_not_put_older_metadata_in_the_place_of_newer() {
+    let world = World::new();
+    let late = Mirror::start(&world.index.url());
+    late.set(Tamper {
+        matches: PathPattern::suffix("timestamp.json"),
+        change: Change::Trickle { bytes: 100, every: Duration::from_millis(100) },
+    });
+    let client = client_by_way_of(&late.url(), &world);
+    let mut refresh = Box::pin(client.refresh(Simulator::now()));
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut refresh).await;
+    assert!(early.is_err(), "{early:?}");
+
+    publish(&mut world.index.simulator(), SMALL, b"newer");
+    let newest = world.refreshed().await.refreshed().unwrap();
+    let tree = world.tree();
+    // The old timestamp that was on its way is no attack: it asks again.
+    assert_eq!(refresh.await, Ok(newest));
+    assert_eq!(world.tree(), tree);
+    let asked = late.requests().into_iter().filter(|asked| asked.path.ends_with("timestamp.json"));
+    assert_eq!(asked.count(), 2);
 }

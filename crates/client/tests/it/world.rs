@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use waxseal_client::{Client, IndexUrl, Settings, TrustStore, TrustStores};
 use waxseal_testkit::mirror::{Change, Mirror, PathPattern, Tamper};
@@ -48,7 +47,7 @@ impl World {
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::open(self.store(), settings()).unwrap()
+        Client::open(&self.store(), settings()).unwrap()
     }
 
     pub(crate) async fn refreshed(&self) -> Client {
@@ -72,7 +71,7 @@ impl World {
 
 /// Patience for tests: long enough for a busy machine, short where a test waits for the end of it.
 pub(crate) fn settings() -> Settings {
-    Settings { metadata: Duration::from_secs(20), retries: 0, ..Settings::default() }
+    Settings { retries: 0, ..Settings::default() }
 }
 
 pub(crate) fn path(path: &str) -> TargetPath {

@@ -68,7 +68,7 @@ impl World {
         let stores = TrustStores::new(folder.path());
         stores.add(&url, &root, Simulator::now()).unwrap();
         let patience = waxseal_client::Settings { retries: 1, ..Default::default() };
-        let client = Client::open(stores.find(&url).unwrap(), patience).unwrap();
+        let client = Client::open(&stores.find(&url).unwrap(), patience).unwrap();
         let clock = Arc::new(Mutex::new(Simulator::now()));
         let time = Arc::clone(&clock);
         let settings = Settings { clock: Arc::new(move || *time.lock().unwrap()), ..settings };

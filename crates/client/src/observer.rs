@@ -1,0 +1,61 @@
+//! What a client tells while it works.
+
+use std::fmt;
+use std::sync::Arc;
+
+use waxseal_tuf::{MetadataFile, RoleName};
+
+/// Something that a client did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A metadata file is asked for.
+    Fetching {
+        /// The role, the path and what is known of the length.
+        file: &'a MetadataFile,
+        /// Base URL of where it is asked for.
+        from: &'a str,
+    },
+    /// So many bytes of that file came.
+    Received {
+        /// The role.
+        role: &'a RoleName,
+        /// Bytes since the last event about it, after decompression.
+        bytes: u64,
+    },
+    /// A role's new metadata was verified, and is in the trust store.
+    Trusted {
+        /// The role.
+        role: &'a RoleName,
+    },
+    /// A source failed or was refused, and the next one is asked.
+    Failover {
+        /// Base URL of the source that failed.
+        from: &'a str,
+        /// Base URL of the next one.
+        to: &'a str,
+    },
+}
+
+/// Who hears of events: a progress bar, or nobody. It is called on the client's own task and must
+/// not block.
+#[derive(Clone, Default)]
+pub struct Observer(Option<Arc<dyn Fn(Event<'_>) + Send + Sync>>);
+
+impl Observer {
+    /// Calls `hear` with each event.
+    pub fn new(hear: impl Fn(Event<'_>) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(hear)))
+    }
+
+    pub(crate) fn tell(&self, event: Event<'_>) {
+        if let Some(hear) = &self.0 {
+            hear(event);
+        }
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Observer(…)" } else { "Observer(nobody)" })
+    }
+}

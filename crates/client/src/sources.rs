@@ -1,0 +1,133 @@
+//! The index and its mirrors: which one is asked, and when the next one is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::fetcher::{Agents, Body, Pace, Source, transport};
+use crate::repository::Repository;
+use crate::{Error, Event, Settings, TransportProblem};
+
+/// Every place that has the files, the index first. One is in use until it fails or what it sends
+/// is refused; then the next one is, until that fails.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    all: Vec<Arc<Source>>,
+    current: AtomicUsize,
+}
+
+impl Sources {
+    pub(crate) fn new(index: &Repository, settings: Arc<Settings>) -> Result<Self, Error> {
+        let mirrors = settings.mirrors.iter().map(Repository::from);
+        let mut repositories = vec![index.clone()];
+        repositories.extend(mirrors.filter(|mirror| mirror != index));
+        let (mut near, mut far) = (None, None);
+        let mut all = Vec::new();
+        for (at, repository) in repositories.into_iter().enumerate() {
+            let loopback = repository.is_loopback();
+            let shared = if loopback { &mut near } else { &mut far };
+            let agents = match shared {
+                Some(agents) => Arc::clone(agents),
+                None => {
+                    let failed = |reason| {
+                        let problem = TransportProblem::Unreachable { reason };
+                        transport(repository.metadata_url(), problem)
+                    };
+                    let made = Arc::new(Agents::new(loopback, &settings).map_err(failed)?);
+                    *shared = Some(Arc::clone(&made));
+                    made
+                }
+            };
+            let credentials = settings.credentials.clone().filter(|_| at == 0);
+            let settings = Arc::clone(&settings);
+            let failed = AtomicBool::new(false);
+            all.push(Arc::new(Source { at, repository, agents, credentials, settings, failed }));
+        }
+        Ok(Self { all, current: AtomicUsize::new(0) })
+    }
+
+    /// For doing something with the source in use and, while sources are to blame for a failure,
+    /// with each of the others in turn.
+    pub(crate) fn attempts(&self) -> Attempts<'_> {
+        Attempts { sources: self, source: self.current(), left: self.all.len() - 1 }
+    }
+
+    fn current(&self) -> &Arc<Source> {
+        &self.all[self.current.load(Ordering::Relaxed)]
+    }
+
+    /// The body of a target file from byte `from` on, of the first source that has it; `None` where
+    /// those that answer have none.
+    pub(crate) async fn target(
+        &self,
+        location: &str,
+        from: u64,
+        pace: &Pace,
+    ) -> Result<Option<(Arc<Source>, Body)>, Error> {
+        let (count, first) = (self.all.len(), self.current.load(Ordering::Relaxed));
+        let (mut missing, mut failed) = (false, None);
+        for turn in 0..count {
+            let source = &self.all[(first + turn) % count];
+            match source.target(location, from, pace.clone()).await {
+                Ok(Some(body)) => return Ok(Some((Arc::clone(source), body))),
+                Ok(None) => missing = true,
+                Err(error) => {
+                    if turn + 1 < count {
+                        self.leave(source, &error);
+                    }
+                    failed = Some(error);
+                }
+            }
+        }
+        match failed {
+            Some(error) if !missing => Err(error),
+            _ => Ok(None),
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Uses the next source instead of this one, unless somebody else did so already, or there is no
+    /// other.
+    pub(crate) fn leave(&self, source: &Source, error: &Error) {
+        let (used, next) = (source.at, (source.at + 1) % self.all.len());
+        let moved = self.current.compare_exchange(used, next, Ordering::Relaxed, Ordering::Relaxed);
+        if used == next || moved.is_err() {
+            return;
+        }
+        let (from, to) = (source.url(), self.all[next].url());
+        source.settings.observer.tell(Event::Failover { from, to });
+        match source.failed.swap(true, Ordering::Relaxed) {
+            false => tracing::warn!("asking {to} from now on, since {from} failed: {error}"),
+            true => tracing::debug!("asking {to} again, since {from} failed: {error}"),
+        }
+    }
+}
+
+/// Attempts to do one thing.
+#[derive(Debug)]
+pub(crate) struct Attempts<'a> {
+    sources: &'a Sources,
+    source: &'a Arc<Source>,
+    left: usize,
+}
+
+impl<'a> Attempts<'a> {
+    /// The source to try it with.
+    pub(crate) fn source(&self) -> &'a Source {
+        self.source
+    }
+
+    /// Whether there is a source to try it with after this failure.
+    pub(crate) fn go_on_after(&mut self, error: &Error) -> bool {
+        if self.left == 0 || !error.blames_source() {
+            return false;
+        }
+        self.left -= 1;
+        self.sources.leave(self.source, error);
+        self.source = self.sources.current();
+        true
+    }
+}
