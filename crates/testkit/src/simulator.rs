@@ -12,7 +12,6 @@
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use data_encoding::HEXLOWER;
 use jiff::Timestamp as Time;
 use waxseal_tuf::hash::{Hashes, Sha256};
@@ -22,9 +21,11 @@ use waxseal_tuf::metadata::{
     SuccinctRoles, TargetFile, Targets, Timestamp, TopLevelRoles,
 };
 use waxseal_tuf::{
-    Answer, Error, KeyId, MetadataFile, PublicKey, RoleName, Search, SignError, Signer, Step,
-    TargetPath, TrustedMetadata, Updater,
+    Answer, Error, MetadataFile, RoleName, Search, Signer, Step, TargetPath, TrustedMetadata,
+    Updater,
 };
+
+pub use crate::keys::TestKey;
 
 /// The moment at which the simulated clients live.
 pub const NOW: &str = "2030-01-01T00:00:00Z";
@@ -81,39 +82,6 @@ pub fn role(name: &str) -> RoleName {
 /// The target path of this text.
 pub fn target_path(path: &str) -> TargetPath {
     TargetPath::new(path).unwrap()
-}
-
-/// An Ed25519 key that follows from its label, so that tests are the same every time.
-#[derive(Debug, Clone)]
-pub struct TestKey {
-    seed: [u8; 32],
-    public: PublicKey,
-}
-
-impl TestKey {
-    /// The key of this label.
-    pub fn new(label: &str) -> Self {
-        let seed = Sha256::of(label.as_bytes()).0;
-        let pair = Ed25519KeyPair::from_seed_unchecked(&seed).unwrap();
-        let public = PublicKey::ed25519(pair.public_key().as_ref().try_into().unwrap());
-        Self { seed, public }
-    }
-
-    /// The keyid under which the simulator lists it.
-    pub fn keyid(&self) -> KeyId {
-        self.public.default_keyid()
-    }
-}
-
-impl Signer for TestKey {
-    fn public_key(&self) -> &PublicKey {
-        &self.public
-    }
-
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        let pair = Ed25519KeyPair::from_seed_unchecked(&self.seed).unwrap();
-        Ok(pair.sign(message).as_ref().to_vec())
-    }
 }
 
 /// A repository in memory.
@@ -190,9 +158,13 @@ impl Simulator {
     /// Gives a top-level role new keys, one of each label. A root that is written next is signed by
     /// the old root keys as well, as a rotation needs.
     pub fn rotate(&mut self, name: &str, labels: &[&str], threshold: u64) {
-        let new: Vec<TestKey> = labels.iter().map(|label| TestKey::new(label)).collect();
+        self.rotate_to(name, labels.iter().map(|label| TestKey::new(label)).collect(), threshold);
+    }
+
+    /// The same with keys of any type.
+    pub fn rotate_to(&mut self, name: &str, new: Vec<TestKey>, threshold: u64) {
         let keys = RoleKeys { keyids: new.iter().map(TestKey::keyid).collect(), threshold };
-        self.root.keys.extend(new.iter().map(|key| (key.keyid(), key.public.clone())));
+        self.root.keys.extend(new.iter().map(|key| (key.keyid(), key.public_key().clone())));
         let roles = &mut self.root.roles;
         match name {
             "root" => roles.root = keys,
@@ -218,11 +190,22 @@ impl Simulator {
     /// with the name, and writes an empty version 1 of that role where there is none. `by` is not
     /// written.
     pub fn delegate(&mut self, by: &str, name: &str, paths: Paths, terminating: bool) {
-        let key = TestKey::new(name);
+        self.delegate_to(by, name, TestKey::new(name), paths, terminating);
+    }
+
+    /// The same to a role that is signed by this key.
+    pub fn delegate_to(
+        &mut self,
+        by: &str,
+        name: &str,
+        key: TestKey,
+        paths: Paths,
+        terminating: bool,
+    ) {
         let keys = RoleKeys { keyids: vec![key.keyid()], threshold: 1 };
         let delegated = DelegatedRole { name: role(name), keys, terminating, paths };
         let delegations = self.delegations(by, || Roles::Listed(Vec::new()));
-        delegations.keys.insert(key.keyid(), key.public.clone());
+        delegations.keys.insert(key.keyid(), key.public_key().clone());
         match &mut delegations.roles {
             Roles::Listed(roles) => roles.push(delegated),
             Roles::Succinct(_) => panic!("{by} has succinct delegations"),
@@ -237,7 +220,7 @@ impl Simulator {
         let keys = RoleKeys { keyids: vec![key.keyid()], threshold: 1 };
         let bins = SuccinctRoles { keys, bit_length, name_prefix: name_prefix.to_owned() };
         let delegations = self.delegations(by, || Roles::Succinct(bins.clone()));
-        delegations.keys.insert(key.keyid(), key.public.clone());
+        delegations.keys.insert(key.keyid(), key.public_key().clone());
         for bin in 0..1 << bit_length {
             self.add_role(bins.name(bin).as_str(), key.clone());
         }

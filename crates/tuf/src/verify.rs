@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::keys::Signature;
+use crate::keys::{PublicKey, Signature};
 use crate::metadata::{Keys, Role, RoleKeys, Root, Unverified};
 use crate::names::RoleName;
 
@@ -99,9 +99,10 @@ fn count_signers(signatures: &[Signature], payload: &[u8], delegator: Delegator<
         if !delegator.role.keyids.contains(&signature.keyid) {
             continue;
         }
-        let Some(key) = delegator.keys.get(&signature.keyid) else { continue };
-        if !signers.contains(key.material()) && key.verifies(payload, &signature.sig) {
-            signers.insert(key.material());
+        let key = delegator.keys.get(&signature.keyid);
+        let Some(key) = key.and_then(PublicKey::material) else { continue };
+        if !signers.contains(key) && key.verifies(payload, &signature.sig) {
+            signers.insert(key);
         }
     }
     signers.len() as u64

@@ -5,6 +5,7 @@
 mod attacks;
 mod client;
 mod hostile_input;
+mod key_types;
 mod known_answers;
 mod python_tuf;
 mod search;
