@@ -93,11 +93,12 @@ impl Refreshed {
 /// The first root of an index, which is trusted with nothing yet: for showing its fingerprint, or
 /// comparing it, before [`TrustStores::add`](crate::TrustStores::add).
 pub async fn fetch_root(index: &IndexUrl, settings: &Settings) -> Result<Vec<u8>, Error> {
-    let sources = Sources::new(&index.into(), Arc::new(settings.clone()))?;
+    let sources = Sources::new(&index.into(), &Arc::new(settings.clone()))?;
     let file = MetadataFile {
         role: RoleName::from_static(RoleName::ROOT),
         path: "1.root.json".to_owned(),
         max_length: settings.limits.root,
+        length: None,
     };
     let mut attempts = sources.attempts();
     loop {
@@ -146,7 +147,7 @@ impl Client {
         url: String,
     ) -> Result<Self, Error> {
         let settings = Arc::new(settings);
-        let sources = Arc::new(Sources::new(repository, Arc::clone(&settings))?);
+        let sources = Arc::new(Sources::new(repository, &settings)?);
         let (current, refreshing) = (Mutex::new(None), tokio::sync::Mutex::new(()));
         Ok(Self { store, sources, settings, url, current, refreshing })
     }

@@ -39,7 +39,9 @@ pub enum Event<'a> {
 /// Who hears of events: a progress bar, or nobody. It is called on the client's own task and must
 /// not block.
 #[derive(Clone, Default)]
-pub struct Observer(Option<Arc<dyn Fn(Event<'_>) + Send + Sync>>);
+pub struct Observer(Option<Arc<Hear>>);
+
+type Hear = dyn Fn(Event<'_>) + Send + Sync;
 
 impl Observer {
     /// Calls `hear` with each event.

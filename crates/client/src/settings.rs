@@ -51,7 +51,7 @@ impl Default for Settings {
             },
             targets: Patience {
                 stall: Duration::from_secs(20),
-                deadline: Duration::from_secs(60),
+                deadline: Duration::from_mins(1),
                 minimum_rate: 1 << 10,
                 rate_window: Duration::from_secs(30),
             },

@@ -16,7 +16,7 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    pub(crate) fn new(index: &Repository, settings: Arc<Settings>) -> Result<Self, Error> {
+    pub(crate) fn new(index: &Repository, settings: &Arc<Settings>) -> Result<Self, Error> {
         let mirrors = settings.mirrors.iter().map(Repository::from);
         let mut repositories = vec![index.clone()];
         repositories.extend(mirrors.filter(|mirror| mirror != index));
@@ -32,13 +32,13 @@ impl Sources {
                         let problem = TransportProblem::Unreachable { reason };
                         transport(repository.metadata_url(), problem)
                     };
-                    let made = Arc::new(Agents::new(loopback, &settings).map_err(failed)?);
+                    let made = Arc::new(Agents::new(loopback, settings).map_err(failed)?);
                     *shared = Some(Arc::clone(&made));
                     made
                 }
             };
             let credentials = settings.credentials.clone().filter(|_| at == 0);
-            let settings = Arc::clone(&settings);
+            let settings = Arc::clone(settings);
             let failed = AtomicBool::new(false);
             all.push(Arc::new(Source { at, repository, agents, credentials, settings, failed }));
         }

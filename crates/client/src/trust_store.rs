@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use waxseal_tuf::RoleName;
 use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::trusted::RootPhase;
+use waxseal_tuf::{Limits, RoleName};
 
 use crate::metadata_store::{read_if_there, sync_folder};
 use crate::{Error, Fingerprint, IndexUrl, MetadataStore};
@@ -62,7 +62,7 @@ impl TrustStores {
     /// Trusts an index from this root on, which must be signed by its own keys (TUF 5.2). `now` is
     /// recorded.
     pub fn add(&self, url: &IndexUrl, root: &[u8], now: Timestamp) -> Result<Added, Error> {
-        RootPhase::new(root)?;
+        RootPhase::new(root, &Limits::default())?;
         let given = Fingerprint::of(root);
         let damaged = |error| match error {
             Error::Disk { path, problem } => {

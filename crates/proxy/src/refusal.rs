@@ -133,7 +133,7 @@ mod tests {
     fn refusal(what: &str, file: &str) -> Refusal {
         let (file, expected) = (file.to_owned(), 5);
         let error = waxseal_tuf::Error::Length { file, expected, exact: true, got: 6 };
-        Refusal::new(what.to_owned(), &error.into(), &"https://host/".parse().unwrap())
+        Refusal::new(what.to_owned(), &error.into(), "https://host/")
     }
 
     #[test]

@@ -14,8 +14,10 @@ use crate::names::{InvalidName, RoleName};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The bytes are not metadata of this role.
-    #[error("{role} metadata is malformed: {problem}")]
+    #[error("{role} metadata is malformed ({file}): {problem}")]
     Format {
+        /// The file's path below the metadata URL; `root.json` for the root that was trusted before.
+        file: String,
         /// The role whose metadata this was to be.
         role: RoleName,
         /// Field and problem.
@@ -24,9 +26,11 @@ pub enum Error {
     /// Fewer distinct keys than the threshold signed (TUF 5.3.4, 5.4.2, 5.5.3, 5.6.3).
     #[error(
         "{role} version {version} is signed by {valid} of the keys that {delegator} trusts for it, \
-         {threshold} are needed"
+         {threshold} are needed ({file})"
     )]
     Signatures {
+        /// The file's path below the metadata URL; `root.json` for the root that was trusted before.
+        file: String,
         /// The role whose signatures were counted.
         role: RoleName,
         /// Its version, as the bytes claim.
@@ -39,8 +43,10 @@ pub enum Error {
         valid: u64,
     },
     /// A version is lower than one that was trusted before (TUF 5.4.3, 5.5.5).
-    #[error("{role} went back from version {trusted} to version {got}: a rollback")]
+    #[error("{role} went back from version {trusted} to version {got}: a rollback ({file})")]
     Rollback {
+        /// The file's path below the metadata URL; `root.json` for the root that was trusted before.
+        file: String,
         /// The role that went back.
         role: RoleName,
         /// The version that is trusted.
@@ -49,8 +55,10 @@ pub enum Error {
         got: u64,
     },
     /// The version in a file is not the version it was asked for (TUF 5.3.5, 5.5.4, 5.6.4).
-    #[error("{role} has version {got}, expected version {expected}")]
+    #[error("{role} has version {got}, expected version {expected} ({file})")]
     WrongVersion {
+        /// The file's path below the metadata URL; `root.json` for the root that was trusted before.
+        file: String,
         /// The role.
         role: RoleName,
         /// The version that root, timestamp or snapshot named.
@@ -59,16 +67,20 @@ pub enum Error {
         got: u64,
     },
     /// A role that the trusted snapshot listed is missing from the new one (TUF 5.5.5).
-    #[error("{role} disappeared from snapshot version {snapshot}: a rollback")]
+    #[error("{role} disappeared from snapshot version {snapshot}: a rollback ({file})")]
     RoleRemoved {
+        /// The file's path below the metadata URL; `root.json` for the root that was trusted before.
+        file: String,
         /// The role that vanished.
         role: RoleName,
         /// Version of the snapshot that lacks it.
         snapshot: u64,
     },
     /// A role that delegations lead to is not listed in snapshot.
-    #[error("{role} is not listed in snapshot version {snapshot}")]
+    #[error("{role} is not listed in snapshot version {snapshot} ({file})")]
     RoleNotListed {
+        /// The file's path below the metadata URL; `root.json` for the root that was trusted before.
+        file: String,
         /// The role.
         role: RoleName,
         /// Version of the snapshot that lacks it.
@@ -77,9 +89,11 @@ pub enum Error {
     /// The role is past its expiry time (TUF 5.3.10, 5.4.4, 5.5.6, 5.6.5).
     #[error(
         "{role} version {version} expired at {expired}; it is {now} here: the mirror is stale or \
-         frozen, or this machine's clock is wrong"
+         frozen, or this machine's clock is wrong ({file})"
     )]
     Expired {
+        /// The file's path below the metadata URL; `root.json` for the root that was trusted before.
+        file: String,
         /// The role that is too old.
         role: RoleName,
         /// Its version.
@@ -92,7 +106,7 @@ pub enum Error {
     /// Bytes do not have the digest that metadata lists (TUF 5.5.2, 5.6.2, 5.7.3).
     #[error("{file} was changed: {mismatch}")]
     Hash {
-        /// The role or target path.
+        /// Path of the metadata file below the metadata URL, or target path.
         file: String,
         /// Algorithm, expected and actual digest.
         mismatch: HashMismatch,
@@ -100,13 +114,13 @@ pub enum Error {
     /// Metadata lists no digest that this version can check.
     #[error("metadata lists no SHA-256 or SHA-512 digest for {file}")]
     NoKnownHash {
-        /// The role or target path.
+        /// Path of the metadata file below the metadata URL, or target path.
         file: String,
     },
     /// Bytes do not have the length that metadata lists, or exceed the limit for their kind.
     #[error("{file} {}", wrong_length(*.got, *.expected, *.exact))]
     Length {
-        /// The role or target path.
+        /// Path of the metadata file below the metadata URL, or target path.
         file: String,
         /// Listed length, or the limit.
         expected: u64,
@@ -222,5 +236,16 @@ impl FormatError {
 
     pub(crate) fn name(field: impl Into<String>, error: &InvalidName) -> Self {
         Self::new(field, error.to_string())
+    }
+
+    /// The same error, of a field inside `outer`.
+    pub(crate) fn within(self, outer: &str) -> Self {
+        let field = match self.field.is_empty() {
+            true => outer.to_owned(),
+            // `keyids[3]`, not `keyids.[3]`.
+            false if self.field.starts_with('[') => format!("{outer}{}", self.field),
+            false => format!("{outer}.{}", self.field),
+        };
+        Self { field: shown(&field), ..self }
     }
 }

@@ -2,14 +2,18 @@
 //!
 //! Metadata is JSON with three restrictions that make its meaning unambiguous: an object has each
 //! key once (also when two keys are spelled with different escapes), numbers are integers that fit
-//! an `i64`, and nesting is bounded (128 levels). Anything else is refused before it is looked at.
+//! an `i64`, and nesting and the number of values are bounded ([`Limits`]). Anything else is refused
+//! before it is looked at.
 //!
 //! Canonical form: no white space, object keys in the order of their code points, and in strings
 //! only `"` and `\` escaped. It is what securesystemslib's `encode_canonical` writes.
 
+use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::limits::Limits;
 
 /// A JSON value without floating-point numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,9 +94,20 @@ impl<K: Into<String>, V: Into<Value>> FromIterator<(K, V)> for Object {
 }
 
 impl Value {
-    /// Reads a JSON text; the error says what is wrong and at which line and column.
+    /// Reads a JSON text within the default [`Limits`]; the error says what is wrong and at which line
+    /// and column.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(text).map_err(|error| error.to_string())
+        Self::parse_within(text, &Limits::default())
+    }
+
+    /// The same within other limits.
+    pub fn parse_within(text: &[u8], limits: &Limits) -> Result<Self, String> {
+        let budget = Budget { limits, values: Cell::new(0) };
+        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        let value = Reader { budget: &budget, depth: 0 }.deserialize(&mut deserializer);
+        let value = value.map_err(|error| error.to_string())?;
+        deserializer.end().map_err(|error| error.to_string())?;
+        Ok(value)
     }
 
     /// The canonical form: what signatures are made over.
@@ -195,15 +210,44 @@ fn write_string(text: &str, form: StringForm, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
+/// What the limits leave, for one text.
+struct Budget<'a> {
+    limits: &'a Limits,
+    values: Cell<u64>,
+}
+
+/// Reads one value that has `depth` arrays and objects around it.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    budget: &'a Budget<'a>,
+    depth: u64,
+}
+
+impl Reader<'_> {
+    /// For the values in an array or object.
+    fn inner<E: de::Error>(self) -> Result<Self, E> {
+        let (depth, limit) = (self.depth + 1, self.budget.limits.json_depth);
+        if depth > limit {
+            return Err(E::custom(format_args!("nested more than {limit} levels deep")));
+        }
+        Ok(Self { depth, ..self })
     }
 }
 
-struct ValueVisitor;
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Value;
 
-impl<'de> Visitor<'de> for ValueVisitor {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let (values, limit) = (self.budget.values.get() + 1, self.budget.limits.json_values);
+        if values > limit {
+            return Err(de::Error::custom(format_args!("more than {limit} values")));
+        }
+        self.budget.values.set(values);
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -240,19 +284,19 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = seq.next_element()? {
+        let (inner, mut values) = (self.inner()?, Vec::new());
+        while let Some(value) = seq.next_element_seed(inner)? {
             values.push(value);
         }
         Ok(Value::Array(values))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(entry) = map.next_entry()? {
-            entries.push(entry);
+        let (inner, mut entries) = (self.inner()?, Vec::new());
+        while let Some(key) = map.next_key()? {
+            entries.push((key, map.next_value_seed(inner)?));
         }
-        let duplicate = |key| de::Error::custom(format!("object has the key {key:?} twice"));
+        let duplicate = |key| de::Error::custom(format_args!("object has the key {key:?} twice"));
         Object::from_entries(entries).map(Value::Object).map_err(duplicate)
     }
 }
@@ -304,5 +348,17 @@ mod tests {
     fn deep_nesting_is_an_error_and_not_a_crash() {
         let text = "[".repeat(100_000);
         assert!(Value::parse(text.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn depth_and_number_of_values_are_bounded() {
+        let limits = Limits { json_depth: 3, json_values: 5, ..Limits::default() };
+        let parse = |text: &str| Value::parse_within(text.as_bytes(), &limits);
+        assert!(parse(r#"{"a":[{}]}"#).is_ok());
+        assert!(parse("[[[[]]]]").unwrap_err().contains("3 levels deep"));
+        assert!(parse("[1,2,3,4]").is_ok());
+        assert!(parse("[1,2,3,4,5]").unwrap_err().contains("more than 5 values"));
+        assert!(parse(r#"{"a":[1,2],"b":3,"c":4}"#).unwrap_err().contains("more than 5 values"));
+        assert!(parse("1 2").unwrap_err().contains("trailing"));
     }
 }

@@ -17,6 +17,7 @@ mod fields;
 pub mod hash;
 pub mod json;
 pub mod keys;
+mod limits;
 pub mod metadata;
 mod names;
 pub mod paths;
@@ -26,7 +27,8 @@ pub mod verify;
 
 pub use error::{Blame, Error};
 pub use keys::{PublicKey, SignError, Signer};
+pub use limits::Limits;
 pub use metadata::TargetFile;
 pub use names::{InvalidName, KeyId, RoleName, TargetPath};
 pub use trusted::TrustedMetadata;
-pub use updater::{Answer, Limits, MetadataFile, Search, Step, TargetCheck, Updater};
+pub use updater::{Answer, MetadataFile, Search, Step, TargetCheck, Updater};

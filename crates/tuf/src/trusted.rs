@@ -17,59 +17,83 @@ use std::sync::Arc;
 use jiff::Timestamp as Time;
 
 use crate::error::Error;
-use crate::hash::Hashes;
+use crate::limits::Limits;
 use crate::metadata::{MetaFile, Role, Root, Snapshot, Targets, Timestamp, Unverified};
 use crate::names::{RoleName, TargetPath};
 use crate::verify::{Delegator, Verified, verify, verify_root};
 use crate::{TargetFile, metadata::Delegations};
 
-fn role(name: &str) -> RoleName {
-    RoleName::trusted(name.to_owned())
+/// A role's file: what errors about its bytes name.
+#[derive(Debug, Clone)]
+struct Named {
+    role: RoleName,
+    file: String,
 }
 
-fn parse<T: Role>(bytes: &[u8], name: &RoleName) -> Result<Unverified<T>, Error> {
-    Unverified::parse(bytes).map_err(|problem| Error::Format { role: name.clone(), problem })
-}
-
-fn check_expiry<T: Role>(signed: &T, name: &RoleName, now: Time) -> Result<(), Error> {
-    if signed.expires() > now {
-        return Ok(());
+impl Named {
+    fn new(role: &'static str, file: String) -> Self {
+        Self { role: RoleName::from_static(role), file }
     }
-    let (version, expired) = (signed.version(), signed.expires());
-    Err(Error::Expired { role: name.clone(), version, expired, now })
-}
 
-/// Checks length and digests that snapshot or timestamp list for a metadata file.
-fn check_metafile(file: &MetaFile, name: &RoleName, bytes: &[u8]) -> Result<(), Error> {
-    if let Some(expected) = file.length.filter(|length| *length != bytes.len() as u64) {
-        let got = bytes.len() as u64;
-        return Err(Error::Length { file: name.metafile(), expected, exact: true, got });
+    fn parse<T: Role>(&self, bytes: &[u8], limits: &Limits) -> Result<Unverified<T>, Error> {
+        Unverified::parse_within(bytes, limits).map_err(|problem| {
+            let Self { role, file } = self.clone();
+            Error::Format { file, role, problem }
+        })
     }
-    match &file.hashes {
-        Some(hashes) => check_hashes(hashes, &name.metafile(), bytes),
-        None => Ok(()),
-    }
-}
 
-fn check_hashes(hashes: &Hashes, file: &str, bytes: &[u8]) -> Result<(), Error> {
-    let checker = hashes.checker();
-    let mut checker = checker.ok_or_else(|| Error::NoKnownHash { file: file.to_owned() })?;
-    checker.update(bytes);
-    checker.finish().map_err(|mismatch| Error::Hash { file: file.to_owned(), mismatch })
+    fn check_expiry<T: Role>(&self, signed: &T, now: Time) -> Result<(), Error> {
+        if signed.expires() > now {
+            return Ok(());
+        }
+        let Self { role, file } = self.clone();
+        let (version, expired) = (signed.version(), signed.expires());
+        Err(Error::Expired { file, role, version, expired, now })
+    }
+
+    fn check_version(&self, expected: u64, got: u64) -> Result<(), Error> {
+        if got == expected {
+            return Ok(());
+        }
+        let Self { role, file } = self.clone();
+        Err(Error::WrongVersion { file, role, expected, got })
+    }
+
+    /// Checks that a role, named in this file, does not go back.
+    fn check_not_lower(&self, role: &RoleName, trusted: u64, got: u64) -> Result<(), Error> {
+        if got >= trusted {
+            return Ok(());
+        }
+        Err(Error::Rollback { file: self.file.clone(), role: role.clone(), trusted, got })
+    }
+
+    /// Checks length and digests that snapshot or timestamp list.
+    fn check_listed(&self, listed: &MetaFile, bytes: &[u8]) -> Result<(), Error> {
+        let (file, got) = (self.file.clone(), bytes.len() as u64);
+        if let Some(expected) = listed.length.filter(|length| *length != got) {
+            return Err(Error::Length { file, expected, exact: true, got });
+        }
+        let Some(hashes) = &listed.hashes else { return Ok(()) };
+        let Some(mut checker) = hashes.checker() else { return Err(Error::NoKnownHash { file }) };
+        checker.update(bytes);
+        checker.finish().map_err(|mismatch| Error::Hash { file, mismatch })
+    }
 }
 
 /// From the trusted root to the newest root (TUF 5.2 and 5.3).
 #[derive(Debug)]
 pub struct RootPhase {
     root: Verified<Root>,
+    limits: Limits,
 }
 
 impl RootPhase {
     /// Starts from the root that came with the client or was trusted before (TUF 5.2). It may be
-    /// expired; it must be signed by its own keys.
-    pub fn new(trusted_root: &[u8]) -> Result<Self, Error> {
-        let root = verify_root(parse(trusted_root, &role(RoleName::ROOT))?, None)?;
-        Ok(Self { root })
+    /// expired; it must be signed by its own keys. `limits` holds for every file from here on.
+    pub fn new(trusted_root: &[u8], limits: &Limits) -> Result<Self, Error> {
+        let named = Named::new(RoleName::ROOT, "root.json".to_owned());
+        let root = verify_root(named.parse(trusted_root, limits)?, &named.file, None)?;
+        Ok(Self { root, limits: *limits })
     }
 
     /// The newest root so far.
@@ -77,14 +101,17 @@ impl RootPhase {
         &self.root
     }
 
+    /// Path of the root after it, below the metadata URL (TUF 5.3.3).
+    pub fn next_path(&self) -> String {
+        format!("{}.root.json", self.root.version + 1)
+    }
+
     /// Takes the next root (TUF 5.3.4 to 5.3.7).
     pub fn update(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let name = role(RoleName::ROOT);
-        let new = verify_root(parse(bytes, &name)?, Some(&self.root))?;
-        let expected = self.root.version + 1;
-        if new.version != expected {
-            return Err(Error::WrongVersion { role: name, expected, got: new.version });
-        }
+        let named = Named::new(RoleName::ROOT, self.next_path());
+        let new = named.parse(bytes, &self.limits)?;
+        let new = verify_root(new, &named.file, Some(&self.root))?;
+        named.check_version(self.root.version + 1, new.version)?;
         self.root = new;
         Ok(())
     }
@@ -92,8 +119,9 @@ impl RootPhase {
     /// There is no newer root: it must not be expired (TUF 5.3.10). `now` is the fixed start time of
     /// the whole update (TUF 5.1).
     pub fn finish(self, now: Time) -> Result<TimestampPhase, Error> {
-        check_expiry(&*self.root, &role(RoleName::ROOT), now)?;
-        Ok(TimestampPhase { root: self.root, now, timestamp: None })
+        let named = Named::new(RoleName::ROOT, format!("{}.root.json", self.root.version));
+        named.check_expiry(&*self.root, now)?;
+        Ok(TimestampPhase { root: self.root, limits: self.limits, now, timestamp: None })
     }
 }
 
@@ -101,16 +129,25 @@ impl RootPhase {
 #[derive(Debug)]
 pub struct TimestampPhase {
     root: Verified<Root>,
+    limits: Limits,
     now: Time,
     timestamp: Option<Verified<Timestamp>>,
 }
 
 impl TimestampPhase {
+    /// Its path below the metadata URL (TUF 5.4.1).
+    pub const PATH: &'static str = "timestamp.json";
+
+    fn named() -> Named {
+        Named::new(RoleName::TIMESTAMP, Self::PATH.to_owned())
+    }
+
     fn verify(&self, bytes: &[u8]) -> Result<Verified<Timestamp>, Error> {
-        let name = role(RoleName::TIMESTAMP);
+        let Named { role, file } = Self::named();
+        let unverified = Self::named().parse(bytes, &self.limits)?;
         let delegator = by_root(&self.root);
-        let role = &self.root.roles.timestamp;
-        verify(parse(bytes, &name)?, &name, delegator.of(&self.root, role))
+        let delegator = delegator.of(&self.root, &self.root.roles.timestamp);
+        verify(unverified, &role, &file, delegator)
     }
 
     /// Takes the timestamp of the trust store; one that does not verify is as good as none.
@@ -121,15 +158,16 @@ impl TimestampPhase {
     /// Takes a mirror's timestamp. `false`: it has the version of the trusted one, which stays
     /// (TUF 5.4.3.1).
     pub fn update(&mut self, bytes: &[u8]) -> Result<bool, Error> {
-        let new = self.verify(bytes)?;
+        let (new, named) = (self.verify(bytes)?, Self::named());
         if let Some(trusted) = &self.timestamp {
             if new.version == trusted.version {
                 return Ok(false);
             }
-            check_not_lower(RoleName::TIMESTAMP, trusted.version, new.version)?;
-            check_not_lower(RoleName::SNAPSHOT, trusted.snapshot.version, new.snapshot.version)?;
+            named.check_not_lower(&named.role, trusted.version, new.version)?;
+            let snapshot = RoleName::from_static(RoleName::SNAPSHOT);
+            named.check_not_lower(&snapshot, trusted.snapshot.version, new.snapshot.version)?;
         }
-        check_expiry(&*new, &role(RoleName::TIMESTAMP), self.now)?;
+        named.check_expiry(&*new, self.now)?;
         self.timestamp = Some(new);
         Ok(true)
     }
@@ -137,8 +175,9 @@ impl TimestampPhase {
     /// Goes on with the trusted timestamp, which must not be expired (TUF 5.4.4).
     pub fn finish(self) -> Result<SnapshotPhase, Error> {
         let timestamp = self.timestamp.ok_or(Error::Misuse { expected: "a timestamp" })?;
-        check_expiry(&*timestamp, &role(RoleName::TIMESTAMP), self.now)?;
-        Ok(SnapshotPhase { root: self.root, now: self.now, timestamp, snapshot: None })
+        Self::named().check_expiry(&*timestamp, self.now)?;
+        let Self { root, limits, now, .. } = self;
+        Ok(SnapshotPhase { root, limits, now, timestamp, snapshot: None, current: false })
     }
 }
 
@@ -146,9 +185,12 @@ impl TimestampPhase {
 #[derive(Debug)]
 pub struct SnapshotPhase {
     root: Verified<Root>,
+    limits: Limits,
     now: Time,
     timestamp: Verified<Timestamp>,
     snapshot: Option<Verified<Snapshot>>,
+    /// Whether `snapshot` is the one that timestamp names.
+    current: bool,
 }
 
 impl SnapshotPhase {
@@ -157,65 +199,69 @@ impl SnapshotPhase {
         &self.timestamp
     }
 
-    pub(crate) fn root(&self) -> &Root {
-        &self.root
+    /// Its path below the metadata URL (TUF 5.5.1).
+    pub fn path(&self) -> String {
+        let version = self.timestamp.snapshot.version;
+        metadata_path(&self.root, &RoleName::from_static(RoleName::SNAPSHOT), version)
+    }
+
+    fn named(&self) -> Named {
+        Named::new(RoleName::SNAPSHOT, self.path())
     }
 
     fn verify(&self, bytes: &[u8]) -> Result<Verified<Snapshot>, Error> {
-        let name = role(RoleName::SNAPSHOT);
+        let named = self.named();
+        let unverified = named.parse(bytes, &self.limits)?;
         let delegator = by_root(&self.root);
-        let role = &self.root.roles.snapshot;
-        verify(parse(bytes, &name)?, &name, delegator.of(&self.root, role))
+        let delegator = delegator.of(&self.root, &self.root.roles.snapshot);
+        verify(unverified, &named.role, &named.file, delegator)
     }
 
     /// Takes the snapshot of the trust store; one that does not verify is as good as none.
     pub fn load(&mut self, bytes: &[u8]) {
         self.snapshot = self.verify(bytes).ok();
+        let current = |snapshot: &Verified<_>| self.check_current(snapshot).is_ok();
+        self.current = self.snapshot.as_ref().is_some_and(current);
     }
 
-    /// Whether the snapshot loaded is the one that timestamp names, so that none need be fetched.
+    /// Whether the snapshot is the one that timestamp names, so that none need be fetched.
     pub fn is_current(&self) -> bool {
-        self.snapshot.as_ref().is_some_and(|snapshot| self.check_current(snapshot).is_ok())
+        self.current
     }
 
     fn check_current(&self, snapshot: &Verified<Snapshot>) -> Result<(), Error> {
-        let name = role(RoleName::SNAPSHOT);
-        check_metafile(&self.timestamp.snapshot, &name, snapshot.bytes())?;
-        let expected = self.timestamp.snapshot.version;
-        if snapshot.version != expected {
-            return Err(Error::WrongVersion { role: name, expected, got: snapshot.version });
-        }
-        check_expiry(&**snapshot, &name, self.now)
+        let named = self.named();
+        named.check_version(self.timestamp.snapshot.version, snapshot.version)?;
+        named.check_listed(&self.timestamp.snapshot, snapshot.bytes())?;
+        named.check_expiry(&**snapshot, self.now)
     }
 
     /// Takes a mirror's snapshot (TUF 5.5.2 to 5.5.6).
     pub fn update(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        check_metafile(&self.timestamp.snapshot, &role(RoleName::SNAPSHOT), bytes)?;
+        let named = self.named();
+        named.check_listed(&self.timestamp.snapshot, bytes)?;
         let new = self.verify(bytes)?;
+        named.check_version(self.timestamp.snapshot.version, new.version)?;
         if let Some(trusted) = &self.snapshot {
-            for (name, file) in &trusted.roles {
-                let Some(listed) = new.roles.get(name) else {
-                    return Err(Error::RoleRemoved { role: name.clone(), snapshot: new.version });
+            for (role, listed) in &trusted.roles {
+                let Some(now_listed) = new.roles.get(role) else {
+                    let (file, role) = (named.file, role.clone());
+                    return Err(Error::RoleRemoved { file, role, snapshot: new.version });
                 };
-                check_not_lower(name.as_str(), file.version, listed.version)?;
+                named.check_not_lower(role, listed.version, now_listed.version)?;
             }
         }
-        self.check_current(&new)?;
-        self.snapshot = Some(new);
+        named.check_expiry(&*new, self.now)?;
+        (self.snapshot, self.current) = (Some(new), true);
         Ok(())
     }
 
     /// Goes on with the snapshot that timestamp names.
     pub fn finish(self) -> Result<TrustedMetadata, Error> {
-        let snapshot = self.snapshot.as_ref().ok_or(Error::Misuse { expected: "a snapshot" })?;
-        self.check_current(snapshot)?;
-        Ok(TrustedMetadata {
-            snapshot: snapshot.clone(),
-            root: self.root,
-            now: self.now,
-            timestamp: self.timestamp,
-            targets: BTreeMap::new(),
-        })
+        let Self { root, limits, now, timestamp, snapshot, current } = self;
+        let misuse = Error::Misuse { expected: "the snapshot that timestamp names" };
+        let snapshot = snapshot.filter(|_| current).ok_or(misuse)?;
+        Ok(TrustedMetadata { root, limits, now, timestamp, snapshot, targets: BTreeMap::new() })
     }
 }
 
@@ -232,6 +278,7 @@ pub(crate) struct Delegated {
 #[derive(Debug)]
 pub struct TrustedMetadata {
     root: Verified<Root>,
+    limits: Limits,
     now: Time,
     timestamp: Verified<Timestamp>,
     snapshot: Verified<Snapshot>,
@@ -278,11 +325,18 @@ impl TrustedMetadata {
         self.targets.get(delegated)
     }
 
+    /// Path of a targets role below the metadata URL (TUF 5.6.1).
+    pub(crate) fn path(&self, role: &RoleName, version: u64) -> String {
+        metadata_path(&self.root, role, version)
+    }
+
     /// What snapshot lists for a targets role.
-    pub(crate) fn metafile(&self, name: &RoleName) -> Result<&MetaFile, Error> {
-        let not_listed =
-            || Error::RoleNotListed { role: name.clone(), snapshot: self.snapshot.version };
-        self.snapshot.roles.get(name).ok_or_else(not_listed)
+    pub(crate) fn metafile(&self, role: &RoleName) -> Result<&MetaFile, Error> {
+        self.snapshot.roles.get(role).ok_or_else(|| {
+            let snapshot = self.snapshot.version;
+            let file = self.path(&RoleName::from_static(RoleName::SNAPSHOT), snapshot);
+            Error::RoleNotListed { file, role: role.clone(), snapshot }
+        })
     }
 
     /// Takes a targets role, from a mirror or from the trust store (TUF 5.6.2 to 5.6.5). `delegator`
@@ -293,15 +347,14 @@ impl TrustedMetadata {
         delegator: Option<&Verified<Targets>>,
         bytes: &[u8],
     ) -> Result<Arc<Verified<Targets>>, Error> {
-        let name = &delegated.role;
-        let file = self.metafile(name)?;
-        check_metafile(file, name, bytes)?;
-        let new = self.verify_targets(delegated, delegator, parse(bytes, name)?)?;
-        if new.version != file.version {
-            let (expected, got) = (file.version, new.version);
-            return Err(Error::WrongVersion { role: name.clone(), expected, got });
-        }
-        check_expiry(&*new, name, self.now)?;
+        let listed = self.metafile(&delegated.role)?;
+        let file = self.path(&delegated.role, listed.version);
+        let named = Named { role: delegated.role.clone(), file };
+        named.check_listed(listed, bytes)?;
+        let new = named.parse(bytes, &self.limits)?;
+        let new = self.verify_targets(&named, delegated, delegator, new)?;
+        named.check_version(listed.version, new.version)?;
+        named.check_expiry(&*new, self.now)?;
         let new = Arc::new(new);
         self.targets.insert(delegated.clone(), Arc::clone(&new));
         Ok(new)
@@ -309,14 +362,15 @@ impl TrustedMetadata {
 
     fn verify_targets(
         &self,
+        named: &Named,
         delegated: &Delegated,
         delegator: Option<&Verified<Targets>>,
         unverified: Unverified<Targets>,
     ) -> Result<Verified<Targets>, Error> {
-        let name = &delegated.role;
+        let Named { role: name, file } = named;
         let Some(delegator) = delegator else {
             let by = by_root(&self.root);
-            return verify(unverified, name, by.of(&self.root, &self.root.roles.targets));
+            return verify(unverified, name, file, by.of(&self.root, &self.root.roles.targets));
         };
         let delegations = delegator.delegations.as_ref();
         let keys_of = |delegations: &Delegations| delegations.role_keys(name).cloned();
@@ -325,15 +379,22 @@ impl TrustedMetadata {
         };
         let by = delegated.delegator.as_ref().map_or("root", RoleName::as_str);
         let by = format!("{by} version {}", delegator.version);
-        verify(unverified, name, Delegator { name: &by, keys: &delegations.keys, role: &role })
+        verify(
+            unverified,
+            name,
+            file,
+            Delegator { name: &by, keys: &delegations.keys, role: &role },
+        )
     }
 }
 
-fn check_not_lower(name: &str, trusted: u64, got: u64) -> Result<(), Error> {
-    if got < trusted {
-        return Err(Error::Rollback { role: role(name), trusted, got });
+/// Where a role's file lies below the metadata URL: with its version where consistent snapshots are
+/// used (TUF 6.2).
+fn metadata_path(root: &Root, role: &RoleName, version: u64) -> String {
+    match root.consistent_snapshot {
+        true => format!("{version}.{}.json", role.encoded()),
+        false => format!("{}.json", role.encoded()),
     }
-    Ok(())
 }
 
 /// `root version N`, which delegates to the top-level roles.

@@ -27,42 +27,11 @@ use std::sync::Arc;
 use jiff::Timestamp as Time;
 
 use crate::error::Error;
+use crate::limits::Limits;
 use crate::metadata::{TargetFile, Targets};
 use crate::names::{RoleName, TargetPath};
 use crate::trusted::{Delegated, RootPhase, SnapshotPhase, TimestampPhase, TrustedMetadata};
 use crate::verify::Verified;
-
-/// Bounds on what a repository may make a client fetch and hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of a root. Default 512 KiB.
-    pub root: u64,
-    /// Bytes of a timestamp. Default 64 KiB.
-    pub timestamp: u64,
-    /// Bytes of a snapshot whose length timestamp does not list, and the most it may list. Default
-    /// 16 MiB: 2¹⁸ bins need 9 MB.
-    pub snapshot: u64,
-    /// Bytes of a targets role whose length snapshot does not list, and the most it may list.
-    /// Default 16 MiB.
-    pub targets: u64,
-    /// Roots followed in one update. Default 1024.
-    pub root_rotations: u64,
-    /// Roles visited in one search. Default 32, as in python-tuf.
-    pub delegations: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            root: 512 << 10,
-            timestamp: 64 << 10,
-            snapshot: 16 << 20,
-            targets: 16 << 20,
-            root_rotations: 1024,
-            delegations: 32,
-        }
-    }
-}
 
 /// What the workflow needs next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +55,8 @@ pub struct MetadataFile {
     pub path: String,
     /// The most bytes to take.
     pub max_length: u64,
+    /// How long it is, where metadata says so: for showing progress.
+    pub length: Option<u64>,
 }
 
 /// What became of a step.
@@ -128,7 +99,7 @@ impl Updater {
     /// Starts an update at the fixed time `now` (TUF 5.1) from a root that is trusted already
     /// (TUF 5.2).
     pub fn new(trusted_root: &[u8], now: Time, limits: Limits) -> Result<Self, Error> {
-        let state = State::FetchRoot(RootPhase::new(trusted_root)?);
+        let state = State::FetchRoot(RootPhase::new(trusted_root, &limits)?);
         Ok(Self { now, limits, rotations: 0, state })
     }
 
@@ -140,8 +111,9 @@ impl Updater {
             State::LoadTimestamp(_) => load(RoleName::TIMESTAMP),
             State::FetchTimestamp(_) => Step::Fetch(MetadataFile {
                 role: role(RoleName::TIMESTAMP),
-                path: "timestamp.json".to_owned(),
+                path: TimestampPhase::PATH.to_owned(),
                 max_length: self.limits.timestamp,
+                length: None,
             }),
             State::StoreTimestamp(phase) => store(RoleName::TIMESTAMP, phase.timestamp().bytes()),
             State::LoadSnapshot(_) => load(RoleName::SNAPSHOT),
@@ -155,17 +127,17 @@ impl Updater {
     fn fetch_root(&self, phase: &RootPhase) -> Step {
         Step::Fetch(MetadataFile {
             role: role(RoleName::ROOT),
-            path: format!("{}.root.json", phase.root().version + 1),
+            path: phase.next_path(),
             max_length: self.limits.root,
+            length: None,
         })
     }
 
     fn fetch_snapshot(&self, phase: &SnapshotPhase) -> Step {
-        let file = &phase.timestamp().snapshot;
-        let limit = self.limits.snapshot;
-        let max_length = file.length.map_or(limit, |length| length.min(limit));
-        let (role, path) = (role(RoleName::SNAPSHOT), snapshot_path(phase));
-        Step::Fetch(MetadataFile { role, path, max_length })
+        let length = phase.timestamp().snapshot.length;
+        let max_length = self.limits.snapshot.min(length.unwrap_or(u64::MAX));
+        let (role, path) = (role(RoleName::SNAPSHOT), phase.path());
+        Step::Fetch(MetadataFile { role, path, max_length, length })
     }
 
     /// Takes the answer to [`Updater::step`].
@@ -219,10 +191,10 @@ impl Updater {
                 }
             }
             (State::FetchTimestamp(_), Answer::NotFound) => {
-                return Err(missing("timestamp.json", RoleName::ROOT));
+                return Err(missing(TimestampPhase::PATH, RoleName::ROOT));
             }
             (State::FetchSnapshot(phase), Answer::NotFound) => {
-                return Err(missing(&snapshot_path(&phase), RoleName::TIMESTAMP));
+                return Err(missing(&phase.path(), RoleName::TIMESTAMP));
             }
             _ => return Err(Error::Misuse { expected: "the answer to its last step" }),
         };
@@ -238,31 +210,24 @@ impl Updater {
     }
 }
 
-fn snapshot_path(phase: &SnapshotPhase) -> String {
-    match phase.root().consistent_snapshot {
-        true => format!("{}.snapshot.json", phase.timestamp().snapshot.version),
-        false => "snapshot.json".to_owned(),
-    }
-}
-
 fn targets_of(trusted: TrustedMetadata) -> State {
     let delegated = Delegated { role: RoleName::targets(), delegator: None };
     State::Targets(trusted, Acquire::new(delegated, None))
 }
 
-fn role(name: &str) -> RoleName {
-    RoleName::trusted(name.to_owned())
+fn role(name: &'static str) -> RoleName {
+    RoleName::from_static(name)
 }
 
-fn load(name: &str) -> Step {
+fn load(name: &'static str) -> Step {
     Step::Load(role(name))
 }
 
-fn store(name: &str, bytes: &Arc<[u8]>) -> Step {
+fn store(name: &'static str, bytes: &Arc<[u8]>) -> Step {
     Step::Store(role(name), Arc::clone(bytes))
 }
 
-fn missing(file: &str, named_by: &str) -> Error {
+fn missing(file: &str, named_by: &'static str) -> Error {
     Error::Missing { file: file.to_owned(), named_by: role(named_by) }
 }
 
@@ -308,23 +273,18 @@ impl Acquire {
         match &self.stage {
             Stage::Load => Step::Load(role),
             Stage::Fetch => {
-                let file = trusted.metafile(&role).ok();
-                let listed = file.and_then(|file| file.length).unwrap_or(limits.targets);
-                let max_length = listed.min(limits.targets);
-                Step::Fetch(MetadataFile { path: self.path(trusted), role, max_length })
+                let length = trusted.metafile(&role).ok().and_then(|listed| listed.length);
+                let max_length = limits.targets.min(length.unwrap_or(u64::MAX));
+                Step::Fetch(MetadataFile { path: self.path(trusted), role, max_length, length })
             }
             Stage::Store(targets) => Step::Store(role, Arc::clone(targets.bytes())),
         }
     }
 
+    /// The version is there: a role that snapshot does not list gets no further than its load.
     fn path(&self, trusted: &TrustedMetadata) -> String {
-        let role = self.delegated.role.encoded();
-        match trusted.metafile(&self.delegated.role) {
-            Ok(file) if trusted.root().consistent_snapshot => {
-                format!("{}.{role}.json", file.version)
-            }
-            _ => format!("{role}.json"),
-        }
+        let role = &self.delegated.role;
+        trusted.path(role, trusted.metafile(role).map_or(0, |listed| listed.version))
     }
 
     fn answer(self, trusted: &mut TrustedMetadata, answer: Answer) -> Result<Acquired, Error> {

@@ -47,9 +47,10 @@ pub(crate) struct Delegator<'a> {
 pub(crate) fn verify<T: Role>(
     unverified: Unverified<T>,
     name: &RoleName,
+    file: &str,
     delegator: Delegator<'_>,
 ) -> Result<Verified<T>, Error> {
-    check_threshold(&unverified, name, delegator)?;
+    check_threshold(&unverified, name, file, delegator)?;
     Ok(Verified { signed: unverified.signed, bytes: unverified.bytes })
 }
 
@@ -57,17 +58,15 @@ pub(crate) fn verify<T: Role>(
 /// (TUF 5.3.4).
 pub(crate) fn verify_root(
     unverified: Unverified<Root>,
+    file: &str,
     trusted: Option<&Root>,
 ) -> Result<Verified<Root>, Error> {
-    let name = RoleName::trusted(RoleName::ROOT.to_owned());
+    let name = RoleName::from_static(RoleName::ROOT);
     for root in trusted.into_iter().chain([&unverified.signed]) {
         let delegator = format!("root version {}", root.version);
         let role = &root.roles.root;
-        check_threshold(
-            &unverified,
-            &name,
-            Delegator { name: &delegator, keys: &root.keys, role },
-        )?;
+        let delegator = Delegator { name: &delegator, keys: &root.keys, role };
+        check_threshold(&unverified, &name, file, delegator)?;
     }
     Ok(Verified { signed: unverified.signed, bytes: unverified.bytes })
 }
@@ -75,6 +74,7 @@ pub(crate) fn verify_root(
 fn check_threshold<T: Role>(
     unverified: &Unverified<T>,
     name: &RoleName,
+    file: &str,
     delegator: Delegator<'_>,
 ) -> Result<(), Error> {
     let valid = count_signers(&unverified.signatures, &unverified.payload, delegator);
@@ -83,6 +83,7 @@ fn check_threshold<T: Role>(
         return Ok(());
     }
     Err(Error::Signatures {
+        file: file.to_owned(),
         role: name.clone(),
         version: unverified.signed.version(),
         delegator: delegator.name.to_owned(),

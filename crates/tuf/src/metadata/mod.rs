@@ -21,10 +21,11 @@ pub use targets::{DelegatedRole, Delegations, Paths, Roles, SuccinctRoles, Targe
 pub use timestamp::Timestamp;
 
 use crate::error::FormatError;
-use crate::fields::Fields;
+use crate::fields::{Fields, check_count};
 use crate::hash::Hashes;
 use crate::json::{Object, Value};
 use crate::keys::{PublicKey, SignError, Signature, Signer};
+use crate::limits::Limits;
 use crate::names::{KeyId, RoleName};
 
 /// The version of the TUF specification that written metadata states.
@@ -43,7 +44,7 @@ pub trait Role: Sized {
 
     /// Reads the fields of `signed` that are this kind's own.
     #[doc(hidden)]
-    fn read(fields: &mut Fields, common: Common) -> Result<Self, FormatError>;
+    fn read(fields: &mut Fields, common: Common<'_>) -> Result<Self, FormatError>;
 
     /// Writes the fields of `signed` that are this kind's own.
     #[doc(hidden)]
@@ -52,9 +53,10 @@ pub trait Role: Sized {
 
 /// What every kind of metadata has.
 #[derive(Debug, Clone, Copy)]
-pub struct Common {
+pub struct Common<'a> {
     pub(crate) version: u64,
     pub(crate) expires: Time,
+    pub(crate) limits: &'a Limits,
 }
 
 /// Metadata that was read and not verified: nothing of it can be trusted.
@@ -67,14 +69,21 @@ pub struct Unverified<T> {
 }
 
 impl<T: Role> Unverified<T> {
-    /// Reads a metadata file.
+    /// Reads a metadata file within the default [`Limits`].
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
-        let value = Value::parse(bytes).map_err(|problem| FormatError::new("JSON", problem))?;
-        let mut fields = Fields::new(value, "metadata")?;
-        let signed = fields.value("signed")?;
+        Self::parse_within(bytes, &Limits::default())
+    }
+
+    /// Reads a metadata file. Its length is the caller's to bound.
+    pub fn parse_within(bytes: &[u8], limits: &Limits) -> Result<Self, FormatError> {
+        let value = Value::parse_within(bytes, limits);
+        let value = value.map_err(|problem| FormatError::new("JSON", problem))?;
+        let mut fields = Fields::new(value).map_err(|error| error.within("metadata"))?;
+        let signed = fields.value("signed").map_err(|error| error.within("metadata"))?;
         let payload = signed.to_canonical();
-        let signatures = read_signatures(&mut fields)?;
-        Ok(Self { signed: read_signed(signed)?, signatures, payload, bytes: bytes.into() })
+        let signatures = read_signatures(&mut fields, limits)?;
+        let signed = read_signed(signed, limits).map_err(|error| error.within("signed"))?;
+        Ok(Self { signed, signatures, payload, bytes: bytes.into() })
     }
 
     /// What the file claims. For showing to a person and for ceremonies; not to act on.
@@ -88,38 +97,45 @@ impl<T: Role> Unverified<T> {
     }
 }
 
-fn read_signatures(fields: &mut Fields) -> Result<Vec<Signature>, FormatError> {
+fn read_signatures(fields: &mut Fields, limits: &Limits) -> Result<Vec<Signature>, FormatError> {
+    let entries = fields.array("signatures").map_err(|error| error.within("metadata"))?;
+    check_count("signatures", entries.len(), limits.signatures)?;
     let mut seen = BTreeSet::new();
     let mut signatures = Vec::new();
-    for (i, value) in fields.array("signatures")?.into_iter().enumerate() {
-        let mut fields = Fields::new(value, format!("signatures[{i}]"))?;
-        let keyid = KeyId::new(fields.string("keyid")?);
-        let sig = fields.string("sig")?;
-        // What is not hex may be a signature of a kind that is not known here.
-        let sig = HEXLOWER_PERMISSIVE.decode(sig.as_bytes()).unwrap_or_default();
-        if !seen.insert(keyid.clone()) {
-            return Err(fields.error("keyid", format!("{keyid} signed before in this file")));
-        }
-        signatures.push(Signature { keyid, sig });
+    for (i, value) in entries.into_iter().enumerate() {
+        let signature = read_signature(value).and_then(|signature| {
+            let keyid = &signature.keyid;
+            let twice = || FormatError::new("keyid", format!("{keyid} signed before in this file"));
+            seen.insert(keyid.clone()).then_some(()).ok_or_else(twice)?;
+            Ok(signature)
+        });
+        signatures.push(signature.map_err(|error| error.within(&format!("signatures[{i}]")))?);
     }
     Ok(signatures)
 }
 
-fn read_signed<T: Role>(signed: Value) -> Result<T, FormatError> {
-    let mut fields = Fields::new(signed, "signed")?;
+fn read_signature(value: Value) -> Result<Signature, FormatError> {
+    let mut fields = Fields::new(value)?;
+    let keyid = KeyId::new(fields.string("keyid")?);
+    // What is not hex may be a signature of a kind that is not known here.
+    let sig = HEXLOWER_PERMISSIVE.decode(fields.string("sig")?.as_bytes()).unwrap_or_default();
+    Ok(Signature { keyid, sig })
+}
+
+fn read_signed<T: Role>(signed: Value, limits: &Limits) -> Result<T, FormatError> {
+    let mut fields = Fields::new(signed)?;
     let kind = fields.string("_type")?;
     if kind != T::TYPE {
-        let problem = format!("is {kind:?}, expected {:?}", T::TYPE);
-        return Err(fields.error("_type", problem));
+        return Err(FormatError::new("_type", format!("is {kind:?}, expected {:?}", T::TYPE)));
     }
     let spec_version = fields.string("spec_version")?;
     if spec_version.split('.').next() != Some("1") {
         let problem = format!("{spec_version:?} is not a 1.x version, the only ones known here");
-        return Err(fields.error("spec_version", problem));
+        return Err(FormatError::new("spec_version", problem));
     }
     let version = fields.integer("version", 1)?;
     let expires = fields.time("expires")?;
-    T::read(&mut fields, Common { version, expires })
+    T::read(&mut fields, Common { version, expires, limits })
 }
 
 /// Writes a metadata file with one signature of each signer.
@@ -162,7 +178,7 @@ impl RoleKeys {
         let threshold = fields.integer("threshold", 1)?;
         let keyids: Vec<_> = fields.strings("keyids")?.into_iter().map(KeyId::new).collect();
         if keyids.iter().collect::<BTreeSet<_>>().len() < keyids.len() {
-            return Err(fields.error("keyids", "lists a keyid twice"));
+            return Err(FormatError::new("keyids", "lists a keyid twice"));
         }
         Ok(Self { keyids, threshold })
     }
@@ -177,14 +193,16 @@ impl RoleKeys {
 /// Keys by keyid.
 pub type Keys = BTreeMap<KeyId, PublicKey>;
 
-pub(crate) fn read_keys(fields: &mut Fields) -> Result<Keys, FormatError> {
-    let path = fields.field("keys");
-    let entries = fields.object("keys")?.into_entries();
-    let keys = entries.map(|(keyid, value)| {
-        let key = PublicKey::from_value(value, &format!("{path}.{keyid}"))?;
-        Ok((KeyId::new(keyid), key))
-    });
-    keys.collect()
+pub(crate) fn read_keys(fields: &mut Fields, limits: &Limits) -> Result<Keys, FormatError> {
+    fields.object("keys", |fields| {
+        let entries = fields.into_entries();
+        check_count("", entries.len(), limits.keys)?;
+        let keys = entries.map(|(keyid, value)| {
+            let key = PublicKey::from_value(value).map_err(|error| error.within(&keyid))?;
+            Ok((KeyId::new(keyid), key))
+        });
+        keys.collect()
+    })
 }
 
 pub(crate) fn write_keys(keys: &Keys) -> Value {
@@ -209,8 +227,8 @@ impl MetaFile {
         Self { version, length: None, hashes: None }
     }
 
-    pub(crate) fn read(value: Value, path: String) -> Result<Self, FormatError> {
-        let mut fields = Fields::new(value, path)?;
+    pub(crate) fn read(value: Value) -> Result<Self, FormatError> {
+        let mut fields = Fields::new(value)?;
         let version = fields.integer("version", 1)?;
         let length = fields.has("length").then(|| fields.integer("length", 0)).transpose()?;
         let hashes = fields.has("hashes").then(|| fields.hashes("hashes")).transpose()?;
@@ -231,11 +249,12 @@ impl MetaFile {
 }
 
 /// The role that a `METAPATH` such as `bins.json` names.
-pub(crate) fn metafile_role(fields: &Fields, metapath: &str) -> Result<RoleName, FormatError> {
-    let Some(name) = metapath.strip_suffix(".json") else {
-        return Err(fields.error(metapath, "does not end in .json"));
+pub(crate) fn metafile_role(mut metapath: String) -> Result<RoleName, FormatError> {
+    let Some(length) = metapath.strip_suffix(".json").map(str::len) else {
+        return Err(FormatError::new(metapath, "does not end in .json"));
     };
-    RoleName::new(name).map_err(|error| FormatError::name(fields.field(metapath), &error))
+    metapath.truncate(length);
+    RoleName::new(metapath).map_err(|error| FormatError::name("", &error))
 }
 
 /// An unsigned number as JSON; metadata has none above `i64::MAX`, and reading refuses them.

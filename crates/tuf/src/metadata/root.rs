@@ -59,26 +59,23 @@ impl Role for Root {
         self.expires
     }
 
-    fn read(fields: &mut Fields, common: Common) -> Result<Self, FormatError> {
+    fn read(fields: &mut Fields, common: Common<'_>) -> Result<Self, FormatError> {
         let consistent_snapshot =
             fields.has("consistent_snapshot") && fields.bool("consistent_snapshot")?;
-        let keys = read_keys(fields)?;
-        let mut roles = fields.object("roles")?;
-        let mut role = |name| RoleKeys::read(&mut roles.object(name)?);
-        let top_level = TopLevelRoles {
-            root: role("root")?,
-            timestamp: role("timestamp")?,
-            snapshot: role("snapshot")?,
-            targets: role("targets")?,
-        };
-        check_keys_exist(&keys, &top_level)?;
-        Ok(Self {
-            version: common.version,
-            expires: common.expires,
-            consistent_snapshot,
-            keys,
-            roles: top_level,
-        })
+        let keys = read_keys(fields, common.limits)?;
+        let roles = fields.object("roles", |mut roles| {
+            let mut role = |name| roles.object(name, |mut role| RoleKeys::read(&mut role));
+            let roles = TopLevelRoles {
+                root: role("root")?,
+                timestamp: role("timestamp")?,
+                snapshot: role("snapshot")?,
+                targets: role("targets")?,
+            };
+            check_keys_exist(&keys, &roles)?;
+            Ok(roles)
+        })?;
+        let Common { version, expires, .. } = common;
+        Ok(Self { version, expires, consistent_snapshot, keys, roles })
     }
 
     fn write(&self, object: &mut Object) {
@@ -98,8 +95,8 @@ fn check_keys_exist(keys: &Keys, roles: &TopLevelRoles) -> Result<(), FormatErro
     let known: BTreeSet<_> = keys.keys().collect();
     for (name, role) in roles.iter() {
         if let Some(missing) = role.keyids.iter().find(|keyid| !known.contains(keyid)) {
-            let field = format!("signed.roles.{name}.keyids");
-            return Err(FormatError::new(field, format!("{missing} is not among the keys")));
+            let problem = format!("{missing} is not among the keys");
+            return Err(FormatError::new("keyids", problem).within(name));
         }
     }
     Ok(())

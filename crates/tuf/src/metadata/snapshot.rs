@@ -30,18 +30,18 @@ impl Role for Snapshot {
         self.expires
     }
 
-    fn read(fields: &mut Fields, common: Common) -> Result<Self, FormatError> {
-        let meta = fields.object("meta")?;
-        let path = fields.field("meta");
-        let names = Fields::new(Object::default().into(), path.clone())?;
-        let roles = meta.into_entries().map(|(metapath, value)| {
-            let role = metafile_role(&names, &metapath)?;
-            Ok((role, MetaFile::read(value, format!("{path}.{metapath}"))?))
-        });
-        let roles = roles.collect::<Result<BTreeMap<_, _>, FormatError>>()?;
-        if !roles.contains_key(&RoleName::targets()) {
-            return Err(FormatError::new(path, "does not list targets.json"));
-        }
+    fn read(fields: &mut Fields, common: Common<'_>) -> Result<Self, FormatError> {
+        let roles = fields.object("meta", |meta| {
+            let roles = meta.into_entries().map(|(metapath, value)| {
+                let file = MetaFile::read(value).map_err(|error| error.within(&metapath))?;
+                Ok((metafile_role(metapath)?, file))
+            });
+            let roles = roles.collect::<Result<BTreeMap<_, _>, FormatError>>()?;
+            match roles.contains_key(&RoleName::targets()) {
+                true => Ok(roles),
+                false => Err(FormatError::new("", "does not list targets.json")),
+            }
+        })?;
         Ok(Self { version: common.version, expires: common.expires, roles })
     }
 

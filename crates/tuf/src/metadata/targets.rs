@@ -7,6 +7,7 @@ use crate::error::FormatError;
 use crate::fields::Fields;
 use crate::hash::Hashes;
 use crate::json::{Object, Value};
+use crate::limits::Limits;
 use crate::names::{KeyId, RoleName, TargetPath};
 use crate::paths::{self, PathHash};
 
@@ -106,10 +107,10 @@ impl SuccinctRoles {
         let keys = RoleKeys::read(fields)?;
         let bits = fields.integer("bit_length", 1)?;
         let bit_length = u8::try_from(bits).ok().filter(|bits| *bits <= 32);
-        let bit_length = bit_length.ok_or_else(|| fields.error("bit_length", "is above 32"))?;
+        let bit_length = bit_length.ok_or_else(|| FormatError::new("bit_length", "is above 32"))?;
         let name_prefix = fields.string("name_prefix")?;
         RoleName::new(name_prefix.as_str())
-            .map_err(|error| FormatError::name(fields.field("name_prefix"), &error))?;
+            .map_err(|error| FormatError::name("name_prefix", &error))?;
         Ok(Self { keys, bit_length, name_prefix })
     }
 
@@ -150,14 +151,17 @@ impl Delegations {
         }
     }
 
-    fn read(mut fields: Fields) -> Result<Self, FormatError> {
-        let keys = read_keys(&mut fields)?;
+    fn read(mut fields: Fields, limits: &Limits) -> Result<Self, FormatError> {
+        let keys = read_keys(&mut fields, limits)?;
         let roles = match (fields.has("roles"), fields.has("succinct_roles")) {
             (true, false) => Roles::Listed(read_listed(&mut fields)?),
-            (false, true) => {
-                Roles::Succinct(SuccinctRoles::read(&mut fields.object("succinct_roles")?)?)
+            (false, true) => Roles::Succinct(
+                fields.object("succinct_roles", |mut roles| SuccinctRoles::read(&mut roles))?,
+            ),
+            _ => {
+                let problem = "must be there, or succinct_roles, not both";
+                return Err(FormatError::new("roles", problem));
             }
-            _ => return Err(fields.error("roles", "must be there, or succinct_roles, not both")),
         };
         Ok(Self { keys, roles })
     }
@@ -177,13 +181,13 @@ impl Delegations {
 }
 
 fn read_listed(fields: &mut Fields) -> Result<Vec<DelegatedRole>, FormatError> {
-    let path = fields.field("roles");
     let mut names = BTreeSet::new();
     let mut roles = Vec::new();
     for (i, value) in fields.array("roles")?.into_iter().enumerate() {
-        let role = DelegatedRole::read(Fields::new(value, format!("{path}[{i}]"))?)?;
+        let role = Fields::new(value).and_then(DelegatedRole::read);
+        let role = role.map_err(|error| error.within(&format!("roles[{i}]")))?;
         if !names.insert(role.name.clone()) {
-            return Err(fields.error("roles", format!("lists {} twice", role.name)));
+            return Err(FormatError::new("roles", format!("lists {} twice", role.name)));
         }
         roles.push(role);
     }
@@ -194,10 +198,9 @@ impl DelegatedRole {
     fn read(mut fields: Fields) -> Result<Self, FormatError> {
         let name = fields.string("name")?;
         if matches!(name.as_str(), "root" | "timestamp" | "snapshot" | "targets") {
-            return Err(fields.error("name", format!("{name} is a top-level role")));
+            return Err(FormatError::new("name", format!("{name} is a top-level role")));
         }
-        let name =
-            RoleName::new(name).map_err(|error| FormatError::name(fields.field("name"), &error))?;
+        let name = RoleName::new(name).map_err(|error| FormatError::name("name", &error))?;
         let keys = RoleKeys::read(&mut fields)?;
         let terminating = fields.bool("terminating")?;
         let paths = match (fields.has("paths"), fields.has("path_hash_prefixes")) {
@@ -205,7 +208,7 @@ impl DelegatedRole {
             (false, true) => Paths::HashPrefixes(fields.strings("path_hash_prefixes")?),
             _ => {
                 let problem = "must be there, or path_hash_prefixes, not both";
-                return Err(fields.error("paths", problem));
+                return Err(FormatError::new("paths", problem));
             }
         };
         Ok(Self { name, keys, terminating, paths })
@@ -257,16 +260,19 @@ impl Role for Targets {
         self.expires
     }
 
-    fn read(fields: &mut Fields, common: Common) -> Result<Self, FormatError> {
-        let path = fields.field("targets");
-        let entries = fields.object("targets")?.into_entries();
-        let targets = entries.map(|(name, value)| {
-            let file = TargetFile::read(value, &path, &name)?;
-            Ok((name, file))
-        });
-        let targets = targets.collect::<Result<_, FormatError>>()?;
+    fn read(fields: &mut Fields, common: Common<'_>) -> Result<Self, FormatError> {
+        let targets = fields.object("targets", |targets| {
+            let targets = targets.into_entries().map(|(path, value)| {
+                let file = TargetFile::read(value).map_err(|error| error.within(&path))?;
+                Ok((path, file))
+            });
+            targets.collect()
+        })?;
         let delegations = match fields.has("delegations") {
-            true => Some(Delegations::read(fields.object("delegations")?)?),
+            true => {
+                let read = |delegations| Delegations::read(delegations, common.limits);
+                Some(fields.object("delegations", read)?)
+            }
             false => None,
         };
         Ok(Self { version: common.version, expires: common.expires, targets, delegations })
@@ -282,8 +288,8 @@ impl Role for Targets {
 }
 
 impl TargetFile {
-    fn read(value: Value, path: &str, name: &str) -> Result<Self, FormatError> {
-        let mut fields = Fields::new(value, format!("{path}.{name}"))?;
+    fn read(value: Value) -> Result<Self, FormatError> {
+        let mut fields = Fields::new(value)?;
         let length = fields.integer("length", 0)?;
         let hashes = fields.hashes("hashes")?;
         Ok(Self { length, hashes, custom: fields.optional("custom") })

@@ -27,10 +27,11 @@ impl Role for Timestamp {
         self.expires
     }
 
-    fn read(fields: &mut Fields, common: Common) -> Result<Self, FormatError> {
-        let mut meta = fields.object("meta")?;
-        let path = meta.field("snapshot.json");
-        let snapshot = MetaFile::read(meta.value("snapshot.json")?, path)?;
+    fn read(fields: &mut Fields, common: Common<'_>) -> Result<Self, FormatError> {
+        const SNAPSHOT: &str = "snapshot.json";
+        let snapshot = fields.object("meta", |mut meta| {
+            MetaFile::read(meta.value(SNAPSHOT)?).map_err(|error| error.within(SNAPSHOT))
+        })?;
         Ok(Self { version: common.version, expires: common.expires, snapshot })
     }
 

@@ -112,7 +112,7 @@ fn rollback_is_refused_again_and_again() {
     repository.publish_targets("targets");
     let mut client = Client::refreshed(&repository);
     for _ in 0..3 {
-        assert_eq!(client.refused(&old, &[]), rollback("timestamp", 2, 1));
+        assert_eq!(client.refused(&old, &[]), rollback("timestamp.json", "timestamp", 2, 1));
     }
     assert!(client.refresh(&repository).is_ok());
 }
@@ -127,7 +127,7 @@ fn rejected_timestamp_is_not_cached() {
     repository.timestamp.version = 1_000_000;
     repository.timestamp.snapshot = MetaFile::version(1);
     repository.publish_timestamp();
-    assert_eq!(client.refused(&repository, &[]), rollback("snapshot", 2, 1));
+    assert_eq!(client.refused(&repository, &[]), rollback("timestamp.json", "snapshot", 2, 1));
     repository.timestamp.snapshot = MetaFile::version(1_000_000);
     repository.timestamp.expires = time("2029-12-31T00:00:00Z");
     repository.write_timestamp();
@@ -145,7 +145,7 @@ fn snapshot_version_inside_timestamp_going_down_is_refused() {
     let mut client = Client::refreshed(&repository);
     repository.timestamp.snapshot = old;
     repository.publish_timestamp();
-    assert_eq!(client.refused(&repository, &[]), rollback("snapshot", 2, 1));
+    assert_eq!(client.refused(&repository, &[]), rollback("timestamp.json", "snapshot", 2, 1));
 }
 
 /// CVE-2026-6967.
@@ -167,7 +167,10 @@ fn delegated_role_is_checked_for_expiry_length_and_hash() {
     repository.publish_snapshot();
     let got = listed.length.unwrap();
     let error = client.refused_search(&repository, "f", stored);
-    assert_eq!(error, Error::Length { file: "a.json".into(), expected: got + 1, exact: true, got });
+    assert_eq!(
+        error,
+        Error::Length { file: "1.a.json".into(), expected: got + 1, exact: true, got }
+    );
 
     let mut repository = with_delegation();
     let mut client = Client::refreshed(&repository);
@@ -175,7 +178,7 @@ fn delegated_role_is_checked_for_expiry_length_and_hash() {
     repository.snapshot.roles.insert(role("a"), MetaFile { hashes, ..listed });
     repository.publish_snapshot();
     let error = client.refused_search(&repository, "f", stored);
-    assert!(matches!(&error, Error::Hash { file, .. } if file == "a.json"), "{error}");
+    assert!(matches!(&error, Error::Hash { file, .. } if file == "1.a.json"), "{error}");
 }
 
 /// CVE-2025-2887.
@@ -191,7 +194,7 @@ fn delegated_rollback_is_refused() {
     repository.snapshot.roles.insert(role("a"), MetaFile::version(2));
     repository.publish_snapshot();
     let error = client.refused_search(&repository, "f", &[TIMESTAMP]);
-    assert_eq!(error, rollback("a", 3, 2));
+    assert_eq!(error, rollback("5.snapshot.json", "a", 3, 2));
 }
 
 /// CVE-2025-2886.
@@ -321,7 +324,10 @@ fn greatest_version_is_the_last() {
     let mut client = Client::refreshed(&repository);
     repository.timestamp.version = 1;
     repository.write_timestamp();
-    assert_eq!(client.refused(&repository, &[]), rollback("timestamp", i64::MAX as u64, 1));
+    assert_eq!(
+        client.refused(&repository, &[]),
+        rollback("timestamp.json", "timestamp", i64::MAX as u64, 1)
+    );
 }
 
 #[test]

@@ -109,6 +109,14 @@ fn recording<'a>(
     }
 }
 
+/// The file of a role at a version, where consistent snapshots are used.
+fn file_of(name: &str, version: u64) -> String {
+    match name {
+        "timestamp" => "timestamp.json".to_owned(),
+        _ => format!("{version}.{name}.json"),
+    }
+}
+
 /// `Error::Signatures`, with fields in the order of its text.
 pub(crate) fn unsigned(
     name: &str,
@@ -117,30 +125,33 @@ pub(crate) fn unsigned(
     delegator: &str,
     threshold: u64,
 ) -> Error {
-    let delegator = delegator.to_owned();
-    Error::Signatures { role: role(name), version, delegator, threshold, valid }
+    let (file, delegator) = (file_of(name, version), delegator.to_owned());
+    Error::Signatures { file, role: role(name), version, delegator, threshold, valid }
 }
 
 /// `Error::Expired` at the client's time.
 pub(crate) fn expired(name: &str, version: u64, expired: &str, client: &Client) -> Error {
-    let expired = expired.parse().unwrap();
-    Error::Expired { role: role(name), version, expired, now: client.now }
+    let (file, expired) = (file_of(name, version), expired.parse().unwrap());
+    Error::Expired { file, role: role(name), version, expired, now: client.now }
 }
 
 /// `Error::WrongVersion`.
 pub(crate) fn wrong_version(name: &str, expected: u64, got: u64) -> Error {
-    Error::WrongVersion { role: role(name), expected, got }
+    Error::WrongVersion { file: file_of(name, expected), role: role(name), expected, got }
 }
 
-/// `Error::Rollback`.
-pub(crate) fn rollback(name: &str, trusted: u64, got: u64) -> Error {
-    Error::Rollback { role: role(name), trusted, got }
+/// `Error::Rollback` of a role that this file names.
+pub(crate) fn rollback(file: &str, name: &str, trusted: u64, got: u64) -> Error {
+    Error::Rollback { file: file.to_owned(), role: role(name), trusted, got }
 }
 
 /// Field and problem of an `Error::Format` about this role.
 pub(crate) fn malformed(error: Error, name: &str) -> (String, String) {
     match error {
-        Error::Format { role: of, problem } if of == role(name) => (problem.field, problem.problem),
+        Error::Format { file, role: of, problem } if of == role(name) => {
+            assert!(file.ends_with(&format!("{name}.json")), "{file}");
+            (problem.field, problem.problem)
+        }
         _ => panic!("not a malformed {name}: {error}"),
     }
 }

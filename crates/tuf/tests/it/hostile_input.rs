@@ -306,7 +306,7 @@ fn unknown_hashes_of_metadata_are_refused() {
         set(signed, &["meta", "snapshot.json", "hashes"], r#"{"md5":"00"}"#);
     });
     let error = client.refused(&repository, &[TIMESTAMP]);
-    assert_eq!(error, Error::NoKnownHash { file: "snapshot.json".to_owned() });
+    assert_eq!(error, Error::NoKnownHash { file: "2.snapshot.json".to_owned() });
 }
 
 #[test]

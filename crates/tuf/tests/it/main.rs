@@ -7,6 +7,7 @@ mod client;
 mod hostile_input;
 mod key_types;
 mod known_answers;
+mod limits;
 mod python_tuf;
 mod search;
 mod shapes;

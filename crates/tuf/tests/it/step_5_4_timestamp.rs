@@ -1,8 +1,8 @@
 //! TUF 5.4: the newest timestamp.
 
 use waxseal_testkit::simulator::{Simulator, TestKey, role, time};
-use waxseal_tuf::Error;
 use waxseal_tuf::trusted::RootPhase;
+use waxseal_tuf::{Error, Limits};
 
 use crate::client::{Client, TIMESTAMP, expired, rollback, unsigned};
 
@@ -51,7 +51,7 @@ fn step_5_4_3_1_timestamp_rollback() {
     let old = repository.clone();
     repository.publish_timestamp();
     let mut client = Client::refreshed(&repository);
-    assert_eq!(client.refused(&old, &[]), rollback("timestamp", 2, 1));
+    assert_eq!(client.refused(&old, &[]), rollback("timestamp.json", "timestamp", 2, 1));
     assert!(client.refresh(&repository).is_ok());
 }
 
@@ -76,7 +76,7 @@ fn step_5_4_3_2_snapshot_version_in_timestamp_goes_down() {
     let mut client = Client::refreshed(&repository);
     repository.timestamp.snapshot = old;
     repository.publish_timestamp();
-    assert_eq!(client.refused(&repository, &[]), rollback("snapshot", 2, 1));
+    assert_eq!(client.refused(&repository, &[]), rollback("timestamp.json", "snapshot", 2, 1));
 }
 
 #[test]
@@ -95,7 +95,8 @@ fn step_5_4_4_expired_timestamp_does_not_become_the_trusted_one() {
     let (root, good) = (repository.first_root(), repository.files["timestamp.json"].clone());
     repository.timestamp.expires = time("2029-12-31T00:00:00Z");
     repository.publish_timestamp();
-    let mut phase = RootPhase::new(&root).unwrap().finish(Simulator::now()).unwrap();
+    let mut phase =
+        RootPhase::new(&root, &Limits::default()).unwrap().finish(Simulator::now()).unwrap();
     phase.load(&good);
     let error = phase.update(&repository.files["timestamp.json"]).unwrap_err();
     assert_eq!(error.slug(), "expired");
@@ -118,7 +119,7 @@ fn step_5_4_4_expired_timestamp_is_still_a_base_for_rollback_checks() {
     repository.publish_timestamp();
     let mut client = Client::refreshed(&repository);
     client.now = time("2030-01-03T00:00:00Z");
-    assert_eq!(client.refused(&old, &[]), rollback("timestamp", 2, 1));
+    assert_eq!(client.refused(&old, &[]), rollback("timestamp.json", "timestamp", 2, 1));
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn step_5_5_1_snapshot_is_shorter_than_listed() {
     let bytes = repository.files.get_mut("2.snapshot.json").unwrap();
     let expected = bytes.len() as u64;
     bytes.pop();
-    let (file, got) = ("snapshot.json".to_owned(), expected - 1);
+    let (file, got) = ("2.snapshot.json".to_owned(), expected - 1);
     let error = client.refused(&repository, &[TIMESTAMP]);
     assert_eq!(error, Error::Length { file, expected, exact: true, got });
 }
@@ -79,7 +79,7 @@ fn step_5_5_2_snapshot_without_the_listed_digest() {
     repository.write_snapshot();
     repository.timestamp = timestamp;
     let error = client.refused(&repository, &[TIMESTAMP]);
-    assert!(matches!(&error, Error::Hash { file, .. } if file == "snapshot.json"), "{error}");
+    assert!(matches!(&error, Error::Hash { file, .. } if file == "2.snapshot.json"), "{error}");
     assert!(client.refresh(&named).is_ok());
 }
 
@@ -134,7 +134,10 @@ fn step_5_5_5_role_version_goes_down() {
         let mut client = Client::refreshed(&repository);
         repository.snapshot.roles.insert(role(name), MetaFile::version(1));
         repository.publish_snapshot();
-        assert_eq!(client.refused(&repository, &[TIMESTAMP]), rollback(name, 2, 1));
+        assert_eq!(
+            client.refused(&repository, &[TIMESTAMP]),
+            rollback("4.snapshot.json", name, 2, 1)
+        );
     }
 }
 
@@ -147,7 +150,10 @@ fn step_5_5_5_role_disappears() {
     repository.snapshot.roles.remove(&role("a"));
     repository.publish_snapshot();
     let error = client.refused(&repository, &[TIMESTAMP]);
-    assert_eq!(error, Error::RoleRemoved { role: role("a"), snapshot: 3 });
+    assert_eq!(
+        error,
+        Error::RoleRemoved { file: "3.snapshot.json".to_owned(), role: role("a"), snapshot: 3 }
+    );
 }
 
 #[test]
@@ -160,7 +166,10 @@ fn step_5_5_5_expired_snapshot_is_still_a_base_for_rollback_checks() {
     (repository.timestamp.expires, repository.snapshot.expires) = (later, later);
     repository.snapshot.roles.insert(RoleName::targets(), MetaFile::version(1));
     repository.publish_snapshot();
-    assert_eq!(client.refused(&repository, &[TIMESTAMP]), rollback("targets", 2, 1));
+    assert_eq!(
+        client.refused(&repository, &[TIMESTAMP]),
+        rollback("3.snapshot.json", "targets", 2, 1)
+    );
 }
 
 #[test]

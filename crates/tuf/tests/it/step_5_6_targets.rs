@@ -87,7 +87,7 @@ fn step_5_6_2_role_without_the_listed_length_or_digest() {
         repository.publish_snapshot();
         repository.files.insert(file.clone(), other[..signed.len()].to_vec());
         let error = client.refused_search(&repository, PATH, &[TIMESTAMP, SNAPSHOT]);
-        let expected_file = format!("{name}.json");
+        let expected_file = file.clone();
         assert!(matches!(&error, Error::Hash { file, .. } if *file == expected_file), "{error}");
 
         repository.files.insert(file.clone(), signed[..signed.len() - 1].to_vec());
@@ -198,6 +198,9 @@ fn delegated_role_that_snapshot_does_not_list() {
     repository.publish_snapshot();
     let mut client = Client::refreshed(&repository);
     let error = client.refused_search(&repository, PATH, &[]);
-    assert_eq!(error, Error::RoleNotListed { role: role("a"), snapshot: 3 });
+    assert_eq!(
+        error,
+        Error::RoleNotListed { file: "3.snapshot.json".to_owned(), role: role("a"), snapshot: 3 }
+    );
     assert!(!client.fetched.iter().any(|path| path.contains('a')), "{:?}", client.fetched);
 }
