@@ -8,8 +8,10 @@ use crate::peers;
 /// Runs the tests whose names contain one of the filters, or all.
 pub(crate) fn run(filters: &[String]) -> Result<()> {
     peers::install()?;
-    // The end-to-end tests start the real binary.
+    // Tests start the real binary, and the conformance program.
     command::run(&mut cargo(&["build", "--package", "waxseal"]))?;
+    let conformance = ["--package", "waxseal-client", "--example", "tuf-conformance"];
+    command::run(cargo(&["build"]).args(conformance))?;
 
     // Examples in docs go first, so that the closing lines count the tests.
     let docs = cargo(&["test", "--workspace", "--doc", "--quiet"]);
