@@ -439,3 +439,30 @@ fn a_threshold_above_the_number_of_keys_is_a_role_that_cannot_verify() {
     assert_eq!(suite.refresh(), 1);
     suite.assert_trusted(&[("root.json", "2.root.json"), TIMESTAMP]);
 }
+
+#[test]
+fn a_chain_of_roots_goes_on_after_a_kill_in_its_middle() {
+    let mut simulator = Simulator::new();
+    crate::root_chain::publish_roots(&mut simulator, 300);
+    let suite = Suite::with(simulator);
+    for kill_at in [40, 80] {
+        suite.mirror.forget_requests();
+        let mut command = Command::new(program());
+        let command = command.arg("--metadata-dir").arg(suite.metadata());
+        let command = command.args(["--metadata-url", &suite.url("metadata"), "refresh"]);
+        let mut child = command.spawn().unwrap();
+        while suite.mirror.requests().len() < kill_at {
+            assert_eq!(child.try_wait().unwrap(), None);
+        }
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().code(), None);
+    }
+    // Two times forty and eighty, but for what was asked for and not stored when the kill came.
+    assert_eq!(suite.refresh(), 0);
+    let first = suite.requests()[0].clone();
+    let reached: u64 = first.split('.').next().unwrap().parse().unwrap();
+    assert!((115..300).contains(&reached), "{first}");
+    let trusted = suite.trusted();
+    assert_eq!(trusted["root.json"], suite.index.simulator().files["300.root.json"]);
+    assert_eq!(trusted.len(), 4);
+}

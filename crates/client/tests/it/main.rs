@@ -4,7 +4,9 @@
 
 mod conformance;
 mod downloads;
+mod mirrors;
 mod refusals;
+mod root_chain;
 mod transport;
 mod trust;
 mod world;
