@@ -94,6 +94,13 @@ impl CleanCommand {
         self
     }
 
+    /// Leaves standard input open, for [`Running::child`] to write to; it is empty otherwise.
+    #[must_use]
+    pub fn talking(mut self) -> Self {
+        self.command.stdin(Stdio::piped());
+        self
+    }
+
     /// Fails the test when the command takes longer; five minutes unless set.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
