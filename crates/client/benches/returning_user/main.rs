@@ -17,6 +17,7 @@ mod floor;
 mod memory;
 mod peer;
 mod report;
+mod stopwatch;
 mod world;
 
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ use client::{Folder, Memory};
 use floor::Floor;
 use peer::Peer;
 use report::Row;
+use stopwatch::{Taken, timed};
 use world::{Scenario, World};
 
 fn main() {
@@ -115,27 +117,26 @@ fn measure(world: &World, scenario: Scenario, peer: &mut Peer, rounds: usize) ->
     row
 }
 
-fn in_memory(world: &World, scenario: Scenario) -> Duration {
+fn in_memory(world: &World, scenario: Scenario) -> Taken {
     let mut store = Memory(scenario.trusted(world));
     timed(|| client::run(world, scenario, &mut store))
 }
 
-fn on_disk(world: &World, scenario: Scenario) -> Duration {
+fn on_disk(world: &World, scenario: Scenario) -> Taken {
     let mut store = Folder::filled(&world.scratch("ours"), &scenario.trusted(world));
     timed(|| client::run(world, scenario, &mut store))
-}
-
-fn timed(work: impl FnOnce()) -> Duration {
-    let start = Instant::now();
-    work();
-    start.elapsed()
 }
 
 fn spin(world: &World, scenario: Scenario, duration: Duration) {
     let start = Instant::now();
     let mut taken = Vec::new();
     while start.elapsed() < duration {
-        taken.push(in_memory(world, scenario));
+        taken.push(in_memory(world, scenario).cpu);
     }
-    eprintln!("{}: median {:?} of {}", scenario.name(), report::median(&taken), taken.len());
+    eprintln!(
+        "{}: {:?} of the processor, median of {}",
+        scenario.name(),
+        report::median(&taken),
+        taken.len()
+    );
 }

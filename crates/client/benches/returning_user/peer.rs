@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use waxseal_testkit::peers::{self, CleanCommand, Running};
 
+use crate::stopwatch::Taken;
 use crate::world::{Scenario, World};
 
 /// Where the peer's Python is.
@@ -23,7 +24,8 @@ pub(crate) struct Peer {
 
 #[derive(Deserialize)]
 struct Run {
-    seconds: f64,
+    wall: f64,
+    cpu: f64,
     /// Length of the target, as found.
     length: u64,
 }
@@ -35,7 +37,7 @@ impl Peer {
     }
 
     /// One run, as python-tuf's process measures it.
-    pub(crate) fn run(&mut self, scenario: Scenario) -> Duration {
+    pub(crate) fn run(&mut self, scenario: Scenario) -> Taken {
         let (_, target) = self.targets.iter().find(|(other, _)| *other == scenario).unwrap();
         writeln!(self.questions, "{} {target}", scenario.name()).unwrap();
         let mut line = String::new();
@@ -43,7 +45,7 @@ impl Peer {
         let run: Run = serde_json::from_str(&line)
             .unwrap_or_else(|error| panic!("python-tuf stopped ({error}): {line:?}"));
         assert!(run.length > 0);
-        Duration::from_secs_f64(run.seconds)
+        Taken { wall: Duration::from_secs_f64(run.wall), cpu: Duration::from_secs_f64(run.cpu) }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::memory::Peak;
+use crate::stopwatch::Taken;
 use crate::world::{Scenario, World};
 
 /// What was measured of one scenario.
@@ -13,11 +14,11 @@ pub(crate) struct Row {
     scenario: Scenario,
     floor_is: String,
     /// `waxseal-tuf` alone.
-    pub(crate) in_memory: Vec<Duration>,
+    pub(crate) in_memory: Vec<Taken>,
     /// With a trust store in a folder.
-    pub(crate) on_disk: Vec<Duration>,
-    pub(crate) python_tuf: Vec<Duration>,
-    pub(crate) floor: Vec<Duration>,
+    pub(crate) on_disk: Vec<Taken>,
+    pub(crate) python_tuf: Vec<Taken>,
+    pub(crate) floor: Vec<Taken>,
     pub(crate) peak: Option<Peak>,
 }
 
@@ -43,12 +44,20 @@ pub(crate) fn median(durations: &[Duration]) -> Duration {
     sorted[sorted.len() / 2]
 }
 
+fn cpu(taken: &[Taken]) -> Duration {
+    median(&taken.iter().map(|taken| taken.cpu).collect::<Vec<_>>())
+}
+
+fn wall(taken: &[Taken]) -> Duration {
+    median(&taken.iter().map(|taken| taken.wall).collect::<Vec<_>>())
+}
+
 /// A table in Markdown, with what it stands on.
 pub(crate) fn table(world: &World, rows: &[Row]) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,
-        "\nMedians. `alone`: waxseal-tuf with a trust store in memory. `with store`: the same with \
+        "\nProcessor time, medians. `alone`: waxseal-tuf with a trust store in memory. `with store`: the same with \
          one in a folder\non {}, written as python-tuf writes (temporary file, rename, no fsync). \
          python-tuf: with its\nown in the same place. `ratio`: python-tuf to `with store`. `floor`: \
          the cryptography alone.\n",
@@ -60,7 +69,7 @@ pub(crate) fn table(world: &World, rows: &[Row]) -> String {
     );
     for row in rows {
         let [alone, stored, peer, floor] =
-            [&row.in_memory, &row.on_disk, &row.python_tuf, &row.floor].map(|d| median(d));
+            [&row.in_memory, &row.on_disk, &row.python_tuf, &row.floor].map(|taken| cpu(taken));
         let peak = row.peak.map_or_else(String::new, |peak| {
             let (taken, of) = (peak.taken(), peak.largest_role);
             format!("{taken} KiB, {:.1} times {of} KiB", peak.multiple())
@@ -102,7 +111,7 @@ pub(crate) fn json(world: &World, rows: &[Row]) -> Value {
                 "python_tuf": figures(&row.python_tuf),
                 "floor": figures(&row.floor),
                 "floor_is": row.floor_is,
-                "ratio": median(&row.python_tuf).as_secs_f64() / median(&row.on_disk).as_secs_f64(),
+                "ratio": cpu(&row.python_tuf).as_secs_f64() / cpu(&row.on_disk).as_secs_f64(),
                 "memory": row.peak,
             })
         })
@@ -110,10 +119,11 @@ pub(crate) fn json(world: &World, rows: &[Row]) -> Value {
     json!({ "folder": world.folder(), "scenarios": rows })
 }
 
-fn figures(durations: &[Duration]) -> Value {
+fn figures(taken: &[Taken]) -> Value {
     json!({
-        "runs": durations.len(),
-        "median": median(durations).as_secs_f64(),
-        "least": durations.iter().min().map(Duration::as_secs_f64),
+        "runs": taken.len(),
+        "cpu_median": cpu(taken).as_secs_f64(),
+        "cpu_least": taken.iter().map(|taken| taken.cpu).min().map(|least| least.as_secs_f64()),
+        "wall_median": wall(taken).as_secs_f64(),
     })
 }
