@@ -3,7 +3,7 @@
 //! - [`mirror`]: a server between a client and the index, which lies as it is told to;
 //! - [`peers`]: the real pip, uv, twine and Python that `cargo xtask peers` installs, and a way to
 //!   start them as if on a machine where nothing is set up;
-//! - [`pypi`]: a repository of PyPI's size, for benchmarks;
+//! - [`pypi`]: a repository of PyPI's size, and a [`stopwatch`], for benchmarks;
 //! - [`simulator`]: a TUF repository in memory, for tests of clients, and [`served`]: the same behind
 //!   HTTP.
 //!
@@ -15,3 +15,4 @@ pub mod peers;
 pub mod pypi;
 pub mod served;
 pub mod simulator;
+pub mod stopwatch;

@@ -2,7 +2,8 @@
 //! million files in all. Only the bin that is looked into is made.
 //!
 //! It is signed as PEP 458 and this project's ceremony have it: root by two of three keys, targets and
-//! bins by two of two, all the rest by one online key. All keys are Ed25519.
+//! bins by two of two, all the rest by one online key. The keys are Ed25519, the online key is so
+//! unless another is given.
 
 use std::collections::BTreeMap;
 
@@ -47,11 +48,16 @@ pub struct Repository {
 impl Repository {
     /// Makes the repository; always the same bytes.
     pub fn new(bins: Bins) -> Self {
+        Self::signed_by(bins, &TestKey::new("online"))
+    }
+
+    /// The same with this online key.
+    pub fn signed_by(bins: Bins, online: &TestKey) -> Self {
         let target = target_path(&path_of(0));
-        let numbers = succinct(&TestKey::new("online"));
+        let numbers = succinct(online);
         let bin = numbers.name(numbers.bin_of(&target));
 
-        let mut simulator = signed_roles(bins);
+        let mut simulator = signed_roles(bins, online);
         let mut versions: BTreeMap<RoleName, u64> =
             (0..1 << BIT_LENGTH).map(|n| (numbers.name(n), version_of(n))).collect();
         let mut publish = |day: u64| {
@@ -82,14 +88,14 @@ impl Repository {
 }
 
 /// The four top-level roles and `bins`, with the keys that sign them; nothing of the bins yet.
-fn signed_roles(bins: Bins) -> Simulator {
-    let online = TestKey::new("online");
+fn signed_roles(bins: Bins, online: &TestKey) -> Simulator {
     let (of_targets, of_bins) = (["targets-a", "targets-b"], ["bins-a", "bins-b"]);
     let mut simulator = Simulator::new();
-    simulator.rotate("timestamp", &["online"], 1);
-    simulator.rotate("snapshot", &["online"], 1);
     simulator.rotate("targets", &of_targets, 2);
-    simulator.root.keys = listed_first(&simulator);
+    for name in ["timestamp", "snapshot"] {
+        simulator.rotate_to(name, vec![online.clone()], 1);
+    }
+    simulator.root.keys = named_keys(&simulator);
     simulator.write_root();
 
     let signers = of_bins.map(TestKey::new);
@@ -106,10 +112,10 @@ fn signed_roles(bins: Bins) -> Simulator {
     simulator.write_targets("targets");
 
     let roles = match bins {
-        Bins::Succinct => Roles::Succinct(succinct(&online)),
-        Bins::Classic => Roles::Listed((0..1 << BIT_LENGTH).map(|n| classic(&online, n)).collect()),
+        Bins::Succinct => Roles::Succinct(succinct(online)),
+        Bins::Classic => Roles::Listed((0..1 << BIT_LENGTH).map(|n| classic(online, n)).collect()),
     };
-    let keys = keys_of(std::slice::from_ref(&online));
+    let keys = keys_of(std::slice::from_ref(online));
     let delegations = Some(Delegations { keys, roles });
     let expires = simulator.root.expires;
     let targets = Targets { version: 1, expires, targets: BTreeMap::new(), delegations };
@@ -117,13 +123,13 @@ fn signed_roles(bins: Bins) -> Simulator {
     simulator.signers.insert(name, signers.to_vec());
     simulator.write_targets("bins");
 
-    let numbers = succinct(&online);
+    let numbers = succinct(online);
     simulator.signers.extend((0..1 << BIT_LENGTH).map(|n| (numbers.name(n), vec![online.clone()])));
     simulator
 }
 
 /// The keys that root's roles name, without those that were replaced.
-fn listed_first(simulator: &Simulator) -> Keys {
+fn named_keys(simulator: &Simulator) -> Keys {
     let root = &simulator.root;
     let named =
         |(keyid, _): &(_, _)| root.roles.iter().any(|(_, role)| role.keyids.contains(keyid));

@@ -59,7 +59,7 @@ impl TrustStore for Folder {
 
 /// One run of a scenario, with the repository in memory.
 pub(crate) fn run(world: &World, scenario: Scenario, store: &mut impl TrustStore) {
-    let repository = world.repository(scenario.bins);
+    let repository = world.repository(scenario.kind);
     let fetch = |file: &MetadataFile| repository.files.get(&file.path).cloned();
     let found = find(store, &repository.target, fetch);
     assert!(found.is_some(), "{} has no {}", scenario.name(), repository.target);

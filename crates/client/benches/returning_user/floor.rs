@@ -1,13 +1,15 @@
-//! What no client can do without: for each file that has to be verified, as many Ed25519
-//! verifications as its threshold asks for (each hashes the file with SHA-512), and the SHA-256 of
-//! the files whose hash is listed. With aws-lc-rs directly, on bytes that were taken apart before.
+//! What no client can do without: for each file that has to be verified, as many verifications as
+//! its threshold asks for (each hashes the file, Ed25519 with SHA-512), and the SHA-256 of the files
+//! whose hash is listed. With aws-lc-rs directly, on bytes that were taken apart before.
 
 use std::collections::BTreeMap;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
-use data_encoding::HEXLOWER;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey};
+use data_encoding::{BASE64, HEXLOWER};
 use serde_json::Value;
+use waxseal_testkit::simulator::Store;
+use waxseal_tuf::RoleName;
 
 use crate::world::{Scenario, User, World};
 
@@ -20,46 +22,36 @@ pub(crate) struct Floor {
 struct Signed {
     payload: Vec<u8>,
     signature: Vec<u8>,
-    key: Vec<u8>,
+    key: Key,
 }
+
+type Key = UnparsedPublicKey<Vec<u8>>;
 
 impl Floor {
     /// The stored timestamp and snapshot count: versions must not fall below theirs. Yesterday's bin
     /// does not: it is not the one that snapshot lists.
     pub(crate) fn of(world: &World, scenario: Scenario) -> Self {
-        let repository = world.repository(scenario.bins);
+        let repository = world.repository(scenario.kind);
         let (yesterday, today) = (&repository.yesterday, &repository.today);
-        let mut files: Vec<&[u8]> = today.values().map(Vec::as_slice).collect();
-        let mut hashed = Vec::new();
-        for (role, bytes) in yesterday {
-            let base = matches!(role.as_str(), "timestamp" | "snapshot");
-            if base && scenario.user == User::Returning {
-                files.push(bytes);
-            }
-        }
-        if scenario.user == User::Unchanged {
+        let file_of = |store: &Store, name| store[&RoleName::from_static(name)].clone();
+        let mut files: Vec<Vec<u8>> = today.values().cloned().collect();
+        match scenario.user {
+            User::Returning => files.extend(
+                [RoleName::TIMESTAMP, RoleName::SNAPSHOT].map(|name| file_of(yesterday, name)),
+            ),
             // The stored one, and the same again from the repository.
-            let (_, timestamp) =
-                today.iter().find(|(role, _)| role.as_str() == "timestamp").unwrap();
-            files.push(timestamp);
+            User::Unchanged => files.push(file_of(today, RoleName::TIMESTAMP)),
+            User::First => {}
         }
-        let (_, snapshot) = today.iter().find(|(role, _)| role.as_str() == "snapshot").unwrap();
-        hashed.push(snapshot.clone());
-
-        let keys: BTreeMap<String, Vec<u8>> =
-            today.values().flat_map(|bytes| keys_in(bytes)).collect();
-        let threshold_of_root = 2;
-        let signatures = files
-            .into_iter()
-            .flat_map(|file| signed(file, &keys).into_iter().take(threshold_of_root))
-            .collect();
-        Self { signatures, hashed }
+        let keys: BTreeMap<String, Key> = today.values().flat_map(|bytes| keys_in(bytes)).collect();
+        // Root is signed by three; two are asked for, as of targets and bins.
+        let signatures = files.iter().flat_map(|file| signed(file, &keys).into_iter().take(2));
+        Self { signatures: signatures.collect(), hashed: vec![file_of(today, RoleName::SNAPSHOT)] }
     }
 
     pub(crate) fn run(&self) {
         for signed in &self.signatures {
-            let key = UnparsedPublicKey::new(&ED25519, &signed.key);
-            key.verify(&signed.payload, &signed.signature).unwrap();
+            signed.key.verify(&signed.payload, &signed.signature).unwrap();
         }
         for bytes in &self.hashed {
             std::hint::black_box(digest(&SHA256, bytes));
@@ -75,15 +67,28 @@ impl Floor {
 }
 
 /// Every key of root and of delegations, by keyid.
-fn keys_in(file: &[u8]) -> Vec<(String, Vec<u8>)> {
+fn keys_in(file: &[u8]) -> Vec<(String, Key)> {
     let file: Value = serde_json::from_slice(file).unwrap();
     let signed = &file["signed"];
     let lists = [&signed["keys"], &signed["delegations"]["keys"]];
     let keys = lists.into_iter().filter_map(Value::as_object).flatten();
-    keys.map(|(keyid, key)| (keyid.clone(), unhex(&key["keyval"]["public"]))).collect()
+    keys.map(|(keyid, key)| (keyid.clone(), key_of(key))).collect()
 }
 
-fn signed(file: &[u8], keys: &BTreeMap<String, Vec<u8>>) -> Vec<Signed> {
+fn key_of(key: &Value) -> Key {
+    let public = &key["keyval"]["public"];
+    match key["keytype"].as_str().unwrap() {
+        "ed25519" => UnparsedPublicKey::new(&ED25519, unhex(public)),
+        "ecdsa" => {
+            let pem = public.as_str().unwrap().lines().filter(|line| !line.starts_with("-----"));
+            let der = BASE64.decode(pem.collect::<String>().as_bytes()).unwrap();
+            UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, der)
+        }
+        other => panic!("no key of type {other} signs here"),
+    }
+}
+
+fn signed(file: &[u8], keys: &BTreeMap<String, Key>) -> Vec<Signed> {
     // The files are written in canonical form: what is signed is a part of the bytes.
     let separator = b",\"signed\":";
     let at = file.windows(separator.len()).position(|window| window == separator).unwrap();

@@ -17,7 +17,6 @@ mod floor;
 mod memory;
 mod peer;
 mod report;
-mod stopwatch;
 mod world;
 
 use std::time::{Duration, Instant};
@@ -26,7 +25,7 @@ use client::{Folder, Memory};
 use floor::Floor;
 use peer::Peer;
 use report::Row;
-use stopwatch::{Taken, timed};
+use waxseal_testkit::stopwatch::{Taken, timed};
 use world::{Scenario, World};
 
 fn main() {

@@ -44,7 +44,7 @@ fn float(number: u64) -> f64 {
 /// Runs a scenario in a process that holds nothing but its client.
 pub(crate) fn peak(world: &World, scenario: Scenario) -> Peak {
     write_store(&world.scratch("memory"), &scenario.trusted(world));
-    fs::write(world.folder().join("target"), world.repository(scenario.bins).target.as_str())
+    fs::write(world.folder().join("target"), world.repository(scenario.kind).target.as_str())
         .unwrap();
     let program = std::env::current_exe().unwrap();
     let mut command = Command::new(program);
@@ -59,7 +59,7 @@ pub(crate) fn child(scenario: &str, world: &Path) {
     let start = high_water_mark();
     let scenario = Scenario::all().find(|other| other.name() == scenario).unwrap();
     let target = TargetPath::new(fs::read_to_string(world.join("target")).unwrap()).unwrap();
-    let files = files_of(world, scenario.bins);
+    let files = files_of(world, scenario.kind);
     let fetch = |file: &MetadataFile| fs::read(files.join(&file.path)).ok();
     let store = world.join("memory");
     let found = client::find(&mut Folder::at(&store), &target, fetch);

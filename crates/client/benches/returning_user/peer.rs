@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use waxseal_testkit::peers::{self, CleanCommand, Running};
+use waxseal_testkit::stopwatch::Taken;
 
-use crate::stopwatch::Taken;
 use crate::world::{Scenario, World};
 
 /// Where the peer's Python is.
@@ -57,7 +57,7 @@ impl Found {
         let mut process = command.talking().spawn();
         let questions = process.child.stdin.take().unwrap();
         let answers = BufReader::new(process.child.stdout.take().unwrap());
-        let target = |scenario: Scenario| world.repository(scenario.bins).target.to_string();
+        let target = |scenario: Scenario| world.repository(scenario.kind).target.to_string();
         let targets = Scenario::all().map(|scenario| (scenario, target(scenario))).collect();
         Peer { _process: process, questions, answers, targets }
     }

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use waxseal_testkit::stopwatch::Taken;
 
 use crate::memory::Peak;
-use crate::stopwatch::Taken;
 use crate::world::{Scenario, World};
 
 /// What was measured of one scenario.

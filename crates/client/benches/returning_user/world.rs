@@ -1,9 +1,10 @@
-//! The repositories, what clients come with, and the folder in memory that holds both for python-tuf.
+//! The repositories, what clients come with, and a folder in memory that holds both for others.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use waxseal_testkit::keys::TestKey;
 use waxseal_testkit::pypi::{Bins, Repository};
 use waxseal_testkit::simulator::Store;
 use waxseal_tuf::RoleName;
@@ -12,7 +13,18 @@ use waxseal_tuf::RoleName;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Scenario {
     pub(crate) user: User,
-    pub(crate) bins: Bins,
+    pub(crate) kind: Kind,
+}
+
+/// The repositories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Succinct bins, Ed25519.
+    Succinct,
+    /// Bins listed with their hash prefixes, Ed25519.
+    Classic,
+    /// Succinct bins, online key on P-256.
+    Ecdsa,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +39,9 @@ pub(crate) enum User {
 
 impl Scenario {
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        [Bins::Succinct, Bins::Classic].into_iter().flat_map(|bins| {
-            [User::Returning, User::Unchanged, User::First]
-                .into_iter()
-                .map(move |user| Self { user, bins })
+        Kind::ALL.into_iter().flat_map(|kind| {
+            let users = [User::Returning, User::Unchanged, User::First];
+            users.into_iter().map(move |user| Self { user, kind })
         })
     }
 
@@ -40,12 +51,12 @@ impl Scenario {
             User::Unchanged => "unchanged",
             User::First => "first",
         };
-        format!("{user}/{}", folder_of(self.bins))
+        format!("{user}/{}", self.kind.folder())
     }
 
     /// What is in the trust store when the client starts.
     pub(crate) fn trusted(self, world: &World) -> Store {
-        let repository = world.repository(self.bins);
+        let repository = world.repository(self.kind);
         match self.user {
             User::Returning => repository.yesterday.clone(),
             User::Unchanged => repository.today.clone(),
@@ -56,18 +67,30 @@ impl Scenario {
     }
 }
 
-fn folder_of(bins: Bins) -> &'static str {
-    match bins {
-        Bins::Succinct => "succinct",
-        Bins::Classic => "classic",
+impl Kind {
+    const ALL: [Self; 3] = [Self::Succinct, Self::Classic, Self::Ecdsa];
+
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Succinct => "succinct",
+            Self::Classic => "classic",
+            Self::Ecdsa => "ecdsa",
+        }
+    }
+
+    fn repository(self) -> Repository {
+        match self {
+            Self::Succinct => Repository::new(Bins::Succinct),
+            Self::Classic => Repository::new(Bins::Classic),
+            Self::Ecdsa => Repository::signed_by(Bins::Succinct, &TestKey::ecdsa_p256()),
+        }
     }
 }
 
-/// Both repositories.
+/// Every repository, and the folder.
 #[derive(Debug)]
 pub(crate) struct World {
-    succinct: Repository,
-    classic: Repository,
+    repositories: Vec<(Kind, Repository)>,
     folder: TempDir,
 }
 
@@ -77,11 +100,10 @@ impl World {
         let memory = Path::new("/dev/shm");
         let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let folder = tempfile::Builder::new().prefix("waxseal-bench-").tempdir_in(base).unwrap();
-        let (succinct, classic) = (Repository::new(Bins::Succinct), Repository::new(Bins::Classic));
-        let world = Self { succinct, classic, folder };
-        for bins in [Bins::Succinct, Bins::Classic] {
-            let repository = world.repository(bins);
-            let files = world.files(bins);
+        let repositories = Kind::ALL.map(|kind| (kind, kind.repository())).into();
+        let world = Self { repositories, folder };
+        for (kind, repository) in &world.repositories {
+            let files = files_of(world.folder(), *kind);
             fs::create_dir_all(&files).unwrap();
             for (path, bytes) in &repository.files {
                 fs::write(files.join(path), bytes).unwrap();
@@ -93,20 +115,13 @@ impl World {
         world
     }
 
-    pub(crate) fn repository(&self, bins: Bins) -> &Repository {
-        match bins {
-            Bins::Succinct => &self.succinct,
-            Bins::Classic => &self.classic,
-        }
+    pub(crate) fn repository(&self, kind: Kind) -> &Repository {
+        let (_, repository) = self.repositories.iter().find(|(other, _)| *other == kind).unwrap();
+        repository
     }
 
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
-    }
-
-    /// The repository's files below the metadata URL.
-    pub(crate) fn files(&self, bins: Bins) -> PathBuf {
-        files_of(self.folder(), bins)
     }
 
     /// What a scenario's client comes with.
@@ -125,8 +140,9 @@ impl World {
     }
 }
 
-pub(crate) fn files_of(world: &Path, bins: Bins) -> PathBuf {
-    world.join("repository").join(folder_of(bins))
+/// A repository's files below the metadata URL.
+pub(crate) fn files_of(world: &Path, kind: Kind) -> PathBuf {
+    world.join("repository").join(kind.folder())
 }
 
 pub(crate) fn trusted_of(world: &Path, scenario: Scenario) -> PathBuf {

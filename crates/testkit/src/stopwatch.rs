@@ -3,24 +3,32 @@
 //! Everything that is measured runs on one thread and waits for nothing, so that both are the same on
 //! a machine that does nothing else.
 
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "everything here panics where a benchmark cannot go on"
+)]
+
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
 /// How long a piece of work took.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Taken {
-    pub(crate) wall: Duration,
+pub struct Taken {
+    /// By the clock.
+    pub wall: Duration,
     /// Of the whole process, in its own code and in the kernel.
-    pub(crate) cpu: Duration,
+    pub cpu: Duration,
 }
 
-pub(crate) fn timed(work: impl FnOnce()) -> Taken {
+/// Does a piece of work and says how long it took.
+pub fn timed(work: impl FnOnce()) -> Taken {
     let (start, cpu) = (Instant::now(), processor());
     work();
-    Taken { cpu: processor() - cpu, wall: start.elapsed() }
+    Taken { cpu: processor().saturating_sub(cpu), wall: start.elapsed() }
 }
 
 fn processor() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap()
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap_or_else(|error| panic!("no processor time: {error}"))
 }
