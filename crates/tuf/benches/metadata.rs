@@ -160,7 +160,7 @@ fn growth(chosen: &impl Fn(&str) -> bool) {
         ("signatures, read", |n| Case::parse::<Targets>(signed_by(64 * n))),
         ("signatures, one key's under many keyids", |n| Case::root(one_key(64 * n))),
         ("keys, one must sign", |n| Case::root(root(64 * n, 1))),
-        ("keys, all must sign (keys times bytes)", |n| Case::root(root(16 * n, 16 * n))),
+        ("keys that all sign (keys times bytes)", |n| Case::root(root(16 * n, 16 * n))),
         ("patterns, many", |n| patterns(1_024 * n, "packages/*/x-?.[a-z]*", &long_path(120))),
         ("pattern and path, both to 4 KB (their product)", |n| {
             patterns(1, &format!("*{}b", "a".repeat(120 * n)), &"a".repeat(250 * n))

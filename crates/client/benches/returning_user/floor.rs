@@ -8,10 +8,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey};
 use data_encoding::{BASE64, HEXLOWER};
 use serde_json::Value;
-use waxseal_testkit::simulator::Store;
-use waxseal_tuf::RoleName;
+use waxseal_tuf::{RoleName, json};
 
-use crate::world::{Scenario, User, World};
+use crate::world::{Scenario, World};
 
 /// The cryptography of one run.
 pub(crate) struct Floor {
@@ -28,25 +27,15 @@ struct Signed {
 type Key = UnparsedPublicKey<Vec<u8>>;
 
 impl Floor {
-    /// The stored timestamp and snapshot count: versions must not fall below theirs. Yesterday's bin
-    /// does not: it is not the one that snapshot lists.
+    /// Every role once, as it is today. What is stored from yesterday does not count: it only has to
+    /// be compared with, and matters only to a client that would refuse something for its sake.
     pub(crate) fn of(world: &World, scenario: Scenario) -> Self {
-        let repository = world.repository(scenario.kind);
-        let (yesterday, today) = (&repository.yesterday, &repository.today);
-        let file_of = |store: &Store, name| store[&RoleName::from_static(name)].clone();
-        let mut files: Vec<Vec<u8>> = today.values().cloned().collect();
-        match scenario.user {
-            User::Returning => files.extend(
-                [RoleName::TIMESTAMP, RoleName::SNAPSHOT].map(|name| file_of(yesterday, name)),
-            ),
-            // The stored one, and the same again from the repository.
-            User::Unchanged => files.push(file_of(today, RoleName::TIMESTAMP)),
-            User::First => {}
-        }
+        let today = &world.repository(scenario.kind).today;
         let keys: BTreeMap<String, Key> = today.values().flat_map(|bytes| keys_in(bytes)).collect();
         // Root is signed by three; two are asked for, as of targets and bins.
-        let signatures = files.iter().flat_map(|file| signed(file, &keys).into_iter().take(2));
-        Self { signatures: signatures.collect(), hashed: vec![file_of(today, RoleName::SNAPSHOT)] }
+        let signatures = today.values().flat_map(|file| signed(file, &keys).into_iter().take(2));
+        let snapshot = today[&RoleName::from_static(RoleName::SNAPSHOT)].clone();
+        Self { signatures: signatures.collect(), hashed: vec![snapshot] }
     }
 
     pub(crate) fn run(&self) {
@@ -89,14 +78,14 @@ fn key_of(key: &Value) -> Key {
 }
 
 fn signed(file: &[u8], keys: &BTreeMap<String, Key>) -> Vec<Signed> {
-    // The files are written in canonical form: what is signed is a part of the bytes.
-    let separator = b",\"signed\":";
-    let at = file.windows(separator.len()).position(|window| window == separator).unwrap();
-    let payload = &file[at + separator.len()..file.len() - 1];
+    let json::Value::Object(object) = json::Value::parse(file).unwrap() else {
+        panic!("metadata is an object")
+    };
+    let payload = object.get("signed").unwrap().to_canonical();
     let file: Value = serde_json::from_slice(file).unwrap();
     let signatures = file["signatures"].as_array().unwrap();
     let signed = signatures.iter().map(|signature| Signed {
-        payload: payload.to_vec(),
+        payload: payload.clone(),
         signature: unhex(&signature["sig"]),
         key: keys[signature["keyid"].as_str().unwrap()].clone(),
     });

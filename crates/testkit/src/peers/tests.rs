@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use super::*;
@@ -25,6 +26,16 @@ fn commands_may_share_a_home() {
     let shell = |script| CleanCommand::new("sh").args(["-c", script]).home(home.path()).run();
     shell("echo kept > ~/note").success();
     assert_eq!(shell("cat ~/note").success().stdout, "kept\n");
+}
+
+#[test]
+fn a_command_that_talks_reads_what_it_is_told() {
+    let mut cat = CleanCommand::new("cat").talking().spawn();
+    cat.child.stdin.take().unwrap().write_all(b"told").unwrap();
+    let mut said = String::new();
+    cat.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said, "told");
+    assert_eq!(CleanCommand::new("cat").run().success().stdout, "");
 }
 
 #[test]
