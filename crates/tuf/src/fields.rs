@@ -1,32 +1,39 @@
 //! Typed fields out of a JSON object, with errors that name the field.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::mem;
 
 use jiff::Timestamp;
 
 use crate::error::FormatError;
 use crate::hash::Hashes;
-use crate::json::{Object, Value};
+use crate::json::Node;
 
 /// An object being read. Errors name a field relative to it; whoever reads an object within another
 /// puts the outer name before ([`FormatError::within`]), so that names cost nothing while all is well.
 ///
 /// Public only in name: this module is private, which seals [`Role`](crate::metadata::Role).
-pub struct Fields(Object);
+pub struct Fields<'a>(Vec<(Cow<'a, str>, Node<'a>)>);
 
-impl Fields {
-    pub(crate) fn new(value: Value) -> Result<Self, FormatError> {
-        match value {
-            Value::Object(object) => Ok(Self(object)),
+impl<'a> Fields<'a> {
+    pub(crate) fn new(node: Node<'a>) -> Result<Self, FormatError> {
+        match node {
+            Node::Object(entries) => Ok(Self(entries)),
             _ => Err(FormatError::new("", "is not an object")),
         }
     }
 
-    pub(crate) fn optional(&mut self, name: &str) -> Option<Value> {
-        self.0.remove(name)
+    fn find(&self, name: &str) -> Option<usize> {
+        self.0.binary_search_by(|(key, _)| key.as_ref().cmp(name)).ok()
     }
 
-    pub(crate) fn value(&mut self, name: &str) -> Result<Value, FormatError> {
+    /// Takes the value under `name`; each is taken once.
+    pub(crate) fn optional(&mut self, name: &str) -> Option<Node<'a>> {
+        let at = self.find(name)?;
+        Some(mem::replace(&mut self.0[at].1, Node::Null))
+    }
+
+    pub(crate) fn value(&mut self, name: &str) -> Result<Node<'a>, FormatError> {
         self.optional(name).ok_or_else(|| FormatError::new(name, "is missing"))
     }
 
@@ -34,22 +41,22 @@ impl Fields {
     pub(crate) fn object<T>(
         &mut self,
         name: &str,
-        read: impl FnOnce(Fields) -> Result<T, FormatError>,
+        read: impl FnOnce(Fields<'a>) -> Result<T, FormatError>,
     ) -> Result<T, FormatError> {
         let value = self.value(name)?;
         Fields::new(value).and_then(read).map_err(|error| error.within(name))
     }
 
-    pub(crate) fn array(&mut self, name: &str) -> Result<Vec<Value>, FormatError> {
+    pub(crate) fn array(&mut self, name: &str) -> Result<Vec<Node<'a>>, FormatError> {
         match self.value(name)? {
-            Value::Array(values) => Ok(values),
+            Node::Array(values) => Ok(values),
             _ => Err(FormatError::new(name, "is not an array")),
         }
     }
 
-    pub(crate) fn string(&mut self, name: &str) -> Result<String, FormatError> {
+    pub(crate) fn string(&mut self, name: &str) -> Result<Cow<'a, str>, FormatError> {
         match self.value(name)? {
-            Value::String(text) => Ok(text),
+            Node::String(text) => Ok(text),
             _ => Err(FormatError::new(name, "is not a string")),
         }
     }
@@ -57,7 +64,7 @@ impl Fields {
     pub(crate) fn strings(&mut self, name: &str) -> Result<Vec<String>, FormatError> {
         let values = self.array(name)?;
         let strings = values.into_iter().map(|value| match value {
-            Value::String(text) => Ok(text),
+            Node::String(text) => Ok(text.into_owned()),
             _ => Err(FormatError::new(name, "has an element that is not a string")),
         });
         strings.collect()
@@ -65,7 +72,7 @@ impl Fields {
 
     pub(crate) fn bool(&mut self, name: &str) -> Result<bool, FormatError> {
         match self.value(name)? {
-            Value::Bool(value) => Ok(value),
+            Node::Bool(value) => Ok(value),
             _ => Err(FormatError::new(name, "is not true or false")),
         }
     }
@@ -73,9 +80,9 @@ impl Fields {
     /// An integer of at least `min`.
     pub(crate) fn integer(&mut self, name: &str, min: u64) -> Result<u64, FormatError> {
         let problem = || FormatError::new(name, format!("is not an integer of at least {min}"));
-        match self.0.get(name) {
+        match self.find(name).map(|at| &self.0[at].1) {
             None => Err(FormatError::new(name, "is missing")),
-            Some(Value::Integer(number)) => {
+            Some(Node::Integer(number)) => {
                 u64::try_from(*number).ok().filter(|n| *n >= min).ok_or_else(problem)
             }
             Some(_) => Err(problem()),
@@ -92,26 +99,25 @@ impl Fields {
 
     /// Digests by algorithm: at least one, lower-case hex.
     pub(crate) fn hashes(&mut self, name: &str) -> Result<Hashes, FormatError> {
-        let mut digests = BTreeMap::new();
-        for (algorithm, digest) in self.object(name, |fields| Ok(fields.into_entries()))? {
-            match digest {
-                Value::String(digest) if is_lower_hex(&digest) => {
-                    digests.insert(algorithm, digest);
-                }
-                _ => return Err(FormatError::new(name, "has a digest that is not lower-case hex")),
+        let entries = self.object(name, |fields| Ok(fields.into_entries()))?;
+        let digests = entries.map(|(algorithm, digest)| match digest {
+            Node::String(digest) if is_lower_hex(&digest) => {
+                Ok((algorithm.into_owned(), digest.into_owned()))
             }
-        }
+            _ => Err(FormatError::new(name, "has a digest that is not lower-case hex")),
+        });
+        let digests: Vec<_> = digests.collect::<Result<_, _>>()?;
         if digests.is_empty() {
             return Err(FormatError::new(name, "is empty"));
         }
-        Ok(Hashes::from_map(digests))
+        Ok(Hashes::from_sorted(digests))
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.get(name).is_some()
+        self.find(name).is_some()
     }
 
-    pub(crate) fn into_entries(self) -> impl ExactSizeIterator<Item = (String, Value)> {
+    pub(crate) fn into_entries(self) -> impl ExactSizeIterator<Item = (Cow<'a, str>, Node<'a>)> {
         self.0.into_iter()
     }
 }

@@ -1,6 +1,5 @@
 //! Digests of metadata and target files.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -51,16 +50,21 @@ impl FromStr for Sha256 {
 ///
 /// Algorithms this crate does not know are kept, and cannot be checked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Hashes(BTreeMap<String, String>);
+pub struct Hashes(Vec<(String, String)>);
 
 impl Hashes {
     /// The digests of a file of which only the SHA-256 is listed.
     pub fn sha256(digest: Sha256) -> Self {
-        Self(BTreeMap::from([("sha256".to_owned(), digest.to_string())]))
+        Self(vec![("sha256".to_owned(), digest.to_string())])
     }
 
-    pub(crate) fn from_map(map: BTreeMap<String, String>) -> Self {
-        Self(map)
+    /// Of pairs that are ordered by algorithm.
+    pub(crate) fn from_sorted(digests: Vec<(String, String)>) -> Self {
+        Self(digests)
+    }
+
+    fn get(&self, algorithm: &str) -> Option<&str> {
+        self.iter().find(|(listed, _)| *listed == algorithm).map(|(_, digest)| digest)
     }
 
     /// Pairs of algorithm and lower-case hex digest, ordered by algorithm.
@@ -76,14 +80,13 @@ impl Hashes {
     /// The digest that names the file under consistent snapshots (TUF 6.2.2): SHA-256 where it is
     /// listed, else SHA-512.
     pub fn file_name_digest(&self) -> Option<&str> {
-        let digest = self.0.get("sha256").or_else(|| self.0.get("sha512"));
-        digest.map(String::as_str)
+        self.get("sha256").or_else(|| self.get("sha512"))
     }
 
     /// Starts checking a file against every listed digest; `None` when no listed algorithm is
     /// known, so that nothing could be checked.
     pub fn checker(&self) -> Option<HashChecker> {
-        let known = |(algorithm, digest): (&String, &String)| {
+        let known = |(algorithm, digest): &(String, String)| {
             let context = match algorithm.as_str() {
                 "sha256" => Context::new(&SHA256),
                 "sha512" => Context::new(&SHA512),

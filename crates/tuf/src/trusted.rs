@@ -67,6 +67,24 @@ impl Named {
         Err(Error::Rollback { file: self.file.clone(), role: role.clone(), trusted, got })
     }
 
+    /// Checks that a new snapshot lists every role that the trusted one lists, at no lower version
+    /// (TUF 5.5.5). Both are sorted, so that one walk through both is enough.
+    fn check_listing(&self, trusted: &Snapshot, new: &Snapshot) -> Result<(), Error> {
+        let mut all_new = new.roles.iter();
+        for (role, listed) in &trusted.roles {
+            match all_new.find(|(name, _)| *name >= role) {
+                Some((name, new)) if name == role => {
+                    self.check_not_lower(role, listed.version, new.version)?;
+                }
+                _ => {
+                    let (file, role) = (self.file.clone(), role.clone());
+                    return Err(Error::RoleRemoved { file, role, snapshot: new.version });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Checks length and digests that snapshot or timestamp list.
     fn check_listed(&self, listed: &MetaFile, bytes: &[u8]) -> Result<(), Error> {
         let (file, got) = (self.file.clone(), bytes.len() as u64);
@@ -243,13 +261,7 @@ impl SnapshotPhase {
         let new = self.verify(bytes)?;
         named.check_version(self.timestamp.snapshot.version, new.version)?;
         if let Some(trusted) = &self.snapshot {
-            for (role, listed) in &trusted.roles {
-                let Some(now_listed) = new.roles.get(role) else {
-                    let (file, role) = (named.file, role.clone());
-                    return Err(Error::RoleRemoved { file, role, snapshot: new.version });
-                };
-                named.check_not_lower(role, listed.version, now_listed.version)?;
-            }
+            named.check_listing(trusted, &new)?;
         }
         named.check_expiry(&*new, self.now)?;
         (self.snapshot, self.current) = (Some(new), true);

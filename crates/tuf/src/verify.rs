@@ -77,7 +77,7 @@ fn check_threshold<T: Role>(
     file: &str,
     delegator: Delegator<'_>,
 ) -> Result<(), Error> {
-    let valid = count_signers(&unverified.signatures, &unverified.payload, delegator);
+    let valid = count_signers(&unverified.signatures, unverified.payload(), delegator);
     let threshold = delegator.role.threshold;
     if valid >= threshold {
         return Ok(());

@@ -9,7 +9,7 @@ use data_encoding::HEXLOWER;
 use crate::error::FormatError;
 use crate::fields::Fields;
 use crate::hash::Sha256;
-use crate::json::{Object, Value};
+use crate::json::{Node, Object, Value};
 use crate::names::KeyId;
 use material::{Scheme, to_pem};
 
@@ -68,8 +68,9 @@ impl PublicKey {
         self.material.as_ref()
     }
 
-    pub(crate) fn from_value(value: Value) -> Result<Self, FormatError> {
-        let mut fields = Fields::new(value.clone())?;
+    pub(crate) fn from_node(node: Node<'_>) -> Result<Self, FormatError> {
+        let value = node.clone().into_value();
+        let mut fields = Fields::new(node)?;
         let keytype = fields.string("keytype")?;
         let scheme = fields.string("scheme")?;
         // What is in it is the key type's own business: not every kind has `public`.
@@ -126,9 +127,11 @@ pub struct SignError {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
     use super::*;
+    use crate::Limits;
+    use crate::json::Document;
 
     fn key(json: &str) -> Result<PublicKey, FormatError> {
-        PublicKey::from_value(Value::parse(json.as_bytes()).unwrap())
+        PublicKey::from_node(Document::parse(json.as_bytes(), &Limits::default()).unwrap().root)
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod targets;
 mod timestamp;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
@@ -23,7 +24,7 @@ pub use timestamp::Timestamp;
 use crate::error::FormatError;
 use crate::fields::{Fields, check_count};
 use crate::hash::Hashes;
-use crate::json::{Object, Value};
+use crate::json::{Document, Node, Object, Value};
 use crate::keys::{PublicKey, SignError, Signature, Signer};
 use crate::limits::Limits;
 use crate::names::{KeyId, RoleName};
@@ -44,7 +45,7 @@ pub trait Role: Sized {
 
     /// Reads the fields of `signed` that are this kind's own.
     #[doc(hidden)]
-    fn read(fields: &mut Fields, common: Common<'_>) -> Result<Self, FormatError>;
+    fn read(fields: &mut Fields<'_>, common: Common<'_>) -> Result<Self, FormatError>;
 
     /// Writes the fields of `signed` that are this kind's own.
     #[doc(hidden)]
@@ -64,8 +65,17 @@ pub struct Common<'a> {
 pub struct Unverified<T> {
     pub(crate) signed: T,
     pub(crate) signatures: Vec<Signature>,
-    pub(crate) payload: Vec<u8>,
+    payload: Payload,
     pub(crate) bytes: Arc<[u8]>,
+}
+
+/// The canonical form of the `signed` value.
+#[derive(Debug, Clone)]
+enum Payload {
+    /// It is a part of the file as it was received.
+    Received(Range<usize>),
+    /// The file spells it otherwise.
+    Written(Vec<u8>),
 }
 
 impl<T: Role> Unverified<T> {
@@ -76,14 +86,26 @@ impl<T: Role> Unverified<T> {
 
     /// Reads a metadata file. Its length is the caller's to bound.
     pub fn parse_within(bytes: &[u8], limits: &Limits) -> Result<Self, FormatError> {
-        let value = Value::parse_within(bytes, limits);
-        let value = value.map_err(|problem| FormatError::new("JSON", problem))?;
-        let mut fields = Fields::new(value).map_err(|error| error.within("metadata"))?;
-        let signed = fields.value("signed").map_err(|error| error.within("metadata"))?;
-        let payload = signed.to_canonical();
+        let document = Document::parse(bytes, limits);
+        let document = document.map_err(|problem| FormatError::new("JSON", problem))?;
+        let mut fields = Fields::new(document.root).map_err(|error| error.within("metadata"))?;
         let signatures = read_signatures(&mut fields, limits)?;
-        let signed = read_signed(signed, limits).map_err(|error| error.within("signed"))?;
+        let node = fields.value("signed").map_err(|error| error.within("metadata"))?;
+        let spelling = document.members.into_iter().find(|member| member.key == "signed");
+        let payload = match spelling {
+            Some(spelling) if spelling.canonical => Payload::Received(spelling.range),
+            _ => Payload::Written(node.clone().into_value().to_canonical()),
+        };
+        let signed = read_signed(node, limits).map_err(|error| error.within("signed"))?;
         Ok(Self { signed, signatures, payload, bytes: bytes.into() })
+    }
+
+    /// What signatures are made over: the canonical form of the `signed` value.
+    pub(crate) fn payload(&self) -> &[u8] {
+        match &self.payload {
+            Payload::Received(range) => &self.bytes[range.clone()],
+            Payload::Written(bytes) => bytes,
+        }
     }
 
     /// What the file claims. For showing to a person and for ceremonies; not to act on.
@@ -97,13 +119,16 @@ impl<T: Role> Unverified<T> {
     }
 }
 
-fn read_signatures(fields: &mut Fields, limits: &Limits) -> Result<Vec<Signature>, FormatError> {
+fn read_signatures(
+    fields: &mut Fields<'_>,
+    limits: &Limits,
+) -> Result<Vec<Signature>, FormatError> {
     let entries = fields.array("signatures").map_err(|error| error.within("metadata"))?;
     check_count("signatures", entries.len(), limits.signatures)?;
     let mut seen = BTreeSet::new();
     let mut signatures = Vec::new();
-    for (i, value) in entries.into_iter().enumerate() {
-        let signature = read_signature(value).and_then(|signature| {
+    for (i, node) in entries.into_iter().enumerate() {
+        let signature = read_signature(node).and_then(|signature| {
             let keyid = &signature.keyid;
             let twice = || FormatError::new("keyid", format!("{keyid} signed before in this file"));
             seen.insert(keyid.clone()).then_some(()).ok_or_else(twice)?;
@@ -114,15 +139,15 @@ fn read_signatures(fields: &mut Fields, limits: &Limits) -> Result<Vec<Signature
     Ok(signatures)
 }
 
-fn read_signature(value: Value) -> Result<Signature, FormatError> {
-    let mut fields = Fields::new(value)?;
+fn read_signature(node: Node<'_>) -> Result<Signature, FormatError> {
+    let mut fields = Fields::new(node)?;
     let keyid = KeyId::new(fields.string("keyid")?);
     // What is not hex may be a signature of a kind that is not known here.
     let sig = HEXLOWER_PERMISSIVE.decode(fields.string("sig")?.as_bytes()).unwrap_or_default();
     Ok(Signature { keyid, sig })
 }
 
-fn read_signed<T: Role>(signed: Value, limits: &Limits) -> Result<T, FormatError> {
+fn read_signed<T: Role>(signed: Node<'_>, limits: &Limits) -> Result<T, FormatError> {
     let mut fields = Fields::new(signed)?;
     let kind = fields.string("_type")?;
     if kind != T::TYPE {
@@ -174,7 +199,7 @@ pub struct RoleKeys {
 }
 
 impl RoleKeys {
-    pub(crate) fn read(fields: &mut Fields) -> Result<Self, FormatError> {
+    pub(crate) fn read(fields: &mut Fields<'_>) -> Result<Self, FormatError> {
         let threshold = fields.integer("threshold", 1)?;
         let keyids: Vec<_> = fields.strings("keyids")?.into_iter().map(KeyId::new).collect();
         if keyids.iter().collect::<BTreeSet<_>>().len() < keyids.len() {
@@ -193,12 +218,12 @@ impl RoleKeys {
 /// Keys by keyid.
 pub type Keys = BTreeMap<KeyId, PublicKey>;
 
-pub(crate) fn read_keys(fields: &mut Fields, limits: &Limits) -> Result<Keys, FormatError> {
+pub(crate) fn read_keys(fields: &mut Fields<'_>, limits: &Limits) -> Result<Keys, FormatError> {
     fields.object("keys", |fields| {
         let entries = fields.into_entries();
         check_count("", entries.len(), limits.keys)?;
-        let keys = entries.map(|(keyid, value)| {
-            let key = PublicKey::from_value(value).map_err(|error| error.within(&keyid))?;
+        let keys = entries.map(|(keyid, node)| {
+            let key = PublicKey::from_node(node).map_err(|error| error.within(&keyid))?;
             Ok((KeyId::new(keyid), key))
         });
         keys.collect()
@@ -227,8 +252,8 @@ impl MetaFile {
         Self { version, length: None, hashes: None }
     }
 
-    pub(crate) fn read(value: Value) -> Result<Self, FormatError> {
-        let mut fields = Fields::new(value)?;
+    pub(crate) fn read(node: Node<'_>) -> Result<Self, FormatError> {
+        let mut fields = Fields::new(node)?;
         let version = fields.integer("version", 1)?;
         let length = fields.has("length").then(|| fields.integer("length", 0)).transpose()?;
         let hashes = fields.has("hashes").then(|| fields.hashes("hashes")).transpose()?;
@@ -249,12 +274,11 @@ impl MetaFile {
 }
 
 /// The role that a `METAPATH` such as `bins.json` names.
-pub(crate) fn metafile_role(mut metapath: String) -> Result<RoleName, FormatError> {
-    let Some(length) = metapath.strip_suffix(".json").map(str::len) else {
+pub(crate) fn metafile_role(metapath: &str) -> Result<RoleName, FormatError> {
+    let Some(role) = metapath.strip_suffix(".json") else {
         return Err(FormatError::new(metapath, "does not end in .json"));
     };
-    metapath.truncate(length);
-    RoleName::new(metapath).map_err(|error| FormatError::name("", &error))
+    RoleName::new(role).map_err(|error| FormatError::name(metapath, &error))
 }
 
 /// An unsigned number as JSON; metadata has none above `i64::MAX`, and reading refuses them.

@@ -59,7 +59,7 @@ impl Role for Root {
         self.expires
     }
 
-    fn read(fields: &mut Fields, common: Common<'_>) -> Result<Self, FormatError> {
+    fn read(fields: &mut Fields<'_>, common: Common<'_>) -> Result<Self, FormatError> {
         let consistent_snapshot =
             fields.has("consistent_snapshot") && fields.bool("consistent_snapshot")?;
         let keys = read_keys(fields, common.limits)?;

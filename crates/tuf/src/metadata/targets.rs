@@ -6,7 +6,7 @@ use super::{Common, Keys, Role, RoleKeys, integer, read_keys, write_keys};
 use crate::error::FormatError;
 use crate::fields::Fields;
 use crate::hash::Hashes;
-use crate::json::{Object, Value};
+use crate::json::{Node, Object, Value};
 use crate::limits::Limits;
 use crate::names::{KeyId, RoleName, TargetPath};
 use crate::paths::{self, PathHash};
@@ -103,12 +103,12 @@ impl SuccinctRoles {
         PathHash::of(path).bin(self.bit_length)
     }
 
-    fn read(fields: &mut Fields) -> Result<Self, FormatError> {
+    fn read(fields: &mut Fields<'_>) -> Result<Self, FormatError> {
         let keys = RoleKeys::read(fields)?;
         let bits = fields.integer("bit_length", 1)?;
         let bit_length = u8::try_from(bits).ok().filter(|bits| *bits <= 32);
         let bit_length = bit_length.ok_or_else(|| FormatError::new("bit_length", "is above 32"))?;
-        let name_prefix = fields.string("name_prefix")?;
+        let name_prefix = fields.string("name_prefix")?.into_owned();
         RoleName::new(name_prefix.as_str())
             .map_err(|error| FormatError::name("name_prefix", &error))?;
         Ok(Self { keys, bit_length, name_prefix })
@@ -151,7 +151,7 @@ impl Delegations {
         }
     }
 
-    fn read(mut fields: Fields, limits: &Limits) -> Result<Self, FormatError> {
+    fn read(mut fields: Fields<'_>, limits: &Limits) -> Result<Self, FormatError> {
         let keys = read_keys(&mut fields, limits)?;
         let roles = match (fields.has("roles"), fields.has("succinct_roles")) {
             (true, false) => Roles::Listed(read_listed(&mut fields)?),
@@ -180,7 +180,7 @@ impl Delegations {
     }
 }
 
-fn read_listed(fields: &mut Fields) -> Result<Vec<DelegatedRole>, FormatError> {
+fn read_listed(fields: &mut Fields<'_>) -> Result<Vec<DelegatedRole>, FormatError> {
     let mut names = BTreeSet::new();
     let mut roles = Vec::new();
     for (i, value) in fields.array("roles")?.into_iter().enumerate() {
@@ -195,9 +195,9 @@ fn read_listed(fields: &mut Fields) -> Result<Vec<DelegatedRole>, FormatError> {
 }
 
 impl DelegatedRole {
-    fn read(mut fields: Fields) -> Result<Self, FormatError> {
+    fn read(mut fields: Fields<'_>) -> Result<Self, FormatError> {
         let name = fields.string("name")?;
-        if matches!(name.as_str(), "root" | "timestamp" | "snapshot" | "targets") {
+        if matches!(name.as_ref(), "root" | "timestamp" | "snapshot" | "targets") {
             return Err(FormatError::new("name", format!("{name} is a top-level role")));
         }
         let name = RoleName::new(name).map_err(|error| FormatError::name("name", &error))?;
@@ -260,11 +260,11 @@ impl Role for Targets {
         self.expires
     }
 
-    fn read(fields: &mut Fields, common: Common<'_>) -> Result<Self, FormatError> {
+    fn read(fields: &mut Fields<'_>, common: Common<'_>) -> Result<Self, FormatError> {
         let targets = fields.object("targets", |targets| {
-            let targets = targets.into_entries().map(|(path, value)| {
-                let file = TargetFile::read(value).map_err(|error| error.within(&path))?;
-                Ok((path, file))
+            let targets = targets.into_entries().map(|(path, node)| {
+                let file = TargetFile::read(node).map_err(|error| error.within(&path))?;
+                Ok((path.into_owned(), file))
             });
             targets.collect()
         })?;
@@ -288,11 +288,11 @@ impl Role for Targets {
 }
 
 impl TargetFile {
-    fn read(value: Value) -> Result<Self, FormatError> {
-        let mut fields = Fields::new(value)?;
+    fn read(node: Node<'_>) -> Result<Self, FormatError> {
+        let mut fields = Fields::new(node)?;
         let length = fields.integer("length", 0)?;
         let hashes = fields.hashes("hashes")?;
-        Ok(Self { length, hashes, custom: fields.optional("custom") })
+        Ok(Self { length, hashes, custom: fields.optional("custom").map(Node::into_value) })
     }
 
     fn to_value(&self) -> Value {

@@ -27,7 +27,7 @@ impl Role for Timestamp {
         self.expires
     }
 
-    fn read(fields: &mut Fields, common: Common<'_>) -> Result<Self, FormatError> {
+    fn read(fields: &mut Fields<'_>, common: Common<'_>) -> Result<Self, FormatError> {
         const SNAPSHOT: &str = "snapshot.json";
         let snapshot = fields.object("meta", |mut meta| {
             MetaFile::read(meta.value(SNAPSHOT)?).map_err(|error| error.within(SNAPSHOT))

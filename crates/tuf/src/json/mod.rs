@@ -8,12 +8,11 @@
 //! Canonical form: no white space, object keys in the order of their code points, and in strings
 //! only `"` and `\` escaped. It is what securesystemslib's `encode_canonical` writes.
 
-use std::cell::Cell;
-use std::fmt;
-
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+mod parse;
 
 use crate::limits::Limits;
+
+pub(crate) use parse::{Document, Node};
 
 /// A JSON value without floating-point numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,14 +61,6 @@ impl Object {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0.iter().map(|(k, v)| (k.as_str(), v))
     }
-
-    fn from_entries(mut entries: Vec<(String, Value)>) -> Result<Self, String> {
-        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-        match entries.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            Some(pair) => Err(pair[0].0.clone()),
-            None => Ok(Self(entries)),
-        }
-    }
 }
 
 impl IntoIterator for Object {
@@ -102,12 +93,7 @@ impl Value {
 
     /// The same within other limits.
     pub fn parse_within(text: &[u8], limits: &Limits) -> Result<Self, String> {
-        let budget = Budget { limits, values: Cell::new(0) };
-        let mut deserializer = serde_json::Deserializer::from_slice(text);
-        let value = Reader { budget: &budget, depth: 0 }.deserialize(&mut deserializer);
-        let value = value.map_err(|error| error.to_string())?;
-        deserializer.end().map_err(|error| error.to_string())?;
-        Ok(value)
+        Ok(Document::parse(text, limits)?.root.into_value())
     }
 
     /// The canonical form: what signatures are made over.
@@ -210,97 +196,6 @@ fn write_string(text: &str, form: StringForm, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// What the limits leave, for one text.
-struct Budget<'a> {
-    limits: &'a Limits,
-    values: Cell<u64>,
-}
-
-/// Reads one value that has `depth` arrays and objects around it.
-#[derive(Clone, Copy)]
-struct Reader<'a> {
-    budget: &'a Budget<'a>,
-    depth: u64,
-}
-
-impl Reader<'_> {
-    /// For the values in an array or object.
-    fn inner<E: de::Error>(self) -> Result<Self, E> {
-        let (depth, limit) = (self.depth + 1, self.budget.limits.json_depth);
-        if depth > limit {
-            return Err(E::custom(format_args!("nested more than {limit} levels deep")));
-        }
-        Ok(Self { depth, ..self })
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Reader<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        let (values, limit) = (self.budget.values.get() + 1, self.budget.limits.json_values);
-        if values > limit {
-            return Err(de::Error::custom(format_args!("more than {limit} values")));
-        }
-        self.budget.values.set(values);
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Reader<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("null, a boolean, an integer, a string, an array or an object")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Integer(value))
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
-        let integer = i64::try_from(value);
-        integer.map(Value::Integer).map_err(|_| E::custom("integer does not fit 64 bits"))
-    }
-
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Value, E> {
-        Err(E::custom("number is not an integer of 64 bits"))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::String(text.to_owned()))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Value, E> {
-        Ok(Value::String(text))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let (inner, mut values) = (self.inner()?, Vec::new());
-        while let Some(value) = seq.next_element_seed(inner)? {
-            values.push(value);
-        }
-        Ok(Value::Array(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let (inner, mut entries) = (self.inner()?, Vec::new());
-        while let Some(key) = map.next_key()? {
-            entries.push((key, map.next_value_seed(inner)?));
-        }
-        let duplicate = |key| de::Error::custom(format_args!("object has the key {key:?} twice"));
-        Object::from_entries(entries).map(Value::Object).map_err(duplicate)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
@@ -359,6 +254,6 @@ mod tests {
         assert!(parse("[1,2,3,4]").is_ok());
         assert!(parse("[1,2,3,4,5]").unwrap_err().contains("more than 5 values"));
         assert!(parse(r#"{"a":[1,2],"b":3,"c":4}"#).unwrap_err().contains("more than 5 values"));
-        assert!(parse("1 2").unwrap_err().contains("trailing"));
+        assert!(parse("1 2").unwrap_err().contains("goes on"));
     }
 }
