@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA512, digest};
+use aws_lc_rs::digest::{SHA256, SHA512, digest};
 use waxseal_testkit::pypi::{Bins, Repository};
 use waxseal_testkit::simulator::{Simulator, TestKey, drive, signatures};
 use waxseal_testkit::stopwatch::timed;
@@ -50,9 +50,9 @@ fn least(mut work: impl FnMut()) -> Duration {
 fn throughput(chosen: &impl Fn(&str) -> bool) {
     println!("\nMegabytes (10⁶) a second of processor time, the best run of each.\n");
     println!(
-        "| file | KB | SHA-512 | `serde_json::Value` | `Value::parse` | `to_canonical` | `Unverified::parse` |"
+        "| file | KB | SHA-256 | SHA-512 | `serde_json::Value` | `Value::parse` | `to_canonical` | `Unverified::parse` |"
     );
-    println!("|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|");
     let succinct = Repository::new(Bins::Succinct);
     let classic = Repository::new(Bins::Classic);
     let file = |repository: &Repository, start: &str| {
@@ -74,6 +74,9 @@ fn row<T: Role>(chosen: &impl Fn(&str) -> bool, name: &str, bytes: &[u8]) {
         format!("{:.0}", number(bytes.len()) / seconds / 1e6)
     };
     let rates = [
+        rate(&mut || {
+            black_box(digest(&SHA256, bytes));
+        }),
         rate(&mut || {
             black_box(digest(&SHA512, bytes));
         }),
