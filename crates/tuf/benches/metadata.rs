@@ -157,12 +157,12 @@ fn growth(chosen: &impl Fn(&str) -> bool) {
         ("object, keys in reverse", |n| Case::json(object(1_024 * n, |i, of| of - i))),
         ("object, keys shuffled", |n| Case::json(object(1_024 * n, |i, _| shuffled(i)))),
         ("object, long keys alike", |n| Case::json(long_keys(64 * n))),
-        ("nesting, 100 deep", |n| Case::json(nested(32 * n))),
+        ("nesting, 60 deep", |n| Case::json(nested(64 * n))),
         ("strings of escapes", |n| Case::json(format!("\"{}\"", r"\u00e9\n\\".repeat(1_024 * n)))),
         ("integers", |n| Case::json(format!("[{}1]", "-9223372036854775807,".repeat(1_024 * n)))),
         ("signatures, read", |n| Case::parse::<Targets>(signed_by(64 * n))),
-        ("signatures, one key's under many keyids", |n| Case::root(one_key(64 * n))),
-        ("keys, one must sign", |n| Case::root(root(64 * n, 1))),
+        ("signatures, one key's under many keyids", |n| Case::root(one_key(48 * n))),
+        ("keys, one must sign", |n| Case::root(root(48 * n, 1))),
         ("keys that all sign (keys times bytes)", |n| Case::root(root(16 * n, 16 * n))),
         ("patterns, many", |n| patterns(1_024 * n, "packages/*/x-?.[a-z]*", &long_path(120))),
         ("pattern and path, both to 4 KB (their product)", |n| {
@@ -314,7 +314,7 @@ fn long_keys(members: usize) -> String {
 }
 
 fn nested(times: usize) -> String {
-    let one = format!("{}1{}", "{\"b\":[".repeat(50), "],\"a\":0}".repeat(50));
+    let one = format!("{}1{}", "{\"b\":[".repeat(30), "],\"a\":0}".repeat(30));
     format!("[{}0]", format!("{one},").repeat(times))
 }
 
