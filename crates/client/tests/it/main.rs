@@ -4,6 +4,7 @@
 
 mod conformance;
 mod downloads;
+mod interop;
 mod mirrors;
 mod refusals;
 mod root_chain;
