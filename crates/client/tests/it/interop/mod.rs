@@ -5,6 +5,8 @@
 
 mod bins;
 mod canonical_json;
+mod ours;
+mod python_tuf_reads;
 
 use std::fs;
 use std::path::Path;
@@ -22,6 +24,7 @@ fn ask(script: &str, cases: &[String], args: &[&str]) -> Vec<Json> {
     fs::write(&file, cases.join("\n") + "\n").unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/interop").join(script);
     let command = CleanCommand::new(peers::python()).arg(script).arg(&file).args(args);
+    let command = command.env("PYTHONDONTWRITEBYTECODE", "1");
     let outcome = command.deadline(Duration::from_mins(2)).run().success();
     let answers: Vec<Json> =
         outcome.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
