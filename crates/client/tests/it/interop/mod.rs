@@ -7,6 +7,8 @@ mod bins;
 mod canonical_json;
 mod ours;
 mod python_tuf_reads;
+mod tough_reads;
+mod we_read;
 
 use std::fs;
 use std::path::Path;

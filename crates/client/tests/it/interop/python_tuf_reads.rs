@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER;
+use jiff::Timestamp as Time;
 use serde_json::{Value as Json, json};
 use waxseal_testkit::simulator::{Simulator, target_path};
 use waxseal_tuf::hash::Sha256;
@@ -78,24 +79,28 @@ impl Repository {
         this.publish()
     }
 
-    /// `bins` classic bins, at most 16, of `16 / bins` prefixes of one digit each, below `bins`.
+    /// `bins` classic bins, at most 16, of `16 / bins` prefixes of one digit each, below a role that
+    /// targets delegates everything to, as a ceremony writes them.
     pub(super) fn classic_bins(consistent_snapshot: bool, bins: usize, paths: &[&str]) -> Self {
         let mut this = Self::new(consistent_snapshot);
-        let everything = ["*", "*/*", "*/*/*"].map(str::to_owned).to_vec();
-        this.simulator.delegate("targets", "bins", Paths::Patterns(everything), true);
         let digits: Vec<String> = (0..16).map(|digit| format!("{digit:x}")).collect();
-        let name = |bin: usize| format!("bin-{bin}");
+        this.simulator.delegate("targets", "bins", Paths::HashPrefixes(digits.clone()), false);
         for (bin, prefixes) in digits.chunks(16 / bins).enumerate() {
             let paths = Paths::HashPrefixes(prefixes.to_vec());
-            this.simulator.delegate("bins", &name(bin), paths, false);
+            this.simulator.delegate("bins", &format!("bin-{bin}"), paths, true);
         }
-        let bin_of = |path: &str| usize::from(Sha256::of(path.as_bytes()).0[0] >> 4) * bins / 16;
         for path in paths {
-            this.add(&name(bin_of(path)), path);
+            this.add(&format!("bin-{}", classic_bin(bins, path)), path);
         }
-        this.hide(&name(bin_of("other") ^ 1), "other");
         this.absent.push("nowhere".to_owned());
         this.publish()
+    }
+
+    /// With a target in one of `bins` classic bins that it does not fall into.
+    pub(super) fn misplaced(mut self, bins: usize) -> Self {
+        let wrong = classic_bin(bins, "other") ^ 1;
+        self.hide(&format!("bin-{wrong}"), "other");
+        self.publish()
     }
 
     /// Delegations below each other, by patterns, some of them terminating.
@@ -127,8 +132,19 @@ impl Repository {
         this.publish()
     }
 
+    /// With another time at which everything expires.
+    pub(super) fn expiring(mut self, time: Time) -> Self {
+        let simulator = &mut self.simulator;
+        simulator.root.expires = time;
+        simulator.write_root();
+        simulator.timestamp.expires = time;
+        simulator.snapshot.expires = time;
+        simulator.targets.values_mut().for_each(|targets| targets.expires = time);
+        self.publish()
+    }
+
     /// Roots in which every role has other keys than in the one before, and one key of root stays.
-    fn rotated(mut self, times: u32) -> Self {
+    pub(super) fn rotated(mut self, times: u32) -> Self {
         for time in 1..=times {
             let label = |name: &str| format!("{name}-{time}");
             let (root, kept) = (label("root"), format!("root-{}", time - 1));
@@ -143,6 +159,10 @@ impl Repository {
     }
 }
 
+fn classic_bin(bins: usize, path: &str) -> usize {
+    usize::from(Sha256::of(path.as_bytes()).0[0]) * bins / 256
+}
+
 fn repositories() -> Vec<(String, Repository)> {
     let mut repositories = Vec::new();
     for consistent in [true, false] {
@@ -154,7 +174,7 @@ fn repositories() -> Vec<(String, Repository)> {
         }
         let paths = [&PATHS[..], &UNICODE_PATHS].concat();
         for bins in [2, 16] {
-            let repository = Repository::classic_bins(consistent, bins, &paths);
+            let repository = Repository::classic_bins(consistent, bins, &paths).misplaced(bins);
             add(format!("{bins} classic bins"), repository);
         }
         for times in 0..=5 {

@@ -1,0 +1,150 @@
+//! The crate `tough` reads our classic bins, and we read what its editor writes.
+
+use std::fs;
+use std::path::Path;
+
+use jiff::Timestamp as Time;
+use tough::{FilesystemTransport, IntoVec as _, RepositoryLoader, TargetName};
+use url::Url;
+use waxseal_testkit::simulator::{Simulator, time};
+
+use super::ours::{Ours, write};
+use super::python_tuf_reads::Repository;
+
+/// Those whose file names are the same in a `file:` URL, which tough does not decode.
+const PATHS: [&str; 6] = [
+    "packages/flask/flask-3.0.0-py3-none-any.whl",
+    "packages/flask/flask-3.0.0-py3-none-any.whl.metadata",
+    "simple/flask/vnd.pypi.simple.v1.json",
+    "simple/flask/vnd.pypi.simple.v1.html",
+    "a+b/c~d.tar.gz",
+    "file",
+];
+
+fn url(folder: &Path) -> Url {
+    Url::from_directory_path(folder.canonicalize().unwrap()).unwrap()
+}
+
+/// tough lives now, not when the simulator's clients do.
+fn far_off() -> Time {
+    time("2120-01-01T00:00:00Z")
+}
+
+/// Writes a repository, and each target under the name by which tough asks for it as well: with
+/// consistent snapshots that is `HASH.a/b` for `a/b`, where TUF 5.7.3 puts the digest before the
+/// file's name, `a/HASH.b`.
+fn write_for_tough(simulator: &Simulator, folder: &Path) {
+    write(simulator, folder);
+    for targets in simulator.targets.values() {
+        for (path, file) in &targets.targets {
+            let digest = file.hashes.file_name_digest().unwrap();
+            let location = folder.join("targets").join(format!("{digest}.{path}"));
+            fs::create_dir_all(location.parent().unwrap()).unwrap();
+            fs::write(location, &simulator.target_files[path]).unwrap();
+        }
+    }
+}
+
+async fn load(folder: &Path) -> Result<tough::Repository, tough::error::Error> {
+    let root = fs::read(folder.join("metadata/1.root.json")).unwrap();
+    let (metadata, targets) = (url(&folder.join("metadata")), url(&folder.join("targets")));
+    RepositoryLoader::new(&root, metadata, targets).transport(FilesystemTransport).load().await
+}
+
+/// The content of a target, or why it was refused.
+async fn read(repository: &tough::Repository, path: &str) -> Result<Option<Vec<u8>>, String> {
+    let name = TargetName::new(path).unwrap();
+    match repository.read_target(&name).await.map_err(|error| error.to_string())? {
+        Some(stream) => Ok(Some(stream.into_vec().await.map_err(|error| error.to_string())?)),
+        None => Ok(None),
+    }
+}
+
+#[tokio::test]
+async fn tough_reads_our_classic_bins() {
+    for (bins, consistent, rotations) in [(2, true, 0), (16, true, 3), (4, false, 1)] {
+        let repository = Repository::classic_bins(consistent, bins, &PATHS);
+        let repository = repository.expiring(far_off()).rotated(rotations);
+        let folder = tempfile::tempdir().unwrap();
+        write_for_tough(&repository.simulator, folder.path());
+        let tough = load(folder.path()).await.unwrap();
+        assert_eq!(tough.root().signed.version.get(), u64::from(rotations) + 1);
+        for (path, content) in &repository.present {
+            assert_eq!(read(&tough, path).await.as_ref(), Ok(&Some(content.clone())), "{path}");
+        }
+        for path in &repository.absent {
+            assert_eq!(read(&tough, path).await, Ok(None), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn tough_refuses_what_was_changed() {
+    let repository = Repository::classic_bins(true, 2, &PATHS).expiring(far_off()).rotated(1);
+    let (simulator, path) = (&repository.simulator, PATHS[0]);
+    let mut current: Vec<String> = vec!["timestamp.json".into(), "2.root.json".into()];
+    current.push(simulator.path("snapshot", simulator.snapshot.version));
+    for (name, targets) in &simulator.targets {
+        current.push(simulator.path(name.as_str(), targets.version));
+    }
+    assert_eq!(current.len(), 3 + ["targets", "bins", "bin-0", "bin-1"].len());
+    for file in current {
+        let mut changed = simulator.clone();
+        changed.replace_text(&file, "2120-", "2121-");
+        let folder = tempfile::tempdir().unwrap();
+        write(&changed, folder.path());
+        assert!(load(folder.path()).await.is_err(), "{file}");
+    }
+    for change in [b"changed".to_vec(), repository.present[path].repeat(2), Vec::new()] {
+        let mut changed = simulator.clone();
+        changed.target_files.insert(path.to_owned(), change);
+        let folder = tempfile::tempdir().unwrap();
+        write_for_tough(&changed, folder.path());
+        let tough = load(folder.path()).await.unwrap();
+        assert!(read(&tough, path).await.is_err());
+        let unchanged = read(&tough, PATHS[1]).await;
+        assert_eq!(unchanged.as_ref(), Ok(&repository.present.get(PATHS[1]).cloned()));
+    }
+}
+
+/// What tough does otherwise than TUF 1.0.34 or TAP 15 say, for those who use it with our indexes.
+#[tokio::test]
+async fn what_tough_does_not_read_is_known() {
+    // TAP 15 is not known to it: delegations without `roles` are malformed.
+    let succinct = Repository::succinct_bins(true, 1).expiring(far_off());
+    // It signs and checks what Unicode normalisation makes of the metadata.
+    let denormal = Repository::classic_bins(true, 2, &["e\u{301}"]).expiring(far_off());
+    // A role that lists a path it is not trusted with: TUF passes over it (5.6.7), tough refuses all.
+    let misplaced = Repository::classic_bins(true, 2, &PATHS).expiring(far_off()).misplaced(2);
+    for (repository, reason) in [
+        (succinct, "missing field `roles`"),
+        (denormal, "signature"),
+        (misplaced, "TargetNotFound"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        write(&repository.simulator, folder.path());
+        Ours::refreshed(folder.path()).unwrap();
+        let refused = load(folder.path()).await.map(drop).unwrap_err();
+        let refused = format!("{refused} {:?}", refused);
+        assert!(refused.contains(reason), "{refused}");
+    }
+}
+
+/// Targets in folders can be fetched by tough only where consistent snapshots are off, or where
+/// copies lie at the names that it asks for.
+#[tokio::test]
+async fn where_tough_looks_for_targets_is_known() {
+    for consistent in [true, false] {
+        let repository = Repository::classic_bins(consistent, 2, &PATHS).expiring(far_off());
+        let folder = tempfile::tempdir().unwrap();
+        write(&repository.simulator, folder.path());
+        let tough = load(folder.path()).await.unwrap();
+        for (path, content) in &repository.present {
+            let found = read(&tough, path).await;
+            match consistent && path.contains('/') {
+                true => assert!(found.is_err_and(|error| error.contains("file not found"))),
+                false => assert_eq!(found.as_ref(), Ok(&Some(content.clone()))),
+            }
+        }
+    }
+}
