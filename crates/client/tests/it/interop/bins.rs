@@ -32,7 +32,7 @@ struct Case {
     question: Json,
 }
 
-fn assert_same(cases: Vec<Case>) {
+fn assert_same(cases: &[Case]) {
     let questions: Vec<String> = cases.iter().map(|case| case.question.to_string()).collect();
     let answers = ask("bins.py", &questions, &[]);
     let different = cases.iter().zip(answers).filter(|(case, answer)| case.ours != *answer);
@@ -55,7 +55,7 @@ fn bins_are_those_of_python_tuf() {
         let ours: Vec<String> = (1..=32).map(|bits| bin(bits, &path)).collect();
         Case { ours: json!(ours), question: json!({"path": path.as_str()}) }
     });
-    assert_same(cases.collect());
+    assert_same(&cases.collect::<Vec<_>>());
 }
 
 /// The bin that covers a path, which is one of the delegation's roles by its name as well.
@@ -97,7 +97,7 @@ fn hash_prefixes_cover_as_in_python_tuf() {
         });
     let cases: Vec<Case> = cases.collect();
     assert_mixed(&cases);
-    assert_same(cases);
+    assert_same(&cases);
 }
 
 /// What patterns are made of; `""` stands for the next character of the path.
@@ -138,5 +138,5 @@ fn patterns_cover_as_in_python_tuf() {
     });
     let cases: Vec<Case> = cases.collect();
     assert_mixed(&cases);
-    assert_same(cases);
+    assert_same(&cases);
 }

@@ -1,12 +1,18 @@
 //! The crate `tough` reads our classic bins, and we read what its editor writes.
 
 use std::fs;
+use std::num::NonZeroU64;
 use std::path::Path;
 
+use data_encoding::HEXLOWER;
 use jiff::Timestamp as Time;
+use tough::editor::RepositoryEditor;
+use tough::key_source::{KeySource, LocalKeySource};
+use tough::schema::{PathHashPrefix, PathSet, Target};
 use tough::{FilesystemTransport, IntoVec as _, RepositoryLoader, TargetName};
 use url::Url;
 use waxseal_testkit::simulator::{Simulator, time};
+use waxseal_tuf::hash::Sha256;
 
 use super::ours::{Ours, write};
 use super::python_tuf_reads::Repository;
@@ -125,7 +131,7 @@ async fn what_tough_does_not_read_is_known() {
         write(&repository.simulator, folder.path());
         Ours::refreshed(folder.path()).unwrap();
         let refused = load(folder.path()).await.map(drop).unwrap_err();
-        let refused = format!("{refused} {:?}", refused);
+        let refused = format!("{refused} {refused:?}");
         assert!(refused.contains(reason), "{refused}");
     }
 }
@@ -146,5 +152,64 @@ async fn where_tough_looks_for_targets_is_known() {
                 false => assert_eq!(found.as_ref(), Ok(&Some(content.clone()))),
             }
         }
+    }
+}
+
+/// The Ed25519 key that a [`TestKey`](waxseal_testkit::simulator::TestKey) of this label has, in a
+/// file (PKCS#8 version 1).
+fn key_file(folder: &Path, label: &str) -> Vec<Box<dyn KeySource>> {
+    let start = HEXLOWER.decode(b"302e020100300506032b657004220420").unwrap();
+    let path = folder.join(format!("{label}.key"));
+    fs::write(&path, [&start[..], &Sha256::of(label.as_bytes()).0].concat()).unwrap();
+    vec![Box::new(LocalKeySource { path })]
+}
+
+/// Writes a repository of two bins of half the hash prefixes each, with each path in the bin that
+/// it falls into, whose content is the path.
+async fn write_with_tough(folder: &Path, paths: &[&str]) -> Result<(), tough::error::Error> {
+    let (first, far_off) = (NonZeroU64::MIN, far_off());
+    let key = |label: &str| key_file(folder, label);
+    let mut editor = RepositoryEditor::new(folder.join("metadata/1.root.json")).await?;
+    editor.targets_version(first)?.targets_expires(far_off)?;
+    for (name, half) in [("low", "01234567"), ("high", "89abcdef")] {
+        let prefixes = half.chars().map(|digit| PathHashPrefix::new(digit).unwrap());
+        let bin = PathSet::PathHashPrefixes(prefixes.collect());
+        editor.delegate_role(name, &key(name), bin, true, first, far_off, first).await?;
+    }
+    editor.sign_targets_editor(&key("targets")).await?;
+    for name in ["low", "high"] {
+        editor.change_delegated_targets(name)?.targets_version(first)?.targets_expires(far_off)?;
+        let is_low = |path: &&&str| Sha256::of(path.as_bytes()).0[0] < 0x80;
+        for path in paths.iter().filter(|path| is_low(path) == (name == "low")) {
+            let file = folder.join("content");
+            fs::write(&file, path).unwrap();
+            editor.add_target(*path, Target::from_path(&file).await.unwrap())?;
+        }
+        editor.sign_targets_editor(&key(name)).await?;
+    }
+    editor.snapshot_version(first).snapshot_expires(far_off);
+    editor.timestamp_version(first).timestamp_expires(far_off);
+    let online: Vec<_> = ["timestamp", "snapshot"].into_iter().flat_map(key).collect();
+    editor.sign(&online).await?.write(folder.join("metadata")).await
+}
+
+#[tokio::test]
+async fn we_read_what_tough_writes() {
+    for consistent in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let mut simulator = Repository::new(consistent).simulator;
+        // Root is ours: the editor only takes one.
+        simulator.files.retain(|path, _| path == "1.root.json");
+        write(&simulator, folder);
+        write_with_tough(folder, &PATHS).await.unwrap();
+        let mut ours = Ours::refreshed(folder).unwrap();
+        for path in PATHS {
+            let file = ours.find(path).unwrap().unwrap();
+            let sha256 = Sha256::of(path.as_bytes()).to_string();
+            assert_eq!(file.hashes.file_name_digest(), Some(&*sha256));
+            assert_eq!(file.length, path.len() as u64);
+        }
+        assert_eq!(ours.find("nowhere").unwrap(), None);
     }
 }

@@ -3,7 +3,7 @@
 CASES KIND…: a line of the file is {"folder": F, "seed": S}. KINDS are those of the keys: ed25519,
 ecdsa, rsa. Keys and signatures are others in each run, all else follows from the seed.
 
-About one role in ten is spoiled, so that there is something to refuse. What python-tuf itself gets
+One delegated role in five is spoiled, so that there is something to refuse. What python-tuf itself gets
 wrong is left out: no key stands under two keyids, as it would count for two.
 """
 
@@ -68,7 +68,7 @@ class Repository:
         self.consistent = self.chance(0.5)
         self.snapshot = Snapshot(expires=NOW + SECOND)
         self.delegated = self.some(NAMES, len(NAMES))
-        self.roles = {name: Role(self.rng, keys, 0.1) for name in self.delegated}
+        self.roles = {name: Role(self.rng, keys, 0.2) for name in self.delegated}
         self.files = {}
 
         self.write_root()
@@ -92,7 +92,7 @@ class Repository:
                 for keyid in list(root.roles[name].keyids):
                     root.revoke_key(keyid, name)
                 first = name == "root" and root.version == 1
-                self.roles[name] = role = Role(self.rng, self.keys, 0 if first else 0.01)
+                self.roles[name] = role = Role(self.rng, self.keys, 0 if first else 0.02)
                 for signer in role.signers:
                     root.add_key(signer.public_key, name)
                 root.roles[name].threshold = role.threshold
@@ -135,7 +135,7 @@ class Repository:
     def write_targets(self, name, delegations):
         targets = Targets(expires=NOW + SECOND, delegations=delegations)
         targets.version = self.rng.randint(1, 3)
-        for path in self.some(PATHS, 4 if name == "targets" else 10):
+        for path in self.some(PATHS, 3 if name == "targets" else len(PATHS)):
             # Other content in each role, so that an answer tells whose it is.
             file = TargetFile.from_data(path, f"{path} by {name}".encode(), self.algorithms())
             file.length = self.rng.randint(0, 2**40)

@@ -35,13 +35,12 @@ fn we_read_what_python_tuf_writes() {
         differences.extend(compare(seed, folder.path(), answer, &mut seen));
     }
     assert!(differences.is_empty(), "{}\n{seen:?}", differences.join("\n"));
-    println!("{seen:?}");
     assert!(seen.repositories > 40 && seen.refused > 50, "{seen:?}");
     assert!(seen.found > 300 && seen.absent > 300, "{seen:?}");
 }
 
 /// What we find otherwise than python-tuf, as lines of text.
-fn compare(seed: usize, folder: &Path, theirs: &Json, seen: &mut Seen) -> Vec<String> {
+fn compare(seed: usize, folder: &Path, theirs: &Json, counts: &mut Seen) -> Vec<String> {
     let mut ours = match (Ours::refreshed(folder), theirs.get("refused")) {
         (Ok(ours), None) => ours,
         (Err(_), Some(_)) => return Vec::new(),
@@ -49,11 +48,11 @@ fn compare(seed: usize, folder: &Path, theirs: &Json, seen: &mut Seen) -> Vec<St
         (Err(refused), None) => return vec![format!("{seed}: only ours: {refused}")],
     };
     assert_eq!(theirs["root"], ours.trusted.root().version, "{seed}");
-    seen.repositories += 1;
+    counts.repositories += 1;
     let mut differences = Vec::new();
     // One client, or another one for each path, as the script has it.
     for (path, theirs) in theirs["found"].as_object().unwrap() {
-        if seed % 8 == 0 {
+        if seed.is_multiple_of(8) {
             ours = Ours::refreshed(folder).unwrap();
         }
         let found = ours.find(path);
@@ -66,9 +65,9 @@ fn compare(seed: usize, folder: &Path, theirs: &Json, seen: &mut Seen) -> Vec<St
             differences.push(format!("{seed} {path}: {found:?}, python-tuf {theirs}"));
         }
         match found {
-            Ok(Some(_)) => seen.found += 1,
-            Ok(None) => seen.absent += 1,
-            Err(_) => seen.refused += 1,
+            Ok(Some(_)) => counts.found += 1,
+            Ok(None) => counts.absent += 1,
+            Err(_) => counts.refused += 1,
         }
     }
     differences
