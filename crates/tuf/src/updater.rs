@@ -381,7 +381,8 @@ impl Search {
             if self.visited.contains(&delegated.role) {
                 continue;
             }
-            if self.visited.len() as u64 >= self.limits.delegations {
+            // The top-level targets role is among the visited, and no delegated one.
+            if self.visited.len() as u64 > self.limits.delegations {
                 let limit = self.limits.delegations;
                 return Err(Error::TooMany { what: "delegated roles in one search", limit });
             }

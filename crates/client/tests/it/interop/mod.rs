@@ -5,6 +5,7 @@
 
 mod bins;
 mod canonical_json;
+mod differences;
 mod ours;
 mod python_tuf_reads;
 mod tough_reads;

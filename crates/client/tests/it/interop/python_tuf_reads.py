@@ -1,18 +1,27 @@
 """Looks targets up in each repository of a file of JSON lines, with python-tuf: CASES.
 
-{"folder": F, "present": […], "absent": […]}: the version of root, and for each path what was found
-and what was downloaded.
+{"folder": F, "present": […], "absent": […]}: the version of root, what was found at each path, and
+what was downloaded for those that are present; or {"refused": …} where no refresh is possible.
 """
 
 import json
 import sys
 
 from client import Client
+from tuf.api.exceptions import DownloadError, RepositoryError
+
+
+def answer(folder, present, absent):
+    try:
+        with Client(folder) as client:
+            root = client.root()
+            found = {path: client.find(path) for path in present + absent}
+            content = {path: client.content(path).hex() for path in present}
+            return {"root": root, "found": found, "content": content}
+    except (RepositoryError, DownloadError) as error:
+        return {"refused": f"{type(error).__name__}: {error}"}
+
 
 with open(sys.argv[1], "rb") as cases:
-    for case in map(json.loads, cases):
-        with Client(case["folder"]) as client:
-            root = client.root()
-            found = {path: client.find(path) for path in case["present"] + case["absent"]}
-            content = {path: client.content(path).hex() for path in case["present"]}
-        print(json.dumps({"root": root, "found": found, "content": content}))
+    for case in cases:
+        print(json.dumps(answer(**json.loads(case))))
