@@ -1,13 +1,16 @@
 //! python-tuf reads what this project writes.
 
 use std::collections::BTreeMap;
+use std::slice;
 
 use data_encoding::HEXLOWER;
 use jiff::Timestamp as Time;
 use serde_json::{Value as Json, json};
-use waxseal_testkit::simulator::{Simulator, target_path};
+use waxseal_testkit::keys::TestKey;
+use waxseal_testkit::simulator::{Simulator, role, target_path};
+use waxseal_tuf::Signer as _;
 use waxseal_tuf::hash::Sha256;
-use waxseal_tuf::metadata::{Paths, Roles};
+use waxseal_tuf::metadata::{Paths, RoleKeys, Roles};
 
 use super::ask;
 use super::ours::{Ours, found, write};
@@ -93,6 +96,32 @@ impl Repository {
             this.add(&format!("bin-{}", classic_bin(bins, path)), path);
         }
         this.absent.push("nowhere".to_owned());
+        this.publish()
+    }
+
+    /// Every role signed by these keys, root from its first version on, and all of them needed.
+    pub(super) fn signed_by(keys: &[TestKey]) -> Self {
+        let mut this = Self::new(true);
+        let simulator = &mut this.simulator;
+        let keyids: Vec<_> = keys.iter().map(TestKey::keyid).collect();
+        let role_keys = RoleKeys { threshold: keyids.len() as u64, keyids };
+        for name in ["root", "timestamp", "snapshot", "targets"] {
+            simulator.rotate_to(name, keys.to_vec(), role_keys.threshold);
+            simulator.signers.insert(role(name), keys.to_vec());
+        }
+        let everything = Paths::Patterns(vec!["*/*".to_owned()]);
+        simulator.delegate_to("targets", "a", keys[0].clone(), everything, false);
+        let delegations = simulator.role("targets").delegations.as_mut().unwrap();
+        let Roles::Listed(roles) = &mut delegations.roles else { unreachable!() };
+        roles[0].keys = role_keys;
+        delegations.keys = keys.iter().map(|key| (key.keyid(), key.public_key().clone())).collect();
+        simulator.signers.insert(role("a"), keys.to_vec());
+        simulator.files.clear();
+        simulator.write_root();
+        simulator.publish_root();
+        this.add("targets", "file");
+        this.add("a", "a/file");
+        this.absent.push("a/nowhere".to_owned());
         this.publish()
     }
 
@@ -182,6 +211,12 @@ fn repositories() -> Vec<(String, Repository)> {
             add(format!("delegations, {times} rotations of root"), repository);
         }
     }
+    let of_each_type = TestKey::of_each_type();
+    for (name, key) in &of_each_type {
+        repositories.push(((*name).to_owned(), Repository::signed_by(slice::from_ref(key))));
+    }
+    let all = of_each_type.map(|(_, key)| key);
+    repositories.push(("a key of each type".to_owned(), Repository::signed_by(&all)));
     repositories
 }
 

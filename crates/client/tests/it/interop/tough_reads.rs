@@ -11,6 +11,7 @@ use tough::key_source::{KeySource, LocalKeySource};
 use tough::schema::{PathHashPrefix, PathSet, Target};
 use tough::{FilesystemTransport, IntoVec as _, RepositoryLoader, TargetName};
 use url::Url;
+use waxseal_testkit::keys::TestKey;
 use waxseal_testkit::simulator::{Simulator, time};
 use waxseal_tuf::hash::Sha256;
 
@@ -80,6 +81,27 @@ async fn tough_reads_our_classic_bins() {
         }
         for path in &repository.absent {
             assert_eq!(read(&tough, path).await, Ok(None), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn tough_reads_what_each_type_of_key_signs() {
+    for (name, key) in TestKey::of_each_type() {
+        let repository = Repository::signed_by(&[key]).expiring(far_off());
+        let folder = tempfile::tempdir().unwrap();
+        write_for_tough(&repository.simulator, folder.path());
+        Ours::refreshed(folder.path()).unwrap();
+        let tough = load(folder.path()).await;
+        // It knows no other curve than P-256.
+        if name == "ecdsa-sha2-nistp384" {
+            let refused = format!("{:?}", tough.unwrap_err());
+            assert!(refused.contains("Invalid SubjectPublicKeyInfo"), "{refused}");
+            continue;
+        }
+        let tough = tough.unwrap();
+        for (path, content) in &repository.present {
+            assert_eq!(read(&tough, path).await.as_ref(), Ok(&Some(content.clone())), "{name}");
         }
     }
 }

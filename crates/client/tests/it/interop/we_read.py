@@ -1,7 +1,7 @@
 """Writes random repositories with python-tuf, and says what its own client finds in them.
 
-CASES KIND…: a line of the file is {"folder": F, "seed": S}. KINDS are those of the keys: ed25519,
-ecdsa, rsa. Keys and signatures are others in each run, all else follows from the seed.
+CASES KIND…: a line of the file is {"folder": F, "seed": S}. A KIND of keys is one of GENERATE. Keys and
+signatures are others in each run, all else follows from the seed.
 
 One delegated role in five is spoiled, so that there is something to refuse. What python-tuf itself gets
 wrong is left out: no key stands under two keyids, as it would count for two.
@@ -16,7 +16,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from client import NOW, Client
-from securesystemslib.signer import CryptoSigner
+from cryptography.hazmat.primitives.asymmetric import ec
+from securesystemslib.signer import CryptoSigner, SSlibKey
 from tuf.api.exceptions import DownloadError, RepositoryError
 from tuf.api.metadata import (
     DelegatedRole,
@@ -33,11 +34,6 @@ from tuf.api.metadata import (
 from tuf.api.serialization.json import JSONSerializer
 
 SECOND = timedelta(seconds=1)
-GENERATE = {
-    "ed25519": CryptoSigner.generate_ed25519,
-    "ecdsa": CryptoSigner.generate_ecdsa,
-    "rsa": lambda: CryptoSigner.generate_rsa(size=2048),
-}
 ODD = {"x-odd": ['caf\u00e9 e\u0301 \u2028 \x7f "quoted" \\ \t', {}, [], None, True, -(2**63)]}
 PATHS = """c.txt d [x]/*.txt a/x.txt a/y.txt a/y.whl a/\u00e9.txt a/e\u0301.txt b/x.txt b/y.whl
     e/f/x.txt e/f/y.whl \U0001f600/\uffff %41/a+b a.b/..c A/x.txt""".split()
@@ -181,6 +177,23 @@ class Repository:
         elif self.chance(0.4):
             meta = MetaFile(version)
         return meta
+
+
+def old_ecdsa():
+    """A key whose type is called as its scheme is, as python-tuf once wrote them."""
+    private, scheme = ec.generate_private_key(ec.SECP256R1()), "ecdsa-sha2-nistp256"
+    key = SSlibKey.from_crypto(private.public_key())
+    public = SSlibKey(f"old {key.keyid}", scheme, scheme, key.keyval)
+    return CryptoSigner(private, public)
+
+
+GENERATE = {
+    "ed25519": CryptoSigner.generate_ed25519,
+    "p256": CryptoSigner.generate_ecdsa,
+    "p256 by its scheme": old_ecdsa,
+    "p384": lambda: CryptoSigner(ec.generate_private_key(ec.SECP384R1())),
+    "rsa": lambda: CryptoSigner.generate_rsa(size=2048),
+}
 
 
 def make_keys(kinds):

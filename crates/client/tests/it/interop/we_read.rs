@@ -7,10 +7,10 @@ use serde_json::{Value as Json, json};
 use super::ask;
 use super::ours::{Ours, found};
 
-const REPOSITORIES: u64 = 64;
+const REPOSITORIES: u64 = 48;
 
 /// Kinds of keys that the script makes.
-const KINDS: &[&str] = &["ed25519"];
+const KINDS: &[&str] = &["ed25519", "p256", "p256 by its scheme", "p384", "rsa"];
 
 /// How many answers were of each kind: a script that makes nothing to find or to refuse is no test.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ fn we_read_what_python_tuf_writes() {
         differences.extend(compare(seed, folder.path(), answer, &mut seen));
     }
     assert!(differences.is_empty(), "{}\n{seen:?}", differences.join("\n"));
-    assert!(seen.repositories > 40 && seen.refused > 50, "{seen:?}");
+    assert!(seen.repositories > 30 && seen.refused > 50, "{seen:?}");
     assert!(seen.found > 300 && seen.absent > 300, "{seen:?}");
 }
 
