@@ -4,7 +4,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
+from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import Updater
 from tuf.ngclient.fetcher import FetcherInterface
 
@@ -54,7 +54,7 @@ class Client:
         """The target's length and hashes, None where there is none, "refused" with the reason."""
         try:
             info = self.updater.get_targetinfo(path)
-        except (RepositoryError, DownloadError) as error:
+        except Exception as error:  # Not only its own: a role name that is a number is a TypeError.
             return f"refused: {type(error).__name__}: {error}"
         if info is None:
             return None

@@ -8,6 +8,7 @@ mod canonical_json;
 mod differences;
 mod ours;
 mod python_tuf_reads;
+mod shapes;
 mod tough_reads;
 mod we_read;
 
