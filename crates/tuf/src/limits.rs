@@ -16,7 +16,8 @@ pub struct Limits {
     pub targets: u64,
     /// Roots followed in one update. Default 1024, as TUF 5.3.3 has it.
     pub root_rotations: u64,
-    /// Roles visited in one search, targets among them. Default 32, as in python-tuf.
+    /// Delegated roles visited in one search, not counting the top-level targets role. Default 32,
+    /// as in python-tuf.
     pub delegations: u64,
     /// Arrays and objects inside one another in one file. Default 64; more than 127 are never read.
     pub json_depth: u64,
