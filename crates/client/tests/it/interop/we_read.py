@@ -60,7 +60,7 @@ class Role:
 class Repository:
     def __init__(self, seed, keys):
         self.rng = random.Random(seed)
-        self.keys = keys
+        self.keys = keys = self.rng.sample(keys, min(8, len(keys)))
         self.consistent = self.chance(0.5)
         self.snapshot = Snapshot(expires=NOW + SECOND)
         self.delegated = self.some(NAMES, len(NAMES))
