@@ -44,13 +44,16 @@ pub(crate) fn glob_matches(pattern: &str, path: &str) -> bool {
 fn segment_matches(pattern: &str, segment: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = segment.chars().collect();
+    // Where sets can end at all: a `[` after it is one more character, and is not searched for its end
+    // over and over.
+    let sets = pattern.iter().rposition(|c| *c == ']').map_or(0, |last| last + 1);
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
         if pattern.get(p) == Some(&'*') {
             star = Some((p, t));
             p += 1;
-        } else if let Some(width) = one_matches(&pattern[p..], text[t]) {
+        } else if let Some(width) = one_matches(&pattern, p, sets, text[t]) {
             p += width;
             t += 1;
         } else if let Some((star_p, star_t)) = star {
@@ -64,12 +67,13 @@ fn segment_matches(pattern: &str, segment: &str) -> bool {
     pattern[p..].iter().all(|c| *c == '*')
 }
 
-/// How many characters of the pattern stand for the one character `c`, if they match it.
-fn one_matches(pattern: &[char], c: char) -> Option<usize> {
-    match *pattern.first()? {
+/// How many characters of the pattern, from `p` on, stand for the one character `c`, if they match
+/// it. No set ends at `sets` or after it.
+fn one_matches(pattern: &[char], p: usize, sets: usize, c: char) -> Option<usize> {
+    match *pattern.get(p)? {
         '?' => Some(1),
-        '[' => match set_end(pattern) {
-            Some(end) => set_matches(&pattern[1..end], c).then_some(end + 1),
+        '[' => match pattern.get(p..sets).and_then(set_end) {
+            Some(end) => set_matches(&pattern[p + 1..p + end], c).then_some(end + 1),
             None => (c == '[').then_some(1),
         },
         literal => (literal == c).then_some(1),
@@ -139,6 +143,13 @@ mod tests {
     fn stars_take_no_exponential_time() {
         let pattern = "a*".repeat(2_000) + "b";
         assert!(!glob_matches(&pattern, &"a".repeat(4_000)));
+    }
+
+    #[test]
+    fn sets_without_an_end_are_not_searched_for_it_at_every_character() {
+        let pattern = format!("*{}", "[".repeat(1_000_000));
+        assert!(!glob_matches(&pattern, &format!("{}b", "[".repeat(2_000))));
+        assert!(!glob_matches(&format!("*[!]{pattern}"), &"a".repeat(4_000)));
     }
 
     #[test]
