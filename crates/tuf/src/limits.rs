@@ -28,6 +28,9 @@ pub struct Limits {
     pub keys: u64,
     /// Signatures on one file. Default 1024.
     pub signatures: u64,
+    /// What one search may spend on path patterns: bytes of patterns times bytes of the path, for
+    /// each role that is searched. Default 2³⁰: 100,000 patterns of 100 bytes for a path of 100.
+    pub pattern_work: u64,
 }
 
 impl Default for Limits {
@@ -43,6 +46,7 @@ impl Default for Limits {
             json_values: 1 << 20,
             keys: 1024,
             signatures: 1024,
+            pattern_work: 1 << 30,
         }
     }
 }

@@ -11,7 +11,7 @@
 //!   (TUF 5.3.11). An expired local file is still a base that versions must not fall below.
 //! * `update` takes what a mirror sent. It is either accepted as a whole or changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp as Time;
@@ -195,7 +195,7 @@ impl TimestampPhase {
         let timestamp = self.timestamp.ok_or(Error::Misuse { expected: "a timestamp" })?;
         Self::named().check_expiry(&*timestamp, self.now)?;
         let Self { root, limits, now, .. } = self;
-        Ok(SnapshotPhase { root, limits, now, timestamp, snapshot: None, current: false })
+        Ok(SnapshotPhase { root, limits, now, timestamp, stored: None, snapshot: None })
     }
 }
 
@@ -206,9 +206,9 @@ pub struct SnapshotPhase {
     limits: Limits,
     now: Time,
     timestamp: Verified<Timestamp>,
+    stored: Option<Unverified<Snapshot>>,
+    /// The one that timestamp names.
     snapshot: Option<Verified<Snapshot>>,
-    /// Whether `snapshot` is the one that timestamp names.
-    current: bool,
 }
 
 impl SnapshotPhase {
@@ -227,53 +227,60 @@ impl SnapshotPhase {
         Named::new(RoleName::SNAPSHOT, self.path())
     }
 
-    fn verify(&self, bytes: &[u8]) -> Result<Verified<Snapshot>, Error> {
+    fn verify(&self, unverified: Unverified<Snapshot>) -> Result<Verified<Snapshot>, Error> {
         let named = self.named();
-        let unverified = named.parse(bytes, &self.limits)?;
         let delegator = by_root(&self.root);
         let delegator = delegator.of(&self.root, &self.root.roles.snapshot);
         verify(unverified, &named.role, &named.file, delegator)
     }
 
     /// Takes the snapshot of the trust store; one that does not verify is as good as none.
+    ///
+    /// If it is not the one that timestamp names, its signatures are checked no sooner than they
+    /// could matter: when it would have a new snapshot refused.
     pub fn load(&mut self, bytes: &[u8]) {
-        self.snapshot = self.verify(bytes).ok();
-        let current = |snapshot: &Verified<_>| self.check_current(snapshot).is_ok();
-        self.current = self.snapshot.as_ref().is_some_and(current);
+        let Ok(stored) = self.named().parse(bytes, &self.limits) else { return };
+        match self.check_named(&stored.signed, bytes) {
+            Ok(()) => self.snapshot = self.verify(stored).ok(),
+            Err(_) => self.stored = Some(stored),
+        }
     }
 
-    /// Whether the snapshot is the one that timestamp names, so that none need be fetched.
+    /// Whether the snapshot loaded is the one that timestamp names, so that none need be fetched.
     pub fn is_current(&self) -> bool {
-        self.current
+        self.snapshot.is_some()
     }
 
-    fn check_current(&self, snapshot: &Verified<Snapshot>) -> Result<(), Error> {
+    fn check_named(&self, snapshot: &Snapshot, bytes: &[u8]) -> Result<(), Error> {
         let named = self.named();
         named.check_version(self.timestamp.snapshot.version, snapshot.version)?;
-        named.check_listed(&self.timestamp.snapshot, snapshot.bytes())?;
-        named.check_expiry(&**snapshot, self.now)
+        named.check_listed(&self.timestamp.snapshot, bytes)?;
+        named.check_expiry(snapshot, self.now)
     }
 
     /// Takes a mirror's snapshot (TUF 5.5.2 to 5.5.6).
     pub fn update(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let named = self.named();
         named.check_listed(&self.timestamp.snapshot, bytes)?;
-        let new = self.verify(bytes)?;
+        let new = self.verify(named.parse(bytes, &self.limits)?)?;
         named.check_version(self.timestamp.snapshot.version, new.version)?;
-        if let Some(trusted) = &self.snapshot {
-            named.check_listing(trusted, &new)?;
+        if let Some(stored) = self.stored.take()
+            && let Err(rollback) = named.check_listing(&stored.signed, &new)
+            && self.verify(stored).is_ok()
+        {
+            return Err(rollback);
         }
         named.check_expiry(&*new, self.now)?;
-        (self.snapshot, self.current) = (Some(new), true);
+        self.snapshot = Some(new);
         Ok(())
     }
 
     /// Goes on with the snapshot that timestamp names.
     pub fn finish(self) -> Result<TrustedMetadata, Error> {
-        let Self { root, limits, now, timestamp, snapshot, current } = self;
+        let Self { root, limits, now, timestamp, snapshot, .. } = self;
         let misuse = Error::Misuse { expected: "the snapshot that timestamp names" };
-        let snapshot = snapshot.filter(|_| current).ok_or(misuse)?;
-        Ok(TrustedMetadata { root, limits, now, timestamp, snapshot, targets: BTreeMap::new() })
+        let snapshot = snapshot.ok_or(misuse)?;
+        Ok(TrustedMetadata { root, limits, now, timestamp, snapshot, targets: Kept::default() })
     }
 }
 
@@ -285,6 +292,39 @@ pub(crate) struct Delegated {
     pub(crate) delegator: Option<RoleName>,
 }
 
+/// Verified targets roles that a later search need not load again: the last few of those that
+/// delegate, and the last few of the others, so that memory does not grow with the searches.
+#[derive(Debug, Default)]
+struct Kept {
+    roles: BTreeMap<Delegated, Arc<Verified<Targets>>>,
+    delegating: VecDeque<Delegated>,
+    others: VecDeque<Delegated>,
+}
+
+impl Kept {
+    /// How many of each. A search for one of PyPI's files goes through `targets` and `bins`, which
+    /// delegate, and one bin.
+    const MOST: usize = 32;
+
+    fn get(&self, delegated: &Delegated) -> Option<&Arc<Verified<Targets>>> {
+        self.roles.get(delegated)
+    }
+
+    fn keep(&mut self, delegated: Delegated, role: Arc<Verified<Targets>>) {
+        let delegates = role.delegations.is_some();
+        if self.roles.insert(delegated.clone(), role).is_some() {
+            return;
+        }
+        let order = if delegates { &mut self.delegating } else { &mut self.others };
+        order.push_back(delegated);
+        if order.len() > Self::MOST
+            && let Some(oldest) = order.pop_front()
+        {
+            self.roles.remove(&oldest);
+        }
+    }
+}
+
 /// Root, timestamp and snapshot of one moment, and the targets roles verified against them so far
 /// (TUF 5.6).
 #[derive(Debug)]
@@ -294,7 +334,7 @@ pub struct TrustedMetadata {
     now: Time,
     timestamp: Verified<Timestamp>,
     snapshot: Verified<Snapshot>,
-    targets: BTreeMap<Delegated, Arc<Verified<Targets>>>,
+    targets: Kept,
 }
 
 impl TrustedMetadata {
@@ -351,24 +391,55 @@ impl TrustedMetadata {
         })
     }
 
-    /// Takes a targets role, from a mirror or from the trust store (TUF 5.6.2 to 5.6.5). `delegator`
-    /// is the verified role that names it, `None` for root.
+    /// Takes a targets role of the trust store; `None` if it is not the one that snapshot lists.
+    pub(crate) fn load_targets(
+        &mut self,
+        delegated: &Delegated,
+        delegator: Option<&Verified<Targets>>,
+        bytes: &[u8],
+    ) -> Option<Arc<Verified<Targets>>> {
+        let listed = self.metafile(&delegated.role).ok()?;
+        let stored: Unverified<Targets> = Unverified::parse_within(bytes, &self.limits).ok()?;
+        // Most often it is an older one, and its signatures do not matter.
+        if stored.signed.version != listed.version {
+            return None;
+        }
+        self.take_targets(delegated, delegator, stored).ok()
+    }
+
+    /// Takes a targets role of a mirror (TUF 5.6.2 to 5.6.5). `delegator` is the verified role that
+    /// names it, `None` for root.
     pub(crate) fn update_targets(
         &mut self,
         delegated: &Delegated,
         delegator: Option<&Verified<Targets>>,
         bytes: &[u8],
     ) -> Result<Arc<Verified<Targets>>, Error> {
-        let listed = self.metafile(&delegated.role)?;
-        let file = self.path(&delegated.role, listed.version);
-        let named = Named { role: delegated.role.clone(), file };
+        let (named, listed) = self.named(delegated)?;
         named.check_listed(listed, bytes)?;
         let new = named.parse(bytes, &self.limits)?;
+        self.take_targets(delegated, delegator, new)
+    }
+
+    fn named(&self, delegated: &Delegated) -> Result<(Named, &MetaFile), Error> {
+        let listed = self.metafile(&delegated.role)?;
+        let file = self.path(&delegated.role, listed.version);
+        Ok((Named { role: delegated.role.clone(), file }, listed))
+    }
+
+    fn take_targets(
+        &mut self,
+        delegated: &Delegated,
+        delegator: Option<&Verified<Targets>>,
+        new: Unverified<Targets>,
+    ) -> Result<Arc<Verified<Targets>>, Error> {
+        let (named, listed) = self.named(delegated)?;
+        named.check_listed(listed, &new.bytes)?;
         let new = self.verify_targets(&named, delegated, delegator, new)?;
         named.check_version(listed.version, new.version)?;
         named.check_expiry(&*new, self.now)?;
         let new = Arc::new(new);
-        self.targets.insert(delegated.clone(), Arc::clone(&new));
+        self.targets.keep(delegated.clone(), Arc::clone(&new));
         Ok(new)
     }
 

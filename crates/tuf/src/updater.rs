@@ -293,9 +293,8 @@ impl Acquire {
             (Stage::Load, Answer::Loaded(bytes)) => {
                 // Not listed in snapshot: say so now, not by asking for a file that has no version.
                 trusted.metafile(&self.delegated.role)?;
-                let local = bytes.and_then(|bytes| {
-                    trusted.update_targets(&self.delegated, delegator, &bytes).ok()
-                });
+                let local = bytes
+                    .and_then(|bytes| trusted.load_targets(&self.delegated, delegator, &bytes));
                 match local {
                     Some(targets) => return Ok(Acquired::Role(targets)),
                     None => Stage::Fetch,
@@ -323,6 +322,7 @@ pub struct Search {
     path: TargetPath,
     limits: Limits,
     visited: BTreeSet<RoleName>,
+    pattern_work: u64,
     /// Roles still to search, the next one last.
     pending: Vec<Pending>,
     acquire: Option<Acquire>,
@@ -341,7 +341,7 @@ impl Search {
         let top = Delegated { role: RoleName::targets(), delegator: None };
         let pending = vec![Pending { delegated: top, delegator: None }];
         let (visited, acquire, found) = (BTreeSet::new(), None, None);
-        let mut search = Self { path, limits, visited, pending, acquire, found };
+        let mut search = Self { path, limits, visited, pattern_work: 0, pending, acquire, found };
         search.visit_pending(trusted)?;
         Ok(search)
     }
@@ -363,7 +363,7 @@ impl Search {
         match acquire.answer(trusted, answer)? {
             Acquired::Not(acquire) => self.acquire = Some(acquire),
             Acquired::Role(targets) => {
-                self.search_role(&delegated.role, &targets);
+                self.search_role(&delegated.role, &targets)?;
                 self.visit_pending(trusted)?;
             }
         }
@@ -388,7 +388,7 @@ impl Search {
             }
             self.visited.insert(delegated.role.clone());
             match trusted.targets(&delegated) {
-                Some(targets) => self.search_role(&delegated.role, &Arc::clone(targets)),
+                Some(targets) => self.search_role(&delegated.role, &Arc::clone(targets))?,
                 None => {
                     self.acquire = Some(Acquire::new(delegated, delegator));
                     return Ok(());
@@ -398,13 +398,26 @@ impl Search {
         Ok(())
     }
 
-    fn search_role(&mut self, name: &RoleName, targets: &Arc<Verified<Targets>>) {
+    fn search_role(
+        &mut self,
+        name: &RoleName,
+        targets: &Arc<Verified<Targets>>,
+    ) -> Result<(), Error> {
         if let Some(file) = targets.target(&self.path) {
             self.found = Some(file.clone());
             self.pending.clear();
-            return;
+            return Ok(());
         }
-        let Some(delegations) = &targets.delegations else { return };
+        let Some(delegations) = &targets.delegations else { return Ok(()) };
+        let work = delegations.pattern_work(&self.path);
+        self.pattern_work = self.pattern_work.saturating_add(work);
+        if self.pattern_work > self.limits.pattern_work {
+            let limit = self.limits.pattern_work;
+            return Err(Error::TooMany {
+                what: "steps to match path patterns in one search",
+                limit,
+            });
+        }
         let mut children = Vec::new();
         for (role, terminating) in delegations.roles_for(&self.path) {
             let delegated = Delegated { role, delegator: Some(name.clone()) };
@@ -416,6 +429,7 @@ impl Search {
             }
         }
         self.pending.extend(children.into_iter().rev());
+        Ok(())
     }
 }
 

@@ -42,7 +42,7 @@ impl Copies {
 
     /// The failovers so far, by the number of the mirror.
     fn failovers(&self) -> Vec<(usize, usize)> {
-        let bases = [&self.world.mirror, &self.second, &self.third].map(|mirror| mirror.url());
+        let bases = [&self.world.mirror, &self.second, &self.third].map(Mirror::url);
         let number = |url: &str| bases.iter().position(|base| url.starts_with(base.as_str()));
         let told = self.told.lock().unwrap();
         let failover = |text: &String| {

@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use jiff::Timestamp as Time;
 
 use super::{Common, Keys, Role, RoleKeys, integer, read_keys, write_keys};
@@ -16,7 +14,8 @@ pub struct Root {
     pub expires: Time,
     /// Whether files are named by version and digest (TUF 6.2).
     pub consistent_snapshot: bool,
-    /// Every key that a role below names, and possibly others.
+    /// Every key that a role below names, and possibly others. A keyid without a key counts for
+    /// nothing.
     pub keys: Keys,
     /// Who signs what.
     pub roles: TopLevelRoles,
@@ -65,14 +64,12 @@ impl Role for Root {
         let keys = read_keys(fields, common.limits)?;
         let roles = fields.object("roles", |mut roles| {
             let mut role = |name| roles.object(name, |mut role| RoleKeys::read(&mut role));
-            let roles = TopLevelRoles {
+            Ok(TopLevelRoles {
                 root: role("root")?,
                 timestamp: role("timestamp")?,
                 snapshot: role("snapshot")?,
                 targets: role("targets")?,
-            };
-            check_keys_exist(&keys, &roles)?;
-            Ok(roles)
+            })
         })?;
         let Common { version, expires, .. } = common;
         Ok(Self { version, expires, consistent_snapshot, keys, roles })
@@ -89,15 +86,4 @@ impl Role for Root {
         object.insert("roles", roles.collect::<Object>());
         debug_assert_eq!(object.get("version"), Some(&integer(self.version)));
     }
-}
-
-fn check_keys_exist(keys: &Keys, roles: &TopLevelRoles) -> Result<(), FormatError> {
-    let known: BTreeSet<_> = keys.keys().collect();
-    for (name, role) in roles.iter() {
-        if let Some(missing) = role.keyids.iter().find(|keyid| !known.contains(keyid)) {
-            let problem = format!("{missing} is not among the keys");
-            return Err(FormatError::new("keyids", problem).within(name));
-        }
-    }
-    Ok(())
 }

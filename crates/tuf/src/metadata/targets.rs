@@ -138,6 +138,17 @@ impl Delegations {
         }
     }
 
+    /// What finding the roles trusted with `path` costs at the most: steps of matching patterns.
+    pub(crate) fn pattern_work(&self, path: &TargetPath) -> u64 {
+        let Roles::Listed(roles) = &self.roles else { return 0 };
+        let patterns = roles.iter().flat_map(|role| match &role.paths {
+            Paths::Patterns(patterns) => patterns.as_slice(),
+            Paths::HashPrefixes(_) => &[],
+        });
+        let bytes: u64 = patterns.map(|pattern| pattern.len() as u64).sum();
+        bytes.saturating_mul(path.as_str().len() as u64)
+    }
+
     /// The roles trusted with `path`, in the order of the search, and whether each ends it.
     pub fn roles_for(&self, path: &TargetPath) -> Vec<(RoleName, bool)> {
         match &self.roles {

@@ -77,9 +77,18 @@ fn version_zero_or_negative_is_refused() {
 }
 
 #[test]
-fn role_that_names_a_key_that_root_lacks_is_refused() {
-    let error = refused_root(&["roles", "snapshot", "keyids", "0"], "\"none\"");
-    assert_eq!(malformed(error, "root").0, "signed.roles.snapshot.keyids");
+fn keyid_without_a_key_counts_for_nothing() {
+    let mut repository = Simulator::new();
+    repository.publish_root();
+    repository.resign("2.root.json", "root", |signed| {
+        set(signed, &["roles", "timestamp", "keyids", "1"], "\"none\"");
+    });
+    Client::new(&repository).refresh(&repository).unwrap();
+    repository.resign("2.root.json", "root", |signed| {
+        set(signed, &["roles", "timestamp", "keyids"], "[\"none\"]");
+    });
+    let error = Client::new(&repository).refresh(&repository).unwrap_err();
+    assert_eq!(error, unsigned("timestamp", 1, 0, "root version 2", 1));
 }
 
 #[test]

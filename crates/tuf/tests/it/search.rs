@@ -1,8 +1,8 @@
 //! TUF 5.6.7: the pre-order depth-first search through delegations.
 
-use waxseal_testkit::simulator::{Simulator, role};
-use waxseal_tuf::Error;
+use waxseal_testkit::simulator::{Simulator, role, target_path};
 use waxseal_tuf::metadata::{DelegatedRole, Paths, RoleKeys, Roles};
+use waxseal_tuf::{Error, Search, Step};
 
 use crate::client::Client;
 
@@ -174,6 +174,50 @@ fn succinct_bins_are_found_and_end_the_search() {
     repository.publish_targets("bin-c");
     assert_eq!(client.find(&repository, "a").unwrap().unwrap().length, 7);
     assert!(!client.store.contains_key(&role("bin-b")));
+}
+
+#[test]
+fn a_search_spends_no_more_on_patterns_than_the_limit() {
+    let mut repository = Simulator::new();
+    repository.delegate("targets", "a", patterns(&["a*b*c/*", "x*"]), false);
+    repository.delegate("a", "b", patterns(&["*******y"]), false);
+    repository.publish_targets("a");
+    repository.publish_targets("targets");
+    let mut client = Client::refreshed(&repository);
+    // Nine bytes of patterns in targets, eight in a, which the path leads to; five in the path.
+    client.limits.pattern_work = 5 * (9 + 8);
+    assert_eq!(client.find(&repository, "xxxxy"), Ok(None));
+    client.limits.pattern_work -= 1;
+    let error = client.find(&repository, "xxxxy").unwrap_err();
+    let limit = client.limits.pattern_work;
+    let what = "steps to match path patterns in one search";
+    assert_eq!(error, Error::TooMany { what, limit });
+    assert_eq!(client.find(&repository, "zzzzz"), Ok(None));
+}
+
+/// A long life with many bins takes no more memory than the last few of them.
+#[test]
+fn what_is_kept_of_earlier_searches_is_bounded() {
+    let mut repository = Simulator::new();
+    repository.delegate_bins("targets", 8, "bin");
+    repository.publish_targets("targets");
+    let mut client = Client::new(&repository);
+    let mut trusted = client.refresh(&repository).unwrap();
+    let paths: Vec<String> = (0..300).map(|i| format!("file-{i}")).collect();
+    for path in &paths {
+        assert_eq!(client.search(&repository, &mut trusted, path), Ok(None));
+    }
+    let at_hand = |path: &&String| {
+        let search = Search::new(target_path(path), &trusted, client.limits).unwrap();
+        search.step(&trusted) == Step::Done
+    };
+    let at_hand = paths.iter().filter(at_hand).count();
+    assert!((32..120).contains(&at_hand), "{at_hand}");
+    // The others are in the trust store, and need no request.
+    for path in &paths {
+        assert_eq!(client.search(&repository, &mut trusted, path), Ok(None));
+        assert_eq!(client.fetched, Vec::<String>::new());
+    }
 }
 
 #[test]
