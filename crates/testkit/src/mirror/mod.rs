@@ -21,6 +21,8 @@
 //! mirror.set(Tamper { matches: PathPattern::Any, change: Change::Replay(old) });
 //! ```
 
+mod bombs;
+mod delivery;
 mod rules;
 mod upstream;
 mod wire;
@@ -31,17 +33,21 @@ mod tests;
 use std::collections::HashMap;
 use std::io::BufReader;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use http::{Method, StatusCode};
 use url::Url;
 
+pub use bombs::{Bomb, DECODED};
+pub use delivery::Flood;
 pub use rules::{Change, PathPattern, Position, Recording, Tamper};
 pub use wire::Answer;
 
+use delivery::{After, Delivery};
 use upstream::Upstream;
-use wire::{After, Delivery, RequestHead};
+use wire::RequestHead;
 
 /// A running mirror; stops when dropped.
 #[derive(Debug)]
@@ -58,10 +64,14 @@ pub struct Request {
     pub method: Method,
     /// The request target as sent: path, and query if there is one.
     pub path: String,
-    /// What the mirror answered; `None` when it dropped the connection instead.
+    /// What the mirror answered; `None` when it dropped the connection or kept silent
+    /// instead.
     pub status: Option<StatusCode>,
     /// How many of the rules changed the answer.
     pub rules: usize,
+    /// How many bytes of the answer went into the connection so far, its head included. The client
+    /// need not have read them: some MB may lie in the kernel's buffers.
+    pub sent: u64,
 }
 
 #[derive(Debug)]
@@ -73,11 +83,18 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     rules: Vec<Tamper>,
-    requests: Vec<Request>,
+    requests: Vec<Logged>,
     /// The connections, so that stopping ends what waits on one.
     open: HashMap<u64, TcpStream>,
     accepted: u64,
     stopped: bool,
+}
+
+/// A request as it was answered, and how much of the answer was sent, which goes on growing.
+#[derive(Debug)]
+struct Logged {
+    request: Request,
+    sent: Arc<AtomicU64>,
 }
 
 impl Mirror {
@@ -121,7 +138,11 @@ impl Mirror {
 
     /// What was answered since the start, or since [`forget_requests`](Self::forget_requests).
     pub fn requests(&self) -> Vec<Request> {
-        self.shared.state().requests.clone()
+        let with_sent = |one: &Logged| {
+            let sent = one.sent.load(Ordering::Relaxed);
+            Request { sent, ..one.request.clone() }
+        };
+        self.shared.state().requests.iter().map(with_sent).collect()
     }
 
     /// Empties the log of requests, for counting what one step of a test asks.
@@ -180,8 +201,8 @@ impl Shared {
         Some(number)
     }
 
-    /// Decides on one answer, and logs it.
-    fn answer(&self, request: &RequestHead) -> (Answer, Delivery) {
+    /// Decides on one answer, and logs it; what is sent of it is to be counted.
+    fn answer(&self, request: &RequestHead) -> (Answer, Delivery, Arc<AtomicU64>) {
         let path = request.target.split('?').next().unwrap_or_default();
         let rules: Vec<Tamper> = {
             let state = self.state();
@@ -198,13 +219,17 @@ impl Shared {
             rule.change.apply(path, &mut answer, &mut delivery);
         }
 
-        self.state().requests.push(Request {
+        let silent = matches!(delivery, Delivery::Drop | Delivery::Silence);
+        let request = Request {
             method: request.method.clone(),
             path: request.target.clone(),
-            status: (!matches!(delivery, Delivery::Drop)).then_some(answer.status),
+            status: (!silent).then_some(answer.status),
             rules: rules.len(),
-        });
-        (answer, delivery)
+            sent: 0,
+        };
+        let sent = Arc::new(AtomicU64::new(0));
+        self.state().requests.push(Logged { request, sent: Arc::clone(&sent) });
+        (answer, delivery, sent)
     }
 }
 
@@ -230,8 +255,8 @@ fn serve(connection: TcpStream, shared: &Shared) {
     let _ = connection.set_nodelay(true);
     let mut connection = BufReader::new(connection);
     while let Ok(Some(request)) = RequestHead::read(&mut connection) {
-        let (answer, delivery) = shared.answer(&request);
-        match delivery.send(&answer, &request, &mut connection) {
+        let (answer, delivery, sent) = shared.answer(&request);
+        match delivery.send(&answer, &request, &mut connection, &sent) {
             Ok(After::KeepAlive) => {}
             Ok(After::Close) | Err(_) => break,
         }

@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use http::header::{CONTENT_RANGE, HeaderValue, LOCATION};
+use http::header::{CONTENT_ENCODING, CONTENT_RANGE, HeaderName, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 use url::Url;
 
-use super::wire::{Answer, Delivery, RequestHead};
+use super::bombs::Bomb;
+use super::delivery::{Delivery, Flood};
+use super::wire::{Answer, RequestHead};
 
 /// A rule: which requests, and what becomes of their answers.
 #[derive(Clone, Debug)]
@@ -56,6 +59,10 @@ pub enum Change {
     Replay(Recording),
     /// Answers with this status and a short text.
     Status(StatusCode),
+    /// Answers as the index does, with this status.
+    Relabel(StatusCode),
+    /// Adds this header, in the place of any that the index sent of that name.
+    Header(HeaderName, HeaderValue),
     /// Sends the first so many bytes as if they were the whole.
     Truncate(usize),
     /// Never ends: the body, then more of nothing.
@@ -67,12 +74,47 @@ pub enum Change {
         /// With this pause after each.
         every: Duration,
     },
+    /// Sends the status line and the headers byte by byte, with this pause after each, then the
+    /// true body.
+    TrickleHead {
+        /// How long after each byte.
+        every: Duration,
+    },
+    /// Sends not even a status line, and keeps the connection open.
+    Silence,
     /// Sends the headers, then nothing more, and keeps the connection open.
     Stall,
+    /// Sends the headers and this part of the body, then nothing more, and keeps the connection
+    /// open.
+    StallAt {
+        /// How much of the body is sent before, of 100.
+        percent: u8,
+    },
+    /// Never ends, in another way than [`Change::Endless`].
+    Flood(Flood),
+    /// Serves a body that decodes to far more than is sent.
+    Bomb {
+        /// The body.
+        bomb: Bomb,
+        /// The `Content-Encoding` that it is said to have.
+        label: String,
+    },
     /// Sends the client elsewhere.
     Redirect(Url),
+    /// Sends the client elsewhere, with this `Location`, whatever it is.
+    Location(String),
     /// Announces this length, sends the true body as far as it goes, then closes the connection.
     LieAboutLength(u64),
+    /// Sends these `Content-Length` lines as they are, then the true body, then closes the
+    /// connection.
+    Framing {
+        /// What stands in the lines, one after another.
+        lengths: Vec<String>,
+        /// Whether the body is sent in chunks, and said to be.
+        chunked: bool,
+    },
+    /// Does this to the next so many answers, and nothing to those after.
+    Times(Arc<AtomicU32>, Box<Change>),
     /// Closes the connection without an answer.
     DropConnection,
 }
@@ -128,6 +170,16 @@ impl Change {
         Self::Edit(Arc::new(edit))
     }
 
+    /// Does this to the next so many answers, and nothing to those after.
+    pub fn times(times: u32, change: Self) -> Self {
+        Self::Times(Arc::new(AtomicU32::new(times)), Box::new(change))
+    }
+
+    /// Serves a body that decodes to far more than is sent, labelled so.
+    pub fn bomb(bomb: Bomb, label: &str) -> Self {
+        Self::Bomb { bomb, label: label.to_owned() }
+    }
+
     pub(super) fn apply(&self, path: &str, answer: &mut Answer, delivery: &mut Delivery) {
         match self {
             Self::ReplaceBody(body) => {
@@ -140,13 +192,22 @@ impl Change {
                 }
             }
             Self::Status(status) => *answer = Answer::text(*status, "the mirror says so"),
-            Self::Redirect(url) => match HeaderValue::from_str(url.as_str()) {
-                Ok(location) => {
-                    *answer = Answer::text(StatusCode::FOUND, "elsewhere");
-                    answer.headers.insert(LOCATION, location);
+            Self::Relabel(status) => answer.status = *status,
+            Self::Header(name, value) => {
+                answer.headers.insert(name, value.clone());
+            }
+            Self::Bomb { bomb, label } => {
+                (answer.status, answer.body) = (StatusCode::OK, bomb.bytes());
+                label_as(answer, label);
+            }
+            Self::Redirect(url) => redirect(answer, url.as_str()),
+            Self::Location(location) => redirect(answer, location),
+            Self::Times(left, change) => {
+                let take = |left: u32| left.checked_sub(1);
+                if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok() {
+                    change.apply(path, answer, delivery);
                 }
-                Err(_) => answer.misfit(&format!("{url} does not fit into a header")),
-            },
+            }
             Self::FlipByte { at } if answer.has_file() => flip(*at, answer),
             Self::Edit(edit) if answer.has_file() => {
                 answer.body = edit(std::mem::take(&mut answer.body));
@@ -157,7 +218,19 @@ impl Change {
             Self::Trickle { bytes, every } => {
                 *delivery = Delivery::Trickle { bytes: (*bytes).max(1), every: *every };
             }
-            Self::Stall => *delivery = Delivery::Stall,
+            Self::TrickleHead { every } => *delivery = Delivery::TrickleHead { every: *every },
+            Self::Silence => *delivery = Delivery::Silence,
+            Self::Stall => *delivery = Delivery::Stall { percent: 0 },
+            Self::StallAt { percent } => *delivery = Delivery::Stall { percent: *percent },
+            Self::Flood(flood) => {
+                if let Some(coding) = flood.coding() {
+                    label_as(answer, coding);
+                }
+                *delivery = Delivery::Flood(*flood);
+            }
+            Self::Framing { lengths, chunked } => {
+                *delivery = Delivery::Framed { lengths: lengths.clone(), chunked: *chunked };
+            }
             Self::LieAboutLength(claimed) => *delivery = Delivery::Claiming(*claimed),
             Self::DropConnection => *delivery = Delivery::Drop,
         }
@@ -165,7 +238,11 @@ impl Change {
 
     /// Whether the change is of the whole file, so that a part of it is no use.
     fn needs_whole_file(&self) -> bool {
-        matches!(self, Self::ReplaceBody(_) | Self::Edit(_) | Self::Replay(_) | Self::Truncate(_))
+        match self {
+            Self::ReplaceBody(_) | Self::Edit(_) | Self::Replay(_) | Self::Truncate(_) => true,
+            Self::Times(_, change) => change.needs_whole_file(),
+            _ => false,
+        }
     }
 }
 
@@ -177,12 +254,24 @@ impl fmt::Debug for Change {
             Self::Edit(_) => f.write_str("Edit(..)"),
             Self::Replay(recording) => write!(f, "Replay({:?})", recording.0.keys()),
             Self::Status(status) => write!(f, "Status({status})"),
+            Self::Relabel(status) => write!(f, "Relabel({status})"),
+            Self::Header(name, value) => write!(f, "Header({name}: {value:?})"),
             Self::Truncate(length) => write!(f, "Truncate({length})"),
             Self::Endless => f.write_str("Endless"),
+            Self::Flood(flood) => write!(f, "Flood({flood:?})"),
+            Self::Bomb { bomb, label } => write!(f, "Bomb({bomb:?} as {label:?})"),
             Self::Trickle { bytes, every } => write!(f, "Trickle({bytes} bytes every {every:?})"),
+            Self::TrickleHead { every } => write!(f, "TrickleHead(a byte every {every:?})"),
+            Self::Silence => f.write_str("Silence"),
             Self::Stall => f.write_str("Stall"),
+            Self::StallAt { percent } => write!(f, "StallAt({percent} %)"),
             Self::Redirect(url) => write!(f, "Redirect({url})"),
+            Self::Location(location) => write!(f, "Location({} bytes)", location.len()),
             Self::LieAboutLength(claimed) => write!(f, "LieAboutLength({claimed})"),
+            Self::Framing { lengths, chunked } => {
+                write!(f, "Framing({lengths:?}, chunked: {chunked})")
+            }
+            Self::Times(left, change) => write!(f, "Times({left:?}, {change:?})"),
             Self::DropConnection => f.write_str("DropConnection"),
         }
     }
@@ -192,6 +281,20 @@ impl Recording {
     /// What was recorded for a path.
     pub fn answer(&self, path: &str) -> Option<&Answer> {
         self.0.get(path)
+    }
+
+    /// The same, with what was recorded for one path served at another: an old version under the
+    /// name of a new one.
+    ///
+    /// # Panics
+    /// If nothing was recorded for the path.
+    #[must_use]
+    pub fn moved(&self, path: &str, to: &str) -> Self {
+        let mut answers = HashMap::clone(&self.0);
+        let answer = answers.remove(path);
+        let answer = answer.unwrap_or_else(|| panic!("{path} is not in {:?}", self.0.keys()));
+        answers.insert(to.to_owned(), answer);
+        Self(Arc::new(answers))
     }
 }
 
@@ -211,6 +314,25 @@ impl RequestHead {
             request.headers.remove(RANGE);
         }
         request
+    }
+}
+
+fn redirect(answer: &mut Answer, to: &str) {
+    match HeaderValue::from_str(to) {
+        Ok(location) => {
+            *answer = Answer::text(StatusCode::FOUND, "elsewhere");
+            answer.headers.insert(LOCATION, location);
+        }
+        Err(_) => answer.misfit(&format!("{to:?} does not fit into a header")),
+    }
+}
+
+fn label_as(answer: &mut Answer, coding: &str) {
+    match HeaderValue::from_str(coding) {
+        Ok(coding) => {
+            answer.headers.insert(CONTENT_ENCODING, coding);
+        }
+        Err(_) => answer.misfit(&format!("{coding:?} does not fit into a header")),
     }
 }
 

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod hostile;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::TcpListener as StdListener;

@@ -1,9 +1,6 @@
-//! HTTP/1.1 by hand: reading a request, and sending an answer well or badly.
+//! HTTP/1.1 by hand: heads of messages.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::thread;
-use std::time::Duration;
+use std::io::{self, BufRead, Read};
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
@@ -31,25 +28,8 @@ pub(super) struct RequestHead {
     /// Path and query, as sent.
     pub(super) target: String,
     pub(super) headers: HeaderMap,
-    close: bool,
-}
-
-/// How an answer is sent.
-#[derive(Debug)]
-pub(super) enum Delivery {
-    Whole,
-    Claiming(u64),
-    Endless,
-    Trickle { bytes: usize, every: Duration },
-    Stall,
-    Drop,
-}
-
-/// What becomes of the connection.
-#[derive(Debug)]
-pub(super) enum After {
-    KeepAlive,
-    Close,
+    /// Whether the connection ends after the answer.
+    pub(super) close: bool,
 }
 
 impl Answer {
@@ -99,59 +79,6 @@ impl RequestHead {
     }
 }
 
-impl Delivery {
-    pub(super) fn send(
-        &self,
-        answer: &Answer,
-        request: &RequestHead,
-        connection: &mut BufReader<TcpStream>,
-    ) -> io::Result<After> {
-        let length = match self {
-            Self::Drop => return Ok(After::Close),
-            Self::Endless => None,
-            Self::Claiming(claimed) => Some(*claimed),
-            Self::Whole | Self::Trickle { .. } | Self::Stall => Some(answer.body.len() as u64),
-        };
-        let client = connection.get_mut();
-        client.write_all(&head(answer, request, length))?;
-        // What the answer to HEAD says about the body is all there is of it.
-        if request.method == Method::HEAD && !matches!(self, Self::Stall) {
-            return Ok(if request.close { After::Close } else { After::KeepAlive });
-        }
-
-        match self {
-            Self::Whole => {
-                client.write_all(&answer.body)?;
-                return Ok(if request.close { After::Close } else { After::KeepAlive });
-            }
-            Self::Claiming(claimed) => {
-                let claimed = usize::try_from(*claimed).unwrap_or(usize::MAX);
-                client.write_all(&answer.body[..answer.body.len().min(claimed)])?;
-            }
-            Self::Endless => {
-                write_chunk(client, &answer.body)?;
-                let more = vec![0; 64 * 1024];
-                loop {
-                    // Ends with an error, when the client has had enough or the mirror stops.
-                    write_chunk(client, &more)?;
-                }
-            }
-            Self::Trickle { bytes, every } => {
-                for part in answer.body.chunks(*bytes) {
-                    client.write_all(part)?;
-                    thread::sleep(*every);
-                }
-            }
-            // Until the client gives up, or the mirror stops.
-            Self::Stall => {
-                io::copy(connection, &mut io::sink())?;
-            }
-            Self::Drop => {}
-        }
-        Ok(After::Close)
-    }
-}
-
 /// The start line and the headers of a message, or `None` when the peer ended before one.
 pub(super) fn read_head(peer: &mut impl BufRead) -> io::Result<Option<(String, HeaderMap)>> {
     let mut peer = peer.take(HEAD_LIMIT);
@@ -187,31 +114,4 @@ pub(super) fn write_headers(head: &mut Vec<u8>, headers: &HeaderMap) {
         head.extend_from_slice(value.as_bytes());
         head.extend_from_slice(b"\r\n");
     }
-}
-
-fn head(answer: &Answer, request: &RequestHead, length: Option<u64>) -> Vec<u8> {
-    let mut head = format!("HTTP/1.1 {}\r\n", answer.status).into_bytes();
-    write_headers(&mut head, &answer.headers);
-    match length {
-        // An answer without a body says how long the body is that it does not hold.
-        _ if answer.headers.contains_key(CONTENT_LENGTH) => {}
-        None => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        Some(_) if answer.status == StatusCode::NOT_MODIFIED => {}
-        Some(length) => head.extend_from_slice(format!("content-length: {length}\r\n").as_bytes()),
-    }
-    if request.close {
-        head.extend_from_slice(b"connection: close\r\n");
-    }
-    head.extend_from_slice(b"\r\n");
-    head
-}
-
-fn write_chunk(client: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
-    // An empty chunk would end the body.
-    if !bytes.is_empty() {
-        client.write_all(format!("{:x}\r\n", bytes.len()).as_bytes())?;
-        client.write_all(bytes)?;
-        client.write_all(b"\r\n")?;
-    }
-    Ok(())
 }
