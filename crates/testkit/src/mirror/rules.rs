@@ -115,6 +115,8 @@ pub enum Change {
     },
     /// Does this to the next so many answers, and nothing to those after.
     Times(Arc<AtomicU32>, Box<Change>),
+    /// Does nothing to the next so many answers, and this to those after.
+    After(Arc<AtomicU32>, Box<Change>),
     /// Closes the connection without an answer.
     DropConnection,
 }
@@ -175,6 +177,11 @@ impl Change {
         Self::Times(Arc::new(AtomicU32::new(times)), Box::new(change))
     }
 
+    /// Does nothing to the next so many answers, and this to those after.
+    pub fn after(times: u32, change: Self) -> Self {
+        Self::After(Arc::new(AtomicU32::new(times)), Box::new(change))
+    }
+
     /// Serves a body that decodes to far more than is sent, labelled so.
     pub fn bomb(bomb: Bomb, label: &str) -> Self {
         Self::Bomb { bomb, label: label.to_owned() }
@@ -191,7 +198,13 @@ impl Change {
                     *answer = recorded.clone();
                 }
             }
-            Self::Status(status) => *answer = Answer::text(*status, "the mirror says so"),
+            Self::Status(status) => {
+                *answer = Answer::text(*status, "the mirror says so");
+                // Of these a client takes the body for the next answer.
+                if matches!(*status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+                    answer.body.clear();
+                }
+            }
             Self::Relabel(status) => answer.status = *status,
             Self::Header(name, value) => {
                 answer.headers.insert(name, value.clone());
@@ -202,18 +215,23 @@ impl Change {
             }
             Self::Redirect(url) => redirect(answer, url.as_str()),
             Self::Location(location) => redirect(answer, location),
-            Self::Times(left, change) => {
-                let take = |left: u32| left.checked_sub(1);
-                if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok() {
-                    change.apply(path, answer, delivery);
-                }
+            Self::Times(left, change) if counted_down(left) => {
+                change.apply(path, answer, delivery);
+            }
+            Self::After(left, change) if !counted_down(left) => {
+                change.apply(path, answer, delivery);
             }
             Self::FlipByte { at } if answer.has_file() => flip(*at, answer),
             Self::Edit(edit) if answer.has_file() => {
                 answer.body = edit(std::mem::take(&mut answer.body));
             }
             Self::Truncate(length) if answer.has_file() => answer.body.truncate(*length),
-            Self::FlipByte { .. } | Self::Edit(_) | Self::Truncate(_) => {}
+            // There is nothing to change, or not now.
+            Self::FlipByte { .. }
+            | Self::Edit(_)
+            | Self::Truncate(_)
+            | Self::Times(..)
+            | Self::After(..) => {}
             Self::Endless => *delivery = Delivery::Endless,
             Self::Trickle { bytes, every } => {
                 *delivery = Delivery::Trickle { bytes: (*bytes).max(1), every: *every };
@@ -240,7 +258,7 @@ impl Change {
     fn needs_whole_file(&self) -> bool {
         match self {
             Self::ReplaceBody(_) | Self::Edit(_) | Self::Replay(_) | Self::Truncate(_) => true,
-            Self::Times(_, change) => change.needs_whole_file(),
+            Self::Times(_, change) | Self::After(_, change) => change.needs_whole_file(),
             _ => false,
         }
     }
@@ -272,6 +290,7 @@ impl fmt::Debug for Change {
                 write!(f, "Framing({lengths:?}, chunked: {chunked})")
             }
             Self::Times(left, change) => write!(f, "Times({left:?}, {change:?})"),
+            Self::After(left, change) => write!(f, "After({left:?}, {change:?})"),
             Self::DropConnection => f.write_str("DropConnection"),
         }
     }
@@ -315,6 +334,12 @@ impl RequestHead {
         }
         request
     }
+}
+
+/// Whether something was left, of which there is one less now.
+fn counted_down(left: &AtomicU32) -> bool {
+    let one_less = |left: u32| left.checked_sub(1);
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
 }
 
 fn redirect(answer: &mut Answer, to: &str) {
