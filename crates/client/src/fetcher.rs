@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, LOCATION, RANGE};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Response, StatusCode};
 use tokio::time::{Instant, sleep, timeout};
@@ -180,6 +180,11 @@ impl Source {
             StatusCode::OK => Ok(Some(response)),
             StatusCode::PARTIAL_CONTENT if from > 0 => Ok(Some(response)),
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(None),
+            // What could be followed was: this is no URL, or none that leads anywhere.
+            status if status.is_redirection() && response.headers().contains_key(LOCATION) => {
+                let reason = "to where nobody can follow".to_owned();
+                Err(Failure::last(TransportProblem::Redirect { reason }))
+            }
             status => {
                 let again = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
                 let problem = TransportProblem::Status { status: status.as_u16() };
