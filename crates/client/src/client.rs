@@ -26,6 +26,9 @@ use crate::{
 /// Most bytes set aside at once for a file whose length only metadata says.
 const MAX_RESERVE: u64 = 1 << 20;
 
+/// Bytes of a file that are gathered before they are written.
+const WRITTEN_AT_ONCE: usize = 1 << 16;
+
 /// How often one update begins again because another process was quicker. Each time that one got on.
 const MAX_OVERTAKEN: u32 = 100;
 
@@ -287,10 +290,14 @@ impl Client {
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(folder.unwrap_or(Path::new(".")));
         let (mut output, aside) = aside.map_err(failed())?.into_parts();
-        while let Some(chunk) = download.next().await? {
-            let length = chunk.len() as u64;
+        loop {
+            let piece = next_piece(&mut download).await?;
+            if piece.is_empty() {
+                break;
+            }
+            let length = piece.len() as u64;
             output = blocking(move || {
-                std::io::Write::write_all(&mut output, &chunk)?;
+                std::io::Write::write_all(&mut output, &piece)?;
                 Ok(output)
             })
             .await
@@ -530,6 +537,17 @@ impl<'a> Work<'a> {
         self.client.settings.observer.tell(Event::Trusted { role });
         Ok(())
     }
+}
+
+/// The next bytes, enough of them for a write: a source may send them one by one. Empty at the end.
+async fn next_piece(download: &mut Download) -> Result<BytesMut, Error> {
+    let mut piece = BytesMut::new();
+    while piece.len() < WRITTEN_AT_ONCE
+        && let Some(chunk) = download.next().await?
+    {
+        piece.extend_from_slice(&chunk);
+    }
+    Ok(piece)
 }
 
 /// Whether the file is there, whole and unchanged.
