@@ -469,14 +469,15 @@ impl Client {
 }
 
 /// Gets a whole file again while it comes changed and there are sources that were not asked: a
-/// [`Download`] leaves the source of a changed file.
+/// [`Download`] leaves the source of a changed file, and one of a mixture is asked for all of it.
 struct HonestSource {
     left: usize,
 }
 
 impl HonestSource {
     fn sought(sources: &Sources) -> Self {
-        Self { left: sources.count() - 1 }
+        // One for each source but the first, and one after a mixture.
+        Self { left: if sources.count() > 1 { sources.count() } else { 0 } }
     }
 
     fn may_be_next(&mut self, error: &Error) -> bool {

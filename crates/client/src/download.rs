@@ -25,6 +25,8 @@ const WITHHELD: u64 = 64 << 10;
 pub struct Download {
     sources: Arc<Sources>,
     source: Arc<Source>,
+    /// Whether bytes came from another source as well.
+    mixed: bool,
     location: String,
     /// `None` between a body that broke and the next one.
     body: Option<Body>,
@@ -67,9 +69,18 @@ impl Download {
         let (sources, location) = (Arc::clone(sources), location.to_owned());
         let (body, length) = (Some(body), file.length);
         let (held, held_bytes) = (VecDeque::new(), 0);
-        let this =
-            Self { sources, source, location, body, resumes_left, length, state, held, held_bytes };
-        Ok(Some(this))
+        Ok(Some(Self {
+            sources,
+            source,
+            mixed: false,
+            location,
+            body,
+            resumes_left,
+            length,
+            state,
+            held,
+            held_bytes,
+        }))
     }
 
     /// The file's length in bytes.
@@ -88,7 +99,10 @@ impl Download {
                 return Ok(None);
             }
             if let Err(error) = self.advance().await {
-                self.sources.leave(&self.source, &error);
+                // Of a mixture nobody knows who spoilt it; who sent its end was not left yet.
+                if !self.mixed {
+                    self.sources.leave(&self.source, &error);
+                }
                 self.held.clear();
                 self.state = State::Failed(error);
             }
@@ -148,6 +162,7 @@ impl Download {
         }
         let next = self.sources.target(&self.location, from, &body.into_pace()).await?;
         let Some((source, body)) = next else { return Err(error) };
+        self.mixed |= source.at != self.source.at;
         (self.source, self.body) = (source, Some(body));
         Ok(())
     }
