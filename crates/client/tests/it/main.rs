@@ -4,6 +4,7 @@
 
 mod conformance;
 mod downloads;
+mod hostile_mirror;
 mod interop;
 mod mirrors;
 mod refusals;

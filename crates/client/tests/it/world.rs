@@ -3,19 +3,21 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use waxseal_client::{Client, IndexUrl, Settings, TrustStore, TrustStores};
+use waxseal_client::{Client, IndexUrl, Patience, Settings, TrustStore, TrustStores};
 use waxseal_testkit::mirror::{Change, Mirror, PathPattern, Tamper};
 use waxseal_testkit::served::ServedSimulator;
 use waxseal_testkit::simulator::{Simulator, role, target_path};
-use waxseal_tuf::TargetPath;
 use waxseal_tuf::metadata::Roles;
+use waxseal_tuf::{Limits, RoleName, TargetPath};
 
 pub(crate) const SMALL: &str = "packages/small/small-1.0+local.tar.gz";
 pub(crate) const LARGE: &str = "packages/large/large-1.0-py3-none-any.whl";
 
 pub(crate) struct World {
-    pub(crate) index: ServedSimulator,
+    pub(crate) index: Arc<ServedSimulator>,
     pub(crate) mirror: Mirror,
     pub(crate) stores: TrustStores,
     _folder: tempfile::TempDir,
@@ -29,7 +31,7 @@ impl World {
         publish(&mut simulator, SMALL, b"a small file");
         publish(&mut simulator, LARGE, &large());
         let root = simulator.first_root();
-        let index = ServedSimulator::start(simulator);
+        let index = Arc::new(ServedSimulator::start(simulator));
         let mirror = Mirror::start(&index.url());
         let folder = tempfile::tempdir().unwrap();
         let stores = TrustStores::new(folder.path().join("trust"));
@@ -47,7 +49,11 @@ impl World {
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::open(&self.store(), settings()).unwrap()
+        self.client_with(settings())
+    }
+
+    pub(crate) fn client_with(&self, settings: Settings) -> Client {
+        Client::open(&self.store(), settings).unwrap()
     }
 
     pub(crate) async fn refreshed(&self) -> Client {
@@ -74,6 +80,20 @@ pub(crate) fn settings() -> Settings {
     Settings { retries: 0, ..Settings::default() }
 }
 
+/// Gives up soon, for tests that wait for it: what a busy machine takes for a few KB is far less.
+pub(crate) fn impatient() -> Settings {
+    let limits = Limits { root: 128 << 10, targets: 128 << 10, ..Limits::default() };
+    Settings { metadata: IMPATIENCE, targets: IMPATIENCE, limits, ..settings() }
+}
+
+/// 800 ms of silence; a second in all, and what the length takes at 5 KB in a second.
+pub(crate) const IMPATIENCE: Patience = Patience {
+    stall: Duration::from_millis(800),
+    deadline: Duration::from_secs(1),
+    minimum_rate: 5_000,
+    rate_window: Duration::from_millis(600),
+};
+
 pub(crate) fn path(path: &str) -> TargetPath {
     target_path(path)
 }
@@ -85,22 +105,24 @@ pub(crate) fn large() -> Vec<u8> {
 
 /// Lists a file in its bin, and publishes that.
 pub(crate) fn publish(simulator: &mut Simulator, path: &str, content: &[u8]) {
-    let delegations = simulator.role("targets").delegations.clone().unwrap();
-    let Roles::Succinct(bins) = delegations.roles else { panic!("the simulator has bins") };
-    let bin = bins.name(bins.bin_of(&target_path(path)));
+    let bin = bin_of(simulator, path);
     simulator.add_target(bin.as_str(), path, content);
     simulator.publish_targets(bin.as_str());
 }
 
 /// The file name of the bin that lists a path, as any version.
 pub(crate) fn bin_suffix(simulator: &mut Simulator, path: &str) -> PathPattern {
-    let delegations = simulator.role("targets").delegations.clone().unwrap();
-    let Roles::Succinct(bins) = delegations.roles else { panic!("the simulator has bins") };
-    let bin = role(bins.name(bins.bin_of(&target_path(path))).as_str());
-    PathPattern::suffix(format!(".{}.json", bin.encoded()))
+    PathPattern::suffix(format!(".{}.json", bin_of(simulator, path).encoded()))
 }
 
-fn collect(folder: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
+/// The bin that lists a path.
+pub(crate) fn bin_of(simulator: &mut Simulator, path: &str) -> RoleName {
+    let delegations = simulator.role("targets").delegations.clone().unwrap();
+    let Roles::Succinct(bins) = delegations.roles else { panic!("the simulator has bins") };
+    role(bins.name(bins.bin_of(&target_path(path))).as_str())
+}
+
+pub(crate) fn collect(folder: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
