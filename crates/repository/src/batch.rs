@@ -245,6 +245,7 @@ impl Planner<'_> {
             let targets = Targets {
                 version: next_version(roles, &role),
                 expires: self.now + self.lifetimes.bin_n,
+                name: Some(role.clone()),
                 targets: published.iter().chain(&changes).map(target_file).collect(),
                 delegations: None,
             };

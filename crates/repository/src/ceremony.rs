@@ -98,12 +98,14 @@ pub fn perform(
     let targets = Targets {
         version: 1,
         expires,
+        name: None,
         targets: [].into(),
         delegations: Some(delegate_to_bins(participants.bins)),
     };
     let bins = Targets {
         version: 1,
         expires,
+        name: None,
         targets: [].into(),
         delegations: Some(plan.bins.delegations(&[participants.online])),
     };

@@ -67,7 +67,7 @@ impl Repository {
             versions.insert(bin.clone(), 12_345 + day);
             let listed = versions.iter().map(|(name, v)| (name.clone(), MetaFile::version(*v)));
             simulator.snapshot.roles.extend(listed);
-            simulator.targets.insert(bin.clone(), bin_of(12_345 + day, day));
+            simulator.targets.insert(bin.clone(), bin_of(bin.clone(), 12_345 + day, day));
             simulator.write_targets(bin.as_str());
             simulator.snapshot.version = 100_000 + day;
             simulator.write_snapshot();
@@ -118,7 +118,8 @@ fn signed_roles(bins: Bins, online: &TestKey) -> Simulator {
     let keys = keys_of(std::slice::from_ref(online));
     let delegations = Some(Delegations { keys, roles });
     let expires = simulator.root.expires;
-    let targets = Targets { version: 1, expires, targets: BTreeMap::new(), delegations };
+    let targets =
+        Targets { version: 1, expires, name: None, targets: BTreeMap::new(), delegations };
     simulator.targets.insert(name.clone(), targets);
     simulator.signers.insert(name, signers.to_vec());
     simulator.write_targets("bins");
@@ -165,10 +166,10 @@ fn version_of(bin: u32) -> u64 {
 
 /// The bin with the target. Clients look up one path and hash no other, so that the others need not
 /// belong into this bin.
-fn bin_of(version: u64, day: u64) -> Targets {
+fn bin_of(name: RoleName, version: u64, day: u64) -> Targets {
     let expires = time("2030-01-02T00:00:00Z");
     let targets = (0..TARGETS_IN_A_BIN + day).map(|i| (path_of(i), file_of(i)));
-    Targets { version, expires, targets: targets.collect(), delegations: None }
+    Targets { version, expires, name: Some(name), targets: targets.collect(), delegations: None }
 }
 
 /// `packages/<2 hex>/<2 hex>/<60 hex>/<filename>`, 98 to 140 bytes, as PyPI has it.

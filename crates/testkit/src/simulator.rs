@@ -118,8 +118,13 @@ impl Simulator {
         let roles =
             TopLevelRoles { root: none(), timestamp: none(), snapshot: none(), targets: none() };
         let keys = Keys::new();
-        let targets =
-            Targets { version: 1, expires: year, targets: BTreeMap::new(), delegations: None };
+        let targets = Targets {
+            version: 1,
+            expires: year,
+            name: None,
+            targets: BTreeMap::new(),
+            delegations: None,
+        };
         let mut this = Self {
             root: Root { version: 1, expires: year, consistent_snapshot: true, keys, roles },
             timestamp: Timestamp { version: 1, expires: day, snapshot: MetaFile::version(1) },
@@ -214,15 +219,17 @@ impl Simulator {
     }
 
     /// Lets `by` delegate to `2^bit_length` succinct bins, signed by one key that is labelled with
-    /// the prefix, and writes an empty version 1 of each. `by` is not written.
+    /// the prefix, and writes an empty version 1 of each, which states its name. `by` is not written.
     pub fn delegate_bins(&mut self, by: &str, bit_length: u8, name_prefix: &str) {
         let key = TestKey::new(name_prefix);
         let keys = RoleKeys { keyids: vec![key.keyid()], threshold: 1 };
         let bins = SuccinctRoles { keys, bit_length, name_prefix: name_prefix.to_owned() };
         let delegations = self.delegations(by, || Roles::Succinct(bins.clone()));
         delegations.keys.insert(key.keyid(), key.public_key().clone());
-        for bin in 0..1 << bit_length {
-            self.add_role(bins.name(bin).as_str(), key.clone());
+        for bin in (0..1 << bit_length).map(|bin| bins.name(bin)) {
+            self.add_role(bin.as_str(), key.clone());
+            self.role(bin.as_str()).name = Some(bin.clone());
+            self.write_targets(bin.as_str());
         }
     }
 
@@ -236,7 +243,13 @@ impl Simulator {
             return;
         }
         let expires = self.snapshot.expires;
-        let targets = Targets { version: 1, expires, targets: BTreeMap::new(), delegations: None };
+        let targets = Targets {
+            version: 1,
+            expires,
+            name: None,
+            targets: BTreeMap::new(),
+            delegations: None,
+        };
         self.targets.insert(role(name), targets);
         self.signers.insert(role(name), vec![key]);
         self.write_targets(name);

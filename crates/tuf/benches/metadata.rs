@@ -257,7 +257,13 @@ fn delegation(i: usize, key: &TestKey, paths: Paths) -> metadata::DelegatedRole 
 fn delegating(roles: Vec<metadata::DelegatedRole>, key: &TestKey) -> Targets {
     let keys = Keys::from([(key.keyid(), key.public_key().clone())]);
     let delegations = Some(Delegations { keys, roles: Roles::Listed(roles) });
-    Targets { version: 1, expires: Simulator::now(), targets: BTreeMap::new(), delegations }
+    Targets {
+        version: 1,
+        expires: Simulator::now(),
+        name: None,
+        targets: BTreeMap::new(),
+        delegations,
+    }
 }
 
 fn bins(count: usize) -> Targets {
@@ -323,6 +329,7 @@ fn signed_by(count: usize) -> Vec<u8> {
     let signed = Targets {
         version: 1,
         expires: Simulator::now(),
+        name: None,
         targets: BTreeMap::new(),
         delegations: None,
     };

@@ -66,6 +66,16 @@ pub enum Error {
         /// The version in the file.
         got: u64,
     },
+    /// A file states that it is another role's ([`Targets::name`](crate::metadata::Targets)).
+    #[error("{role} metadata was asked for, and that of {got} came ({file})")]
+    OtherRole {
+        /// The file's path below the metadata URL.
+        file: String,
+        /// The role that was asked for.
+        role: RoleName,
+        /// The role that the file states.
+        got: RoleName,
+    },
     /// A role that the trusted snapshot listed is missing from the new one (TUF 5.5.5).
     #[error("{role} disappeared from snapshot version {snapshot}: a rollback ({file})")]
     RoleRemoved {
@@ -190,7 +200,9 @@ impl Error {
             Self::Format { .. } => "malformed",
             Self::Signatures { .. } => "unsigned",
             Self::Rollback { .. } | Self::RoleRemoved { .. } => "rollback",
-            Self::WrongVersion { .. } | Self::RoleNotListed { .. } => "inconsistent",
+            Self::WrongVersion { .. } | Self::OtherRole { .. } | Self::RoleNotListed { .. } => {
+                "inconsistent"
+            }
             Self::Expired { .. } => "expired",
             Self::Hash { .. } | Self::Length { .. } | Self::NoKnownHash { .. } => "changed",
             Self::Missing { .. } => "missing",

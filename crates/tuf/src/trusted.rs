@@ -59,6 +59,17 @@ impl Named {
         Err(Error::WrongVersion { file, role, expected, got })
     }
 
+    /// Checks that the metadata is not another role's that the same key signs.
+    fn check_name(&self, targets: &Targets) -> Result<(), Error> {
+        match &targets.name {
+            Some(name) if *name != self.role => {
+                let Self { role, file } = self.clone();
+                Err(Error::OtherRole { file, role, got: name.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Checks that a role, named in this file, does not go back.
     fn check_not_lower(&self, role: &RoleName, trusted: u64, got: u64) -> Result<(), Error> {
         if got >= trusted {
@@ -436,6 +447,7 @@ impl TrustedMetadata {
         let (named, listed) = self.named(delegated)?;
         named.check_listed(listed, &new.bytes)?;
         let new = self.verify_targets(&named, delegated, delegator, new)?;
+        named.check_name(&new)?;
         named.check_version(listed.version, new.version)?;
         named.check_expiry(&*new, self.now)?;
         let new = Arc::new(new);

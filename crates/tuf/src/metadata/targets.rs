@@ -11,6 +11,9 @@ use crate::limits::Limits;
 use crate::names::{KeyId, RoleName, TargetPath};
 use crate::paths::{self, PathHash};
 
+/// The field for [`Targets::name`].
+const NAME: &str = "x-waxseal-role";
+
 /// Target files and delegations (TUF 4.5): the top-level targets role and every delegated one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Targets {
@@ -18,6 +21,10 @@ pub struct Targets {
     pub version: u64,
     /// When it expires.
     pub expires: Time,
+    /// The role's own name, where the metadata states it. TUF has no such field: one key signs many
+    /// bins, snapshot lists no more than their versions, and without it a mirror could serve one bin
+    /// for another to hide what that lists. What states a name is accepted under that name alone.
+    pub name: Option<RoleName>,
     /// Target files by target path, as metadata spells it.
     pub targets: BTreeMap<String, TargetFile>,
     /// Roles it trusts for some or all paths.
@@ -286,12 +293,22 @@ impl Role for Targets {
             }
             false => None,
         };
-        Ok(Self { version: common.version, expires: common.expires, targets, delegations })
+        let name = match fields.has(NAME) {
+            true => Some(fields.string(NAME).and_then(|name| {
+                RoleName::new(name).map_err(|error| FormatError::name(NAME, &error))
+            })?),
+            false => None,
+        };
+        let Common { version, expires, .. } = common;
+        Ok(Self { version, expires, name, targets, delegations })
     }
 
     fn write(&self, object: &mut Object) {
         let targets = self.targets.iter().map(|(path, file)| (path.as_str(), file.to_value()));
         object.insert("targets", targets.collect::<Object>());
+        if let Some(name) = &self.name {
+            object.insert(NAME, name.as_str());
+        }
         if let Some(delegations) = &self.delegations {
             object.insert("delegations", delegations.to_value());
         }

@@ -100,3 +100,28 @@ async fn a_target_of_before_is_not_the_target_of_now() {
     world.mirror.honest();
     assert_eq!(client.get(&name).await.unwrap().unwrap().1, "a newer file");
 }
+
+#[tokio::test]
+async fn the_bin_of_others_is_not_the_bin_of_a_file() {
+    let trial = Trial::new(Bin).await;
+    let (now, other) = {
+        let mut simulator = trial.world.index.simulator();
+        let bin = bin_of(&mut simulator, LARGE);
+        let other = ["bin-0", "bin-1", "bin-2", "bin-3"]
+            .into_iter()
+            .find(|name| *name != bin.as_str())
+            .unwrap();
+        let version = simulator.role(bin.as_str()).version;
+        simulator.role(other).version = version - 1;
+        simulator.publish_targets(other);
+        let url = |name: &str| format!("/tuf/metadata/{}", simulator.path(name, version));
+        (url(bin.as_str()), url(other))
+    };
+    trial.client.refresh(Simulator::now()).await.unwrap();
+    let recording = trial.world.mirror.record([&other]).moved(&other, &now);
+    trial.world.lie(PathPattern::Any, Change::Replay(recording));
+    // Every bin is signed by the same key, and nothing in it says which one it is: if its version is
+    // the one that snapshot lists, the mirror hides what it likes.
+    let found = trial.client.find(&path(LARGE)).await;
+    assert!(!matches!(found, Ok(None)), "a file of the index was hidden: {found:?}");
+}
