@@ -7,13 +7,16 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, LOCATION, RANGE};
+use reqwest::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, HeaderValue, LOCATION, RANGE,
+};
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 use waxseal_tuf::MetadataFile;
 
+use crate::encoding::Decoder;
 use crate::repository::Repository;
 use crate::{Credentials, Error, Event, Patience, Settings, TransportProblem};
 
@@ -25,29 +28,18 @@ const BACKOFF: Duration = Duration::from_millis(400);
 
 /// Connections to everything that is reached the same way.
 #[derive(Debug)]
-pub(crate) struct Agents {
-    /// For metadata, compressed on the way where the source can.
-    decoding: reqwest::Client,
-    /// For targets, whose bytes are taken as they are: a `.tar.gz` that a server labels as encoded
-    /// must not be decoded.
-    identity: reqwest::Client,
-}
+pub(crate) struct Agent(reqwest::Client);
 
-impl Agents {
+impl Agent {
     pub(crate) fn new(loopback: bool, settings: &Settings) -> Result<Self, String> {
-        let build = |decode: bool| {
-            let mut builder = reqwest::Client::builder()
-                .user_agent(concat!("waxseal/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(settings.connect)
-                .redirect(Policy::custom(redirect))
-                .gzip(decode)
-                .zstd(decode);
-            if loopback {
-                builder = builder.no_proxy();
-            }
-            builder.build().map_err(|error| reason(&error))
-        };
-        Ok(Self { decoding: build(true)?, identity: build(false)? })
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("waxseal/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(settings.connect)
+            .redirect(Policy::custom(redirect));
+        if loopback {
+            builder = builder.no_proxy();
+        }
+        builder.build().map(Self).map_err(|error| reason(&error))
     }
 }
 
@@ -57,7 +49,7 @@ pub(crate) struct Source {
     /// Its place among the sources.
     pub(crate) at: usize,
     pub(crate) repository: Repository,
-    pub(crate) agents: Arc<Agents>,
+    pub(crate) agent: Arc<Agent>,
     /// Sent here and nowhere else.
     pub(crate) credentials: Option<Credentials>,
     pub(crate) settings: Arc<Settings>,
@@ -101,25 +93,21 @@ impl Source {
         file: &MetadataFile,
     ) -> Result<Option<Vec<u8>>, Failure> {
         let patience = self.settings.metadata;
-        let Some(response) = self.send(&self.agents.decoding, url, &patience, 0).await? else {
-            return Ok(None);
-        };
+        let request = self.request(url).header(ACCEPT_ENCODING, Decoder::ACCEPTED);
+        let Some(response) = self.send(request, &patience, 0).await? else { return Ok(None) };
         let limit = file.max_length;
-        let endless = || Failure::last(TransportProblem::Endless { limit });
-        if response.content_length().is_some_and(|length| length > limit) {
-            return Err(endless());
+        let encoding = response.headers().get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
+        let mut decoder = Decoder::new(encoding, limit);
+        if response.content_length().is_some_and(|length| length > decoder.left()) {
+            return Err(Failure::last(TransportProblem::Endless { limit }));
         }
         let mut body = Body::new(response, Pace::new(patience, limit));
-        let mut bytes = Vec::new();
         while let Some(chunk) = body.chunk().await? {
-            if (bytes.len() + chunk.len()) as u64 > limit {
-                return Err(endless());
-            }
-            bytes.extend_from_slice(&chunk);
+            decoder.push(&chunk).map_err(Failure::last)?;
             let received = Event::Received { role: &file.role, bytes: chunk.len() as u64 };
             self.settings.observer.tell(received);
         }
-        Ok(Some(bytes))
+        decoder.finish().map(Some).map_err(Failure::last)
     }
 
     /// An error about the body of a target file.
@@ -138,7 +126,12 @@ impl Source {
         let mut again = Again::new(&url, self.settings.retries);
         loop {
             let patience = &pace.patience;
-            match self.send(&self.agents.identity, &url, patience, from).await {
+            // As it is: a `.tar.gz` that a server labels as encoded must not be decoded.
+            let mut request = self.request(&url).header(ACCEPT_ENCODING, "identity");
+            if from > 0 {
+                request = request.header(RANGE, format!("bytes={from}-"));
+            }
+            match self.send(request, patience, from).await {
                 Ok(None) => return Ok(None),
                 Ok(Some(response)) => {
                     return Body::new(response, pace)
@@ -151,23 +144,22 @@ impl Source {
         }
     }
 
+    fn request(&self, url: &Url) -> RequestBuilder {
+        let request = self.agent.0.get(url.clone());
+        match &self.credentials {
+            Some(Credentials { username, password }) => {
+                request.basic_auth(username, Some(password))
+            }
+            None => request,
+        }
+    }
+
     async fn send(
         &self,
-        agent: &reqwest::Client,
-        url: &Url,
+        request: RequestBuilder,
         patience: &Patience,
         from: u64,
     ) -> Result<Option<Response>, Failure> {
-        let mut request = agent.get(url.clone());
-        if std::ptr::eq(agent, &raw const self.agents.identity) {
-            request = request.header(ACCEPT_ENCODING, "identity");
-        }
-        if from > 0 {
-            request = request.header(RANGE, format!("bytes={from}-"));
-        }
-        if let Some(credentials) = &self.credentials {
-            request = request.basic_auth(&credentials.username, Some(&credentials.password));
-        }
         let response = match timeout(patience.stall, request.send()).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(Failure::of(&error, self.settings.connect)),

@@ -29,6 +29,7 @@
 
 mod client;
 mod download;
+mod encoding;
 mod error;
 mod fetcher;
 mod fingerprint;

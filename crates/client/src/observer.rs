@@ -19,7 +19,7 @@ pub enum Event<'a> {
     Received {
         /// The role.
         role: &'a RoleName,
-        /// Bytes since the last event about it, after decompression.
+        /// Bytes since the last event about it, as they come over the network.
         bytes: u64,
     },
     /// A role's new metadata was verified, and is in the trust store.

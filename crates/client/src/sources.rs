@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::fetcher::{Agents, Body, Pace, Source, transport};
+use crate::fetcher::{Agent, Body, Pace, Source, transport};
 use crate::repository::Repository;
 use crate::{Error, Event, Settings, TransportProblem};
 
@@ -25,14 +25,14 @@ impl Sources {
         for (at, repository) in repositories.into_iter().enumerate() {
             let loopback = repository.is_loopback();
             let shared = if loopback { &mut near } else { &mut far };
-            let agents = match shared {
-                Some(agents) => Arc::clone(agents),
+            let agent = match shared {
+                Some(agent) => Arc::clone(agent),
                 None => {
                     let failed = |reason| {
                         let problem = TransportProblem::Unreachable { reason };
                         transport(repository.metadata_url(), problem)
                     };
-                    let made = Arc::new(Agents::new(loopback, settings).map_err(failed)?);
+                    let made = Arc::new(Agent::new(loopback, settings).map_err(failed)?);
                     *shared = Some(Arc::clone(&made));
                     made
                 }
@@ -40,7 +40,7 @@ impl Sources {
             let credentials = settings.credentials.clone().filter(|_| at == 0);
             let settings = Arc::clone(settings);
             let failed = AtomicBool::new(false);
-            all.push(Arc::new(Source { at, repository, agents, credentials, settings, failed }));
+            all.push(Arc::new(Source { at, repository, agent, credentials, settings, failed }));
         }
         Ok(Self { all, current: AtomicUsize::new(0) })
     }

@@ -1,96 +1,91 @@
 //! Typed fields out of a JSON object, with errors that name the field.
 
-use std::borrow::Cow;
-use std::mem;
-
 use jiff::Timestamp;
 
 use crate::error::FormatError;
 use crate::hash::Hashes;
-use crate::json::Node;
+use crate::json::Element;
 
 /// An object being read. Errors name a field relative to it; whoever reads an object within another
 /// puts the outer name before ([`FormatError::within`]), so that names cost nothing while all is well.
 ///
 /// Public only in name: this module is private, which seals [`Role`](crate::metadata::Role).
-pub struct Fields<'a>(Vec<(Cow<'a, str>, Node<'a>)>);
+#[derive(Clone, Copy)]
+pub struct Fields<'d>(Element<'d>);
 
-impl<'a> Fields<'a> {
-    pub(crate) fn new(node: Node<'a>) -> Result<Self, FormatError> {
-        match node {
-            Node::Object(entries) => Ok(Self(entries)),
-            _ => Err(FormatError::new("", "is not an object")),
+impl<'d> Fields<'d> {
+    pub(crate) fn new(element: Element<'d>) -> Result<Self, FormatError> {
+        match element.as_object() {
+            Some(_) => Ok(Self(element)),
+            None => Err(FormatError::new("", "is not an object")),
         }
     }
 
-    fn find(&self, name: &str) -> Option<usize> {
-        self.0.binary_search_by(|(key, _)| key.as_ref().cmp(name)).ok()
+    /// The entries in the order of the text.
+    pub(crate) fn entries(self) -> impl Iterator<Item = (&'d str, Element<'d>)> {
+        self.0.as_object().into_iter().flatten()
     }
 
-    /// Takes the value under `name`; each is taken once.
-    pub(crate) fn optional(&mut self, name: &str) -> Option<Node<'a>> {
-        let at = self.find(name)?;
-        Some(mem::replace(&mut self.0[at].1, Node::Null))
+    /// How many entries there are.
+    pub(crate) fn count(self) -> usize {
+        self.0.as_object().map_or(0, |entries| entries.len())
     }
 
-    pub(crate) fn value(&mut self, name: &str) -> Result<Node<'a>, FormatError> {
+    pub(crate) fn optional(self, name: &str) -> Option<Element<'d>> {
+        self.entries().find(|(key, _)| *key == name).map(|(_, element)| element)
+    }
+
+    pub(crate) fn has(self, name: &str) -> bool {
+        self.optional(name).is_some()
+    }
+
+    pub(crate) fn value(self, name: &str) -> Result<Element<'d>, FormatError> {
         self.optional(name).ok_or_else(|| FormatError::new(name, "is missing"))
     }
 
     /// Reads the object under `name`.
     pub(crate) fn object<T>(
-        &mut self,
+        self,
         name: &str,
-        read: impl FnOnce(Fields<'a>) -> Result<T, FormatError>,
+        read: impl FnOnce(Fields<'d>) -> Result<T, FormatError>,
     ) -> Result<T, FormatError> {
         let value = self.value(name)?;
         Fields::new(value).and_then(read).map_err(|error| error.within(name))
     }
 
-    pub(crate) fn array(&mut self, name: &str) -> Result<Vec<Node<'a>>, FormatError> {
-        match self.value(name)? {
-            Node::Array(values) => Ok(values),
-            _ => Err(FormatError::new(name, "is not an array")),
-        }
+    pub(crate) fn array(
+        self,
+        name: &str,
+    ) -> Result<impl ExactSizeIterator<Item = Element<'d>>, FormatError> {
+        let array = self.value(name)?.as_array();
+        array.ok_or_else(|| FormatError::new(name, "is not an array"))
     }
 
-    pub(crate) fn string(&mut self, name: &str) -> Result<Cow<'a, str>, FormatError> {
-        match self.value(name)? {
-            Node::String(text) => Ok(text),
-            _ => Err(FormatError::new(name, "is not a string")),
-        }
+    pub(crate) fn string(self, name: &str) -> Result<&'d str, FormatError> {
+        let text = self.value(name)?.as_str();
+        text.ok_or_else(|| FormatError::new(name, "is not a string"))
     }
 
-    pub(crate) fn strings(&mut self, name: &str) -> Result<Vec<String>, FormatError> {
-        let values = self.array(name)?;
-        let strings = values.into_iter().map(|value| match value {
-            Node::String(text) => Ok(text.into_owned()),
-            _ => Err(FormatError::new(name, "has an element that is not a string")),
-        });
-        strings.collect()
+    pub(crate) fn strings(self, name: &str) -> Result<Vec<String>, FormatError> {
+        let problem = || FormatError::new(name, "has an element that is not a string");
+        let strings = self.array(name)?.map(|element| element.as_str().map(str::to_owned));
+        strings.map(|text| text.ok_or_else(problem)).collect()
     }
 
-    pub(crate) fn bool(&mut self, name: &str) -> Result<bool, FormatError> {
-        match self.value(name)? {
-            Node::Bool(value) => Ok(value),
-            _ => Err(FormatError::new(name, "is not true or false")),
-        }
+    pub(crate) fn bool(self, name: &str) -> Result<bool, FormatError> {
+        let value = self.value(name)?.as_bool();
+        value.ok_or_else(|| FormatError::new(name, "is not true or false"))
     }
 
     /// An integer of at least `min`.
-    pub(crate) fn integer(&mut self, name: &str, min: u64) -> Result<u64, FormatError> {
+    pub(crate) fn integer(self, name: &str, min: u64) -> Result<u64, FormatError> {
+        let number = self.value(name)?.as_integer().and_then(|number| u64::try_from(number).ok());
         let problem = || FormatError::new(name, format!("is not an integer of at least {min}"));
-        match self.find(name).map(|at| &self.0[at].1) {
-            None => Err(FormatError::new(name, "is missing")),
-            Some(Node::Integer(number)) => {
-                u64::try_from(*number).ok().filter(|n| *n >= min).ok_or_else(problem)
-            }
-            Some(_) => Err(problem()),
-        }
+        number.filter(|number| *number >= min).ok_or_else(problem)
     }
 
     /// A UTC time as `YYYY-MM-DDTHH:MM:SSZ` (TUF 4.3, `EXPIRES`).
-    pub(crate) fn time(&mut self, name: &str) -> Result<Timestamp, FormatError> {
+    pub(crate) fn time(self, name: &str) -> Result<Timestamp, FormatError> {
         let text = self.string(name)?;
         let shape = text.len() == 20 && text.ends_with('Z') && text.as_bytes()[10] == b'T';
         let time = if shape { text.parse().ok() } else { None };
@@ -98,27 +93,20 @@ impl<'a> Fields<'a> {
     }
 
     /// Digests by algorithm: at least one, lower-case hex.
-    pub(crate) fn hashes(&mut self, name: &str) -> Result<Hashes, FormatError> {
-        let entries = self.object(name, |fields| Ok(fields.into_entries()))?;
-        let digests = entries.map(|(algorithm, digest)| match digest {
-            Node::String(digest) if is_lower_hex(&digest) => {
-                Ok((algorithm.into_owned(), digest.into_owned()))
-            }
-            _ => Err(FormatError::new(name, "has a digest that is not lower-case hex")),
-        });
-        let digests: Vec<_> = digests.collect::<Result<_, _>>()?;
+    pub(crate) fn hashes(self, name: &str) -> Result<Hashes, FormatError> {
+        let digests = self.object(name, |fields| {
+            let digests = fields.entries().map(|(algorithm, digest)| {
+                let digest = digest.as_str().filter(|digest| is_lower_hex(digest));
+                let digest = digest.map(|digest| (algorithm.to_owned(), digest.to_owned()));
+                let problem = || FormatError::new("", "has a digest that is not lower-case hex");
+                digest.ok_or_else(problem)
+            });
+            digests.collect::<Result<Vec<_>, _>>()
+        })?;
         if digests.is_empty() {
             return Err(FormatError::new(name, "is empty"));
         }
-        Ok(Hashes::from_sorted(digests))
-    }
-
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.find(name).is_some()
-    }
-
-    pub(crate) fn into_entries(self) -> impl ExactSizeIterator<Item = (Cow<'a, str>, Node<'a>)> {
-        self.0.into_iter()
+        Ok(Hashes::new(digests))
     }
 }
 

@@ -58,8 +58,9 @@ impl Hashes {
         Self(vec![("sha256".to_owned(), digest.to_string())])
     }
 
-    /// Of pairs that are ordered by algorithm.
-    pub(crate) fn from_sorted(digests: Vec<(String, String)>) -> Self {
+    /// Of pairs of algorithm and digest, each algorithm once.
+    pub(crate) fn new(mut digests: Vec<(String, String)>) -> Self {
+        digests.sort_unstable();
         Self(digests)
     }
 

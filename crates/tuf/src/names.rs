@@ -24,6 +24,14 @@ fn invalid(kind: &'static str, name: &str, problem: &'static str) -> InvalidName
     InvalidName { kind, name, problem }
 }
 
+fn has_control_character(name: &str) -> bool {
+    // Most names are ASCII, and bytes are quicker to look at.
+    match name.is_ascii() {
+        true => name.bytes().any(|byte| byte.is_ascii_control()),
+        false => name.chars().any(char::is_control),
+    }
+}
+
 /// The name of a role: one of the four top-level roles or a delegated role.
 ///
 /// Any text without control characters is legal in TUF, `../x` and `/x` among them, so a role name is
@@ -48,7 +56,7 @@ impl RoleName {
             "is empty"
         } else if name.len() > MAX_LENGTH {
             "is longer than 4096 bytes"
-        } else if name.chars().any(char::is_control) {
+        } else if has_control_character(&name) {
             "has a control character"
         } else {
             return Ok(Self(Cow::Owned(name)));

@@ -12,7 +12,7 @@ mod parse;
 
 use crate::limits::Limits;
 
-pub(crate) use parse::{Document, Node};
+pub(crate) use parse::{Document, Element};
 
 /// A JSON value without floating-point numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Value {
 
     /// The same within other limits.
     pub fn parse_within(text: &[u8], limits: &Limits) -> Result<Self, String> {
-        Ok(Document::parse(text, limits)?.root.into_value())
+        Ok(Document::parse(text, limits)?.root().to_value())
     }
 
     /// The canonical form: what signatures are made over.

@@ -1,6 +1,7 @@
-//! Reads JSON as metadata has it: one pass, strings borrowed where they are spelled plainly, and for
-//! each member of the outermost object whether its text is in canonical form already, so that what
-//! was received need not be written again to check its signature.
+//! Reads JSON as metadata has it: one pass, into one flat list of what the text holds, with strings
+//! borrowed where they are spelled plainly; and for each member of the outermost object whether its
+//! text is in canonical form already, so that what was received need not be written again to check its
+//! signature.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,30 +12,114 @@ use crate::limits::Limits;
 /// The deepest nesting that is ever read: the reader calls itself.
 const MAX_DEPTH: u64 = 127;
 
-/// A value that borrows from the text. Objects are sorted and have each key once, as in [`Value`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Node<'a> {
+/// One entry of the list. An array or object is followed by what is in it, a key by its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Node<'a> {
     Null,
     Bool(bool),
     Integer(i64),
-    String(Cow<'a, str>),
-    Array(Vec<Node<'a>>),
-    Object(Vec<(Cow<'a, str>, Node<'a>)>),
+    /// A string or key without escapes.
+    Plain(&'a str),
+    /// The number of a string or key that has escapes.
+    Escaped(u32),
+    Array(Extent),
+    Object(Extent),
 }
 
-impl Node<'_> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Extent {
+    /// How many values are directly in it.
+    count: u32,
+    /// The number of the node after it.
+    end: u32,
+}
+
+/// A value of a document.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Element<'d> {
+    document: &'d Document<'d>,
+    at: usize,
+}
+
+impl<'d> Element<'d> {
+    fn node(self) -> Node<'d> {
+        self.document.nodes[self.at]
+    }
+
+    /// The one after it in the same array, or the next key in the same object.
+    fn next(self) -> Self {
+        let at = match self.node() {
+            Node::Array(extent) | Node::Object(extent) => extent.end as usize,
+            _ => self.at + 1,
+        };
+        Self { at, ..self }
+    }
+
+    /// The first value in it, if it is an array or object.
+    fn first(self) -> Self {
+        Self { at: self.at + 1, ..self }
+    }
+
+    pub(crate) fn as_bool(self) -> Option<bool> {
+        match self.node() {
+            Node::Bool(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_integer(self) -> Option<i64> {
+        match self.node() {
+            Node::Integer(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_str(self) -> Option<&'d str> {
+        match self.node() {
+            Node::Plain(text) => Some(text),
+            Node::Escaped(number) => Some(&self.document.strings[number as usize]),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_array(self) -> Option<impl ExactSizeIterator<Item = Element<'d>>> {
+        let Node::Array(Extent { count, .. }) = self.node() else { return None };
+        let mut next = self.first();
+        Some((0..count).map(move |_| {
+            let this = next;
+            next = this.next();
+            this
+        }))
+    }
+
+    /// The entries in the order of the text.
+    pub(crate) fn as_object(self) -> Option<impl ExactSizeIterator<Item = (&'d str, Element<'d>)>> {
+        let Node::Object(Extent { count, .. }) = self.node() else { return None };
+        let mut next = self.first();
+        Some((0..count).map(move |_| {
+            let (key, value) = (next, next.first());
+            next = value.next();
+            (key.as_str().unwrap_or_default(), value)
+        }))
+    }
+
     /// The same value on its own.
-    pub(crate) fn into_value(self) -> Value {
-        match self {
-            Self::Null => Value::Null,
-            Self::Bool(value) => Value::Bool(value),
-            Self::Integer(number) => Value::Integer(number),
-            Self::String(text) => Value::String(text.into_owned()),
-            Self::Array(nodes) => Value::Array(nodes.into_iter().map(Self::into_value).collect()),
-            Self::Object(entries) => {
-                let owned =
-                    |(key, node): (Cow<'_, str>, Self)| (key.into_owned(), node.into_value());
-                Value::Object(Object(entries.into_iter().map(owned).collect()))
+    pub(crate) fn to_value(self) -> Value {
+        match self.node() {
+            Node::Null => Value::Null,
+            Node::Bool(value) => Value::Bool(value),
+            Node::Integer(number) => Value::Integer(number),
+            Node::Plain(text) => Value::String(text.to_owned()),
+            Node::Escaped(number) => Value::String(self.document.strings[number as usize].clone()),
+            Node::Array(_) => {
+                Value::Array(self.as_array().into_iter().flatten().map(Self::to_value).collect())
+            }
+            Node::Object(_) => {
+                let entries = self.as_object().into_iter().flatten();
+                let mut entries: Vec<_> =
+                    entries.map(|(key, value)| (key.to_owned(), value.to_value())).collect();
+                entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+                Value::Object(Object(entries))
             }
         }
     }
@@ -51,19 +136,25 @@ pub(crate) struct Spelling {
 }
 
 /// A JSON text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Document<'a> {
-    pub(crate) root: Node<'a>,
-    /// The members of the outermost object, if it is one.
-    pub(crate) members: Vec<Spelling>,
+    nodes: Vec<Node<'a>>,
+    strings: Vec<String>,
+    members: Vec<Spelling>,
 }
 
 impl<'a> Document<'a> {
     /// Reads a text; the error says what is wrong and at which line and column.
     pub(crate) fn parse(text: &'a [u8], limits: &Limits) -> Result<Self, String> {
         let problem = |problem, at| located(text, problem, at);
+        if u32::try_from(text.len()).is_err() {
+            return Err("text is longer than 4 GiB".to_owned());
+        }
         let valid = std::str::from_utf8(text);
         let valid = valid.map_err(|error| problem("text is not UTF-8", error.valid_up_to()))?;
+        // Metadata has about so many nodes for its bytes.
+        let nodes = Vec::with_capacity(text.len() / 8);
+        let document = Document { nodes, strings: Vec::new(), members: Vec::new() };
         let mut reader = Reader {
             text: valid,
             at: 0,
@@ -71,21 +162,24 @@ impl<'a> Document<'a> {
             values_left: limits.json_values,
             limits: *limits,
             canonical: true,
-            members: Vec::new(),
+            document,
             outermost: true,
         };
-        let read = |reader: &mut Reader<'a>| {
-            let root = reader.value()?;
-            reader.white_space();
-            match reader.peek() {
-                None => Ok(root),
-                Some(_) => Err(Cow::Borrowed("text goes on after its value")),
-            }
-        };
-        match read(&mut reader) {
-            Ok(root) => Ok(Self { root, members: reader.members }),
+        match reader.text() {
+            Ok(()) => Ok(reader.document),
             Err(error) => Err(problem(&error, reader.at)),
         }
+    }
+
+    /// The value of the text.
+    pub(crate) fn root(&self) -> Element<'_> {
+        Element { document: self, at: 0 }
+    }
+
+    /// How the member of this name of the outermost object is spelled, if the text is an object
+    /// and has it.
+    pub(crate) fn member(&self, name: &str) -> Option<&Spelling> {
+        self.members.iter().find(|member| member.key == name)
     }
 }
 
@@ -106,12 +200,22 @@ struct Reader<'a> {
     limits: Limits,
     /// Whether everything since this was last set is in canonical form.
     canonical: bool,
-    members: Vec<Spelling>,
+    document: Document<'a>,
     /// Whether the value being read is the whole text.
     outermost: bool,
 }
 
 impl<'a> Reader<'a> {
+    /// The whole text.
+    fn text(&mut self) -> Result<(), Problem> {
+        self.value()?;
+        self.white_space();
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err("text goes on after its value".into()),
+        }
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -129,16 +233,20 @@ impl<'a> Reader<'a> {
         self.peek().ok_or(Cow::Borrowed("text ends too early"))
     }
 
-    fn value(&mut self) -> Result<Node<'a>, Problem> {
+    fn push(&mut self, node: Node<'a>) {
+        self.document.nodes.push(node);
+    }
+
+    fn value(&mut self) -> Result<(), Problem> {
         let token = self.token()?;
         if self.values_left == 0 {
             return Err(format!("more than {} values", self.limits.json_values).into());
         }
         self.values_left -= 1;
         match token {
-            b'{' => self.nested(Self::object),
-            b'[' => self.nested(Self::array),
-            b'"' => self.string().map(Node::String),
+            b'{' => self.nested(Node::Object, Self::object),
+            b'[' => self.nested(Node::Array, Self::array),
+            b'"' => self.string().map(|_| ()),
             b'-' | b'0'..=b'9' => self.integer(),
             b'n' => self.literal("null", Node::Null),
             b't' => self.literal("true", Node::Bool(true)),
@@ -147,15 +255,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn literal(&mut self, text: &str, node: Node<'a>) -> Result<Node<'a>, Problem> {
+    fn literal(&mut self, text: &str, node: Node<'a>) -> Result<(), Problem> {
         if !self.text.as_bytes()[self.at..].starts_with(text.as_bytes()) {
             return Err("expected a value".into());
         }
         self.at += text.len();
-        Ok(node)
+        self.push(node);
+        Ok(())
     }
 
-    fn integer(&mut self) -> Result<Node<'a>, Problem> {
+    fn integer(&mut self) -> Result<(), Problem> {
+        const NONE: &str = "number is not an integer of 64 bits";
         let start = self.at;
         if self.peek() == Some(b'-') {
             self.at += 1;
@@ -167,58 +277,65 @@ impl<'a> Reader<'a> {
         let zero = self.text.as_bytes().get(digits) == Some(&b'0');
         // `-0` has no canonical form of its own, and a leading zero is not JSON.
         if self.at == digits || zero && (self.at > digits + 1 || digits > start) {
-            return Err("number is not an integer of 64 bits".into());
+            return Err(NONE.into());
         }
         if let Some(b'.' | b'e' | b'E') = self.peek() {
-            return Err("number is not an integer of 64 bits".into());
+            return Err(NONE.into());
         }
-        let number = self.text[start..self.at].parse();
-        number.map(Node::Integer).map_err(|_| "number is not an integer of 64 bits".into())
+        let number = self.text[start..self.at].parse().map_err(|_| NONE)?;
+        self.push(Node::Integer(number));
+        Ok(())
     }
 
     fn nested(
         &mut self,
-        read: fn(&mut Self) -> Result<Node<'a>, Problem>,
-    ) -> Result<Node<'a>, Problem> {
+        node: fn(Extent) -> Node<'a>,
+        read: fn(&mut Self) -> Result<u32, Problem>,
+    ) -> Result<(), Problem> {
         if self.depth_left == 0 {
             let limit = self.limits.json_depth.min(MAX_DEPTH);
             return Err(format!("nested more than {limit} levels deep").into());
         }
         self.depth_left -= 1;
         self.at += 1;
-        let node = read(self);
+        let start = self.document.nodes.len();
+        self.push(Node::Null);
+        let count = read(self)?;
+        // No text of 4 GiB or more is read, and no node is shorter than a byte.
+        let end = u32::try_from(self.document.nodes.len()).unwrap_or(u32::MAX);
+        self.document.nodes[start] = node(Extent { count, end });
         self.depth_left += 1;
-        node
+        Ok(())
     }
 
-    fn array(&mut self) -> Result<Node<'a>, Problem> {
-        let mut nodes = Vec::new();
+    fn array(&mut self) -> Result<u32, Problem> {
         self.outermost = false;
+        let mut count = 0;
         if self.token()? == b']' {
             self.at += 1;
-            return Ok(Node::Array(nodes));
+            return Ok(count);
         }
         loop {
-            nodes.push(self.value()?);
+            self.value()?;
+            count += 1;
             match self.token()? {
                 b',' => self.at += 1,
                 b']' => {
                     self.at += 1;
-                    return Ok(Node::Array(nodes));
+                    return Ok(count);
                 }
                 _ => return Err("expected `,` or `]`".into()),
             }
         }
     }
 
-    fn object(&mut self) -> Result<Node<'a>, Problem> {
+    fn object(&mut self) -> Result<u32, Problem> {
         let outermost = std::mem::take(&mut self.outermost);
-        // Most objects of metadata have one to three entries.
-        let mut entries: Vec<(Cow<'a, str>, Node<'a>)> = Vec::with_capacity(2);
-        let mut sorted = true;
+        let first = self.document.nodes.len();
+        let (mut count, mut sorted, mut last) = (0, true, None);
         if self.token()? == b'}' {
             self.at += 1;
-            return Ok(Node::Object(entries));
+            return Ok(count);
         }
         loop {
             if self.token()? != b'"' {
@@ -229,12 +346,13 @@ impl<'a> Reader<'a> {
                 return Err("expected `:`".into());
             }
             self.at += 1;
-            sorted &= entries.last().is_none_or(|(last, _)| *last < key);
-            let value = match outermost {
-                true => self.member(&key)?,
+            sorted &= last.is_none_or(|last| self.str(last) < self.str(key));
+            last = Some(key);
+            match outermost {
+                true => self.member(key)?,
                 false => self.value()?,
-            };
-            entries.push((key, value));
+            }
+            count += 1;
             match self.token()? {
                 b',' => self.at += 1,
                 b'}' => break,
@@ -244,41 +362,71 @@ impl<'a> Reader<'a> {
         self.at += 1;
         if !sorted {
             self.canonical = false;
-            entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-            if let Some(pair) = entries.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-                return Err(format!("object has the key {:?} twice", pair[0].0).into());
-            }
+            self.check_unique(first, count)?;
         }
-        Ok(Node::Object(entries))
+        Ok(count)
+    }
+
+    /// Checks that no two of the keys are the same, however they are spelled.
+    fn check_unique(&self, first: usize, count: u32) -> Result<(), Problem> {
+        let mut next = Element { document: &self.document, at: first };
+        let mut keys = Vec::new();
+        for _ in 0..count {
+            keys.push(next.as_str().unwrap_or_default());
+            next = next.first().next();
+        }
+        keys.sort_unstable();
+        match keys.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(format!("object has the key {:?} twice", pair[0]).into()),
+            None => Ok(()),
+        }
     }
 
     /// A value of the outermost object.
-    fn member(&mut self, key: &str) -> Result<Node<'a>, Problem> {
+    fn member(&mut self, key: Node<'a>) -> Result<(), Problem> {
         self.token()?;
         let start = self.at;
         self.canonical = true;
-        let value = self.value()?;
-        let (range, canonical) = (start..self.at, self.canonical);
-        self.members.push(Spelling { key: key.to_owned(), range, canonical });
-        Ok(value)
+        self.value()?;
+        let (key, range, canonical) = (self.str(key).to_owned(), start..self.at, self.canonical);
+        self.document.members.push(Spelling { key, range, canonical });
+        Ok(())
     }
 
-    fn string(&mut self) -> Result<Cow<'a, str>, Problem> {
+    /// The text of a string's node.
+    fn str(&self, node: Node<'a>) -> &str {
+        match node {
+            Node::Plain(text) => text,
+            Node::Escaped(number) => &self.document.strings[number as usize],
+            _ => "",
+        }
+    }
+
+    fn string(&mut self) -> Result<Node<'a>, Problem> {
         self.at += 1;
         let plain = self.plain()?;
-        if self.peek() == Some(b'"') {
-            self.at += 1;
-            return Ok(Cow::Borrowed(plain));
-        }
-        let mut text = plain.to_owned();
-        loop {
-            if self.peek() == Some(b'"') {
-                self.at += 1;
-                return Ok(Cow::Owned(text));
+        let node = match self.peek() {
+            Some(b'"') => Node::Plain(plain),
+            _ => {
+                let text = self.escaped(plain)?;
+                let number = u32::try_from(self.document.strings.len()).unwrap_or(u32::MAX);
+                self.document.strings.push(text);
+                Node::Escaped(number)
             }
+        };
+        self.at += 1;
+        self.push(node);
+        Ok(node)
+    }
+
+    /// A string whose first escape comes after `plain`.
+    fn escaped(&mut self, plain: &str) -> Result<String, Problem> {
+        let mut text = plain.to_owned();
+        while self.peek() != Some(b'"') {
             text.push(self.escape()?);
             text.push_str(self.plain()?);
         }
+        Ok(text)
     }
 
     /// What comes before the next quote or backslash.
@@ -363,8 +511,8 @@ mod tests {
     fn canonical(value: &str) -> bool {
         let text = format!("{{ \"a\" : {value} }}");
         let document = parse(&text).unwrap();
-        let [member] = document.members.try_into().unwrap();
-        assert_eq!(&text[member.range], value);
+        let member = document.member("a").unwrap();
+        assert_eq!(&text[member.range.clone()], value);
         member.canonical
     }
 
@@ -427,14 +575,26 @@ mod tests {
 
     #[test]
     fn strings_are_borrowed_unless_they_have_escapes() {
-        let Node::Array(nodes) =
-            parse(r#"["plain é","\u00e9\ud83d\ude00\"\\\/\b\f\n\r\t."]"#).unwrap().root
-        else {
-            panic!("no array")
-        };
-        assert!(matches!(&nodes[0], Node::String(Cow::Borrowed("plain é"))));
-        let expected = "é😀\"\\/\u{8}\u{c}\n\r\t.";
-        assert!(matches!(&nodes[1], Node::String(Cow::Owned(text)) if text == expected));
+        let text = r#"["plain é","\u00e9\ud83d\ude00\"\\\/\b\f\n\r\t."]"#;
+        let document = parse(text).unwrap();
+        let strings: Vec<_> = document.root().as_array().unwrap().collect();
+        assert!(matches!(strings[0].node(), Node::Plain("plain é")));
+        assert!(matches!(strings[1].node(), Node::Escaped(0)));
+        assert_eq!(strings[1].as_str(), Some("é😀\"\\/\u{8}\u{c}\n\r\t."));
+    }
+
+    #[test]
+    fn values_are_found_where_they_are() {
+        let text = r#"{"b":[1,[],{"x":{}},"s"],"a":{"k":null,"j":[true]},"c":false}"#;
+        let document = parse(text).unwrap();
+        let entries: Vec<_> = document.root().as_object().unwrap().collect();
+        assert_eq!(entries.iter().map(|(key, _)| *key).collect::<Vec<_>>(), ["b", "a", "c"]);
+        assert_eq!(entries[2].1.as_bool(), Some(false));
+        let values: Vec<_> = entries[0].1.as_array().unwrap().collect();
+        assert_eq!((values.len(), values[3].as_str()), (4, Some("s")));
+        assert_eq!((values[0].as_integer(), values[1].as_integer()), (Some(1), None));
+        let sorted = r#"{"a":{"j":[true],"k":null},"b":[1,[],{"x":{}},"s"],"c":false}"#;
+        assert_eq!(document.root().to_value().to_canonical(), sorted.as_bytes());
     }
 
     #[test]

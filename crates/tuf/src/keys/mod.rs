@@ -9,7 +9,7 @@ use data_encoding::HEXLOWER;
 use crate::error::FormatError;
 use crate::fields::Fields;
 use crate::hash::Sha256;
-use crate::json::{Node, Object, Value};
+use crate::json::{Element, Object, Value};
 use crate::names::KeyId;
 use material::{Scheme, to_pem};
 
@@ -68,16 +68,14 @@ impl PublicKey {
         self.material.as_ref()
     }
 
-    pub(crate) fn from_node(node: Node<'_>) -> Result<Self, FormatError> {
-        let value = node.clone().into_value();
-        let mut fields = Fields::new(node)?;
-        let keytype = fields.string("keytype")?;
-        let scheme = fields.string("scheme")?;
+    pub(crate) fn read(element: Element<'_>) -> Result<Self, FormatError> {
+        let fields = Fields::new(element)?;
+        let (keytype, scheme) = (fields.string("keytype")?, fields.string("scheme")?);
         // What is in it is the key type's own business: not every kind has `public`.
-        let public = fields.object("keyval", |mut keyval| Ok(keyval.string("public").ok()))?;
-        let scheme = Scheme::named(&keytype, &scheme);
-        let material = scheme.zip(public).and_then(|(scheme, public)| scheme.read(&public));
-        Ok(Self { value, material })
+        let public = fields.object("keyval", |keyval| Ok(keyval.string("public").ok()))?;
+        let scheme = Scheme::named(keytype, scheme);
+        let material = scheme.zip(public).and_then(|(scheme, public)| scheme.read(public));
+        Ok(Self { value: element.to_value(), material })
     }
 
     pub(crate) fn to_value(&self) -> Value {
@@ -131,7 +129,7 @@ mod tests {
     use crate::json::Document;
 
     fn key(json: &str) -> Result<PublicKey, FormatError> {
-        PublicKey::from_node(Document::parse(json.as_bytes(), &Limits::default()).unwrap().root)
+        PublicKey::read(Document::parse(json.as_bytes(), &Limits::default()).unwrap().root())
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub use timestamp::Timestamp;
 use crate::error::FormatError;
 use crate::fields::{Fields, check_count};
 use crate::hash::Hashes;
-use crate::json::{Document, Node, Object, Value};
+use crate::json::{Document, Element, Object, Value};
 use crate::keys::{PublicKey, SignError, Signature, Signer};
 use crate::limits::Limits;
 use crate::names::{KeyId, RoleName};
@@ -45,7 +45,7 @@ pub trait Role: Sized {
 
     /// Reads the fields of `signed` that are this kind's own.
     #[doc(hidden)]
-    fn read(fields: &mut Fields<'_>, common: Common<'_>) -> Result<Self, FormatError>;
+    fn read(fields: Fields<'_>, common: Common<'_>) -> Result<Self, FormatError>;
 
     /// Writes the fields of `signed` that are this kind's own.
     #[doc(hidden)]
@@ -88,15 +88,15 @@ impl<T: Role> Unverified<T> {
     pub fn parse_within(bytes: &[u8], limits: &Limits) -> Result<Self, FormatError> {
         let document = Document::parse(bytes, limits);
         let document = document.map_err(|problem| FormatError::new("JSON", problem))?;
-        let mut fields = Fields::new(document.root).map_err(|error| error.within("metadata"))?;
-        let signatures = read_signatures(&mut fields, limits)?;
-        let node = fields.value("signed").map_err(|error| error.within("metadata"))?;
-        let spelling = document.members.into_iter().find(|member| member.key == "signed");
-        let payload = match spelling {
-            Some(spelling) if spelling.canonical => Payload::Received(spelling.range),
-            _ => Payload::Written(node.clone().into_value().to_canonical()),
+        let metadata = |error: FormatError| error.within("metadata");
+        let fields = Fields::new(document.root()).map_err(metadata)?;
+        let signatures = read_signatures(fields, limits)?;
+        let signed = fields.value("signed").map_err(metadata)?;
+        let payload = match document.member("signed") {
+            Some(spelling) if spelling.canonical => Payload::Received(spelling.range.clone()),
+            _ => Payload::Written(signed.to_value().to_canonical()),
         };
-        let signed = read_signed(node, limits).map_err(|error| error.within("signed"))?;
+        let signed = read_signed(signed, limits).map_err(|error| error.within("signed"))?;
         Ok(Self { signed, signatures, payload, bytes: bytes.into() })
     }
 
@@ -119,36 +119,30 @@ impl<T: Role> Unverified<T> {
     }
 }
 
-fn read_signatures(
-    fields: &mut Fields<'_>,
-    limits: &Limits,
-) -> Result<Vec<Signature>, FormatError> {
+fn read_signatures(fields: Fields<'_>, limits: &Limits) -> Result<Vec<Signature>, FormatError> {
     let entries = fields.array("signatures").map_err(|error| error.within("metadata"))?;
     check_count("signatures", entries.len(), limits.signatures)?;
     let mut seen = BTreeSet::new();
-    let mut signatures = Vec::new();
-    for (i, node) in entries.into_iter().enumerate() {
-        let signature = read_signature(node).and_then(|signature| {
-            let keyid = &signature.keyid;
+    let signatures = entries.enumerate().map(|(i, entry)| {
+        let signature = read_signature(entry).and_then(|(keyid, signature)| {
             let twice = || FormatError::new("keyid", format!("{keyid} signed before in this file"));
-            seen.insert(keyid.clone()).then_some(()).ok_or_else(twice)?;
-            Ok(signature)
+            seen.insert(keyid).then_some(signature).ok_or_else(twice)
         });
-        signatures.push(signature.map_err(|error| error.within(&format!("signatures[{i}]")))?);
-    }
-    Ok(signatures)
+        signature.map_err(|error| error.within(&format!("signatures[{i}]")))
+    });
+    signatures.collect()
 }
 
-fn read_signature(node: Node<'_>) -> Result<Signature, FormatError> {
-    let mut fields = Fields::new(node)?;
-    let keyid = KeyId::new(fields.string("keyid")?);
+fn read_signature(entry: Element<'_>) -> Result<(&str, Signature), FormatError> {
+    let fields = Fields::new(entry)?;
+    let (keyid, sig) = (fields.string("keyid")?, fields.string("sig")?);
     // What is not hex may be a signature of a kind that is not known here.
-    let sig = HEXLOWER_PERMISSIVE.decode(fields.string("sig")?.as_bytes()).unwrap_or_default();
-    Ok(Signature { keyid, sig })
+    let sig = HEXLOWER_PERMISSIVE.decode(sig.as_bytes()).unwrap_or_default();
+    Ok((keyid, Signature { keyid: KeyId::new(keyid), sig }))
 }
 
-fn read_signed<T: Role>(signed: Node<'_>, limits: &Limits) -> Result<T, FormatError> {
-    let mut fields = Fields::new(signed)?;
+fn read_signed<T: Role>(signed: Element<'_>, limits: &Limits) -> Result<T, FormatError> {
+    let fields = Fields::new(signed)?;
     let kind = fields.string("_type")?;
     if kind != T::TYPE {
         return Err(FormatError::new("_type", format!("is {kind:?}, expected {:?}", T::TYPE)));
@@ -160,7 +154,7 @@ fn read_signed<T: Role>(signed: Node<'_>, limits: &Limits) -> Result<T, FormatEr
     }
     let version = fields.integer("version", 1)?;
     let expires = fields.time("expires")?;
-    T::read(&mut fields, Common { version, expires, limits })
+    T::read(fields, Common { version, expires, limits })
 }
 
 /// Writes a metadata file with one signature of each signer.
@@ -199,7 +193,7 @@ pub struct RoleKeys {
 }
 
 impl RoleKeys {
-    pub(crate) fn read(fields: &mut Fields<'_>) -> Result<Self, FormatError> {
+    pub(crate) fn read(fields: Fields<'_>) -> Result<Self, FormatError> {
         let threshold = fields.integer("threshold", 1)?;
         let keyids: Vec<_> = fields.strings("keyids")?.into_iter().map(KeyId::new).collect();
         if keyids.iter().collect::<BTreeSet<_>>().len() < keyids.len() {
@@ -218,12 +212,11 @@ impl RoleKeys {
 /// Keys by keyid.
 pub type Keys = BTreeMap<KeyId, PublicKey>;
 
-pub(crate) fn read_keys(fields: &mut Fields<'_>, limits: &Limits) -> Result<Keys, FormatError> {
-    fields.object("keys", |fields| {
-        let entries = fields.into_entries();
-        check_count("", entries.len(), limits.keys)?;
-        let keys = entries.map(|(keyid, node)| {
-            let key = PublicKey::from_node(node).map_err(|error| error.within(&keyid))?;
+pub(crate) fn read_keys(fields: Fields<'_>, limits: &Limits) -> Result<Keys, FormatError> {
+    fields.object("keys", |keys| {
+        check_count("", keys.count(), limits.keys)?;
+        let keys = keys.entries().map(|(keyid, key)| {
+            let key = PublicKey::read(key).map_err(|error| error.within(keyid))?;
             Ok((KeyId::new(keyid), key))
         });
         keys.collect()
@@ -252,8 +245,8 @@ impl MetaFile {
         Self { version, length: None, hashes: None }
     }
 
-    pub(crate) fn read(node: Node<'_>) -> Result<Self, FormatError> {
-        let mut fields = Fields::new(node)?;
+    pub(crate) fn read(element: Element<'_>) -> Result<Self, FormatError> {
+        let fields = Fields::new(element)?;
         let version = fields.integer("version", 1)?;
         let length = fields.has("length").then(|| fields.integer("length", 0)).transpose()?;
         let hashes = fields.has("hashes").then(|| fields.hashes("hashes")).transpose()?;

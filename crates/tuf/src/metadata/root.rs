@@ -58,12 +58,12 @@ impl Role for Root {
         self.expires
     }
 
-    fn read(fields: &mut Fields<'_>, common: Common<'_>) -> Result<Self, FormatError> {
+    fn read(fields: Fields<'_>, common: Common<'_>) -> Result<Self, FormatError> {
         let consistent_snapshot =
             fields.has("consistent_snapshot") && fields.bool("consistent_snapshot")?;
         let keys = read_keys(fields, common.limits)?;
-        let roles = fields.object("roles", |mut roles| {
-            let mut role = |name| roles.object(name, |mut role| RoleKeys::read(&mut role));
+        let roles = fields.object("roles", |roles| {
+            let role = |name| roles.object(name, RoleKeys::read);
             Ok(TopLevelRoles {
                 root: role("root")?,
                 timestamp: role("timestamp")?,

@@ -30,11 +30,11 @@ impl Role for Snapshot {
         self.expires
     }
 
-    fn read(fields: &mut Fields<'_>, common: Common<'_>) -> Result<Self, FormatError> {
+    fn read(fields: Fields<'_>, common: Common<'_>) -> Result<Self, FormatError> {
         let roles = fields.object("meta", |meta| {
-            let roles = meta.into_entries().map(|(metapath, node)| {
-                let file = MetaFile::read(node).map_err(|error| error.within(&metapath))?;
-                Ok((metafile_role(&metapath)?, file))
+            let roles = meta.entries().map(|(metapath, file)| {
+                let file = MetaFile::read(file).map_err(|error| error.within(metapath))?;
+                Ok((metafile_role(metapath)?, file))
             });
             let roles = roles.collect::<Result<BTreeMap<_, _>, FormatError>>()?;
             match roles.contains_key(&RoleName::targets()) {

@@ -6,7 +6,7 @@ use super::{Common, Keys, Role, RoleKeys, integer, read_keys, write_keys};
 use crate::error::FormatError;
 use crate::fields::Fields;
 use crate::hash::Hashes;
-use crate::json::{Node, Object, Value};
+use crate::json::{Element, Object, Value};
 use crate::limits::Limits;
 use crate::names::{KeyId, RoleName, TargetPath};
 use crate::paths::{self, PathHash};
@@ -110,12 +110,12 @@ impl SuccinctRoles {
         PathHash::of(path).bin(self.bit_length)
     }
 
-    fn read(fields: &mut Fields<'_>) -> Result<Self, FormatError> {
+    fn read(fields: Fields<'_>) -> Result<Self, FormatError> {
         let keys = RoleKeys::read(fields)?;
         let bits = fields.integer("bit_length", 1)?;
         let bit_length = u8::try_from(bits).ok().filter(|bits| *bits <= 32);
         let bit_length = bit_length.ok_or_else(|| FormatError::new("bit_length", "is above 32"))?;
-        let name_prefix = fields.string("name_prefix")?.into_owned();
+        let name_prefix = fields.string("name_prefix")?.to_owned();
         RoleName::new(name_prefix.as_str())
             .map_err(|error| FormatError::name("name_prefix", &error))?;
         Ok(Self { keys, bit_length, name_prefix })
@@ -169,13 +169,11 @@ impl Delegations {
         }
     }
 
-    fn read(mut fields: Fields<'_>, limits: &Limits) -> Result<Self, FormatError> {
-        let keys = read_keys(&mut fields, limits)?;
+    fn read(fields: Fields<'_>, limits: &Limits) -> Result<Self, FormatError> {
+        let keys = read_keys(fields, limits)?;
         let roles = match (fields.has("roles"), fields.has("succinct_roles")) {
-            (true, false) => Roles::Listed(read_listed(&mut fields)?),
-            (false, true) => Roles::Succinct(
-                fields.object("succinct_roles", |mut roles| SuccinctRoles::read(&mut roles))?,
-            ),
+            (true, false) => Roles::Listed(read_listed(fields)?),
+            (false, true) => Roles::Succinct(fields.object("succinct_roles", SuccinctRoles::read)?),
             _ => {
                 let problem = "must be there, or succinct_roles, not both";
                 return Err(FormatError::new("roles", problem));
@@ -198,10 +196,10 @@ impl Delegations {
     }
 }
 
-fn read_listed(fields: &mut Fields<'_>) -> Result<Vec<DelegatedRole>, FormatError> {
+fn read_listed(fields: Fields<'_>) -> Result<Vec<DelegatedRole>, FormatError> {
     let mut names = BTreeSet::new();
     let mut roles = Vec::new();
-    for (i, value) in fields.array("roles")?.into_iter().enumerate() {
+    for (i, value) in fields.array("roles")?.enumerate() {
         let role = Fields::new(value).and_then(DelegatedRole::read);
         let role = role.map_err(|error| error.within(&format!("roles[{i}]")))?;
         if !names.insert(role.name.clone()) {
@@ -213,13 +211,13 @@ fn read_listed(fields: &mut Fields<'_>) -> Result<Vec<DelegatedRole>, FormatErro
 }
 
 impl DelegatedRole {
-    fn read(mut fields: Fields<'_>) -> Result<Self, FormatError> {
+    fn read(fields: Fields<'_>) -> Result<Self, FormatError> {
         let name = fields.string("name")?;
-        if matches!(name.as_ref(), "root" | "timestamp" | "snapshot" | "targets") {
+        if matches!(name, "root" | "timestamp" | "snapshot" | "targets") {
             return Err(FormatError::new("name", format!("{name} is a top-level role")));
         }
         let name = RoleName::new(name).map_err(|error| FormatError::name("name", &error))?;
-        let keys = RoleKeys::read(&mut fields)?;
+        let keys = RoleKeys::read(fields)?;
         let terminating = fields.bool("terminating")?;
         let paths = match (fields.has("paths"), fields.has("path_hash_prefixes")) {
             (true, false) => Paths::Patterns(fields.strings("paths")?),
@@ -278,11 +276,11 @@ impl Role for Targets {
         self.expires
     }
 
-    fn read(fields: &mut Fields<'_>, common: Common<'_>) -> Result<Self, FormatError> {
+    fn read(fields: Fields<'_>, common: Common<'_>) -> Result<Self, FormatError> {
         let targets = fields.object("targets", |targets| {
-            let targets = targets.into_entries().map(|(path, node)| {
-                let file = TargetFile::read(node).map_err(|error| error.within(&path))?;
-                Ok((path.into_owned(), file))
+            let targets = targets.entries().map(|(path, file)| {
+                let file = TargetFile::read(file).map_err(|error| error.within(path))?;
+                Ok((path.to_owned(), file))
             });
             targets.collect()
         })?;
@@ -316,11 +314,11 @@ impl Role for Targets {
 }
 
 impl TargetFile {
-    fn read(node: Node<'_>) -> Result<Self, FormatError> {
-        let mut fields = Fields::new(node)?;
+    fn read(element: Element<'_>) -> Result<Self, FormatError> {
+        let fields = Fields::new(element)?;
         let length = fields.integer("length", 0)?;
         let hashes = fields.hashes("hashes")?;
-        Ok(Self { length, hashes, custom: fields.optional("custom").map(Node::into_value) })
+        Ok(Self { length, hashes, custom: fields.optional("custom").map(Element::to_value) })
     }
 
     fn to_value(&self) -> Value {

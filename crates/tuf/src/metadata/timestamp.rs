@@ -27,9 +27,9 @@ impl Role for Timestamp {
         self.expires
     }
 
-    fn read(fields: &mut Fields<'_>, common: Common<'_>) -> Result<Self, FormatError> {
+    fn read(fields: Fields<'_>, common: Common<'_>) -> Result<Self, FormatError> {
         const SNAPSHOT: &str = "snapshot.json";
-        let snapshot = fields.object("meta", |mut meta| {
+        let snapshot = fields.object("meta", |meta| {
             MetaFile::read(meta.value(SNAPSHOT)?).map_err(|error| error.within(SNAPSHOT))
         })?;
         Ok(Self { version: common.version, expires: common.expires, snapshot })

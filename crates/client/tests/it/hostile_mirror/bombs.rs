@@ -10,7 +10,8 @@ const CUT_OFF: Refusal = ("endless", "is longer than the");
 #[tokio::test]
 async fn a_bomb_in_an_asked_encoding_is_cut_off_at_what_the_file_may_have() {
     let trials = Trials::new(&METADATA).await;
-    for (bomb, label) in [(Bomb::Gzip, "gzip"), (Bomb::Zstd, "zstd"), (Bomb::GzipOfGzip, "gzip")] {
+    for bomb in [Bomb::Gzip, Bomb::GzipOfGzip] {
+        let label = "gzip";
         // It says "is longer than", so it was decoded, and decoding was given up.
         trials.refuse_in_turn(|_| vec![Change::bomb(bomb, label)], |_| CUT_OFF).await;
     }
@@ -30,6 +31,11 @@ async fn a_bomb_instead_of_a_target_is_not_decoded() {
 #[tokio::test]
 async fn an_encoding_that_nobody_asked_for_is_not_decoded() {
     let trials = Trials::new(&METADATA).await;
+    let zstd = |kind| match kind {
+        Root | Targets => ("malformed", ""),
+        _ => CUT_OFF,
+    };
+    trials.refuse(|_| vec![Change::bomb(Bomb::Zstd, "zstd")], zstd).await;
     for label in ["br", "deflate", "gzip, gzip", "identity, gzip", "é"] {
         trials.refuse(|_| vec![Change::bomb(Bomb::GzipOfGzip, label)], taken_as_it_is).await;
     }
@@ -40,7 +46,7 @@ async fn an_endless_body_that_decodes_to_nothing_is_given_up() {
     let trials = Trials::new(&[Timestamp, Bin]).await;
     for flood in [Flood::EmptyGzip, Flood::EmptyZstd] {
         let changes = |_| vec![Change::Flood(flood)];
-        trials.refuse_in_turn(changes, |_| ("slow", "did not answer")).await;
+        trials.refuse_in_turn(changes, |_| CUT_OFF).await;
         refused(&[File], changes, |_| ("changed", "was changed")).await;
     }
 }
@@ -48,10 +54,8 @@ async fn an_endless_body_that_decodes_to_nothing_is_given_up() {
 #[tokio::test]
 async fn what_is_labelled_as_encoded_and_is_not_is_refused() {
     let trials = Trials::new(&METADATA).await;
-    for coding in ["gzip", "zstd"] {
-        let label = Change::Header(http::header::CONTENT_ENCODING, coding.parse().unwrap());
-        trials.refuse(|_| vec![label.clone()], |_| ("interrupted", "was cut off")).await;
-    }
+    let label = Change::Header(http::header::CONTENT_ENCODING, "gzip".parse().unwrap());
+    trials.refuse(|_| vec![label.clone()], |_| ("interrupted", "was cut off")).await;
 }
 
 #[tokio::test]
