@@ -217,7 +217,8 @@ pub struct SnapshotPhase {
     limits: Limits,
     now: Time,
     timestamp: Verified<Timestamp>,
-    stored: Option<Unverified<Snapshot>>,
+    /// That of the trust store, if it is not the one that timestamp names.
+    stored: Option<Vec<u8>>,
     /// The one that timestamp names.
     snapshot: Option<Verified<Snapshot>>,
 }
@@ -247,13 +248,17 @@ impl SnapshotPhase {
 
     /// Takes the snapshot of the trust store; one that does not verify is as good as none.
     ///
-    /// If it is not the one that timestamp names, its signatures are checked no sooner than they
-    /// could matter: when it would have a new snapshot refused.
+    /// If it is not the one that timestamp names, it is verified no sooner than that could matter:
+    /// when it would have a new snapshot refused.
     pub fn load(&mut self, bytes: &[u8]) {
-        let Ok(stored) = self.named().parse(bytes, &self.limits) else { return };
-        match self.check_named(&stored.signed, bytes) {
-            Ok(()) => self.snapshot = self.verify(stored).ok(),
-            Err(_) => self.stored = Some(stored),
+        let named = self.named();
+        if named.check_listed(&self.timestamp.snapshot, bytes).is_ok()
+            && let Ok(stored) = named.parse(bytes, &self.limits)
+            && self.check_named(&stored.signed).is_ok()
+        {
+            self.snapshot = self.verify(stored).ok();
+        } else {
+            self.stored = Some(bytes.to_vec());
         }
     }
 
@@ -262,10 +267,9 @@ impl SnapshotPhase {
         self.snapshot.is_some()
     }
 
-    fn check_named(&self, snapshot: &Snapshot, bytes: &[u8]) -> Result<(), Error> {
+    fn check_named(&self, snapshot: &Snapshot) -> Result<(), Error> {
         let named = self.named();
         named.check_version(self.timestamp.snapshot.version, snapshot.version)?;
-        named.check_listed(&self.timestamp.snapshot, bytes)?;
         named.check_expiry(snapshot, self.now)
     }
 
@@ -276,10 +280,11 @@ impl SnapshotPhase {
         let new = self.verify(named.parse(bytes, &self.limits)?)?;
         named.check_version(self.timestamp.snapshot.version, new.version)?;
         if let Some(stored) = self.stored.take()
-            && let Err(rollback) = named.check_listing(&stored.signed, &new)
-            && self.verify(stored).is_ok()
+            && !new.continues(&stored, &self.limits)
+            && let Ok(stored) = named.parse(&stored, &self.limits)
+            && let Ok(stored) = self.verify(stored)
         {
-            return Err(rollback);
+            named.check_listing(&stored, &new)?;
         }
         named.check_expiry(&*new, self.now)?;
         self.snapshot = Some(new);
@@ -410,11 +415,8 @@ impl TrustedMetadata {
         bytes: &[u8],
     ) -> Option<Arc<Verified<Targets>>> {
         let listed = self.metafile(&delegated.role).ok()?;
-        let stored: Unverified<Targets> = Unverified::parse_within(bytes, &self.limits).ok()?;
-        // Most often it is an older one, and its signatures do not matter.
-        if stored.signed.version != listed.version {
-            return None;
-        }
+        // Most often it is an older one, and what it says does not matter.
+        let stored = Unverified::parse_version(bytes, &self.limits, listed.version).ok()??;
         self.take_targets(delegated, delegator, stored).ok()
     }
 

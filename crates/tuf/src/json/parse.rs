@@ -14,16 +14,23 @@ const MAX_DEPTH: u64 = 127;
 
 /// One entry of the list. An array or object is followed by what is in it, a key by its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Node<'a> {
+enum Node {
     Null,
     Bool(bool),
     Integer(i64),
-    /// A string or key without escapes.
-    Plain(&'a str),
+    /// A string or key without escapes: where it is in the text.
+    Plain(Span),
     /// The number of a string or key that has escapes.
     Escaped(u32),
     Array(Extent),
     Object(Extent),
+}
+
+/// A part of the text, which is shorter than 4 GiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    end: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +49,7 @@ pub(crate) struct Element<'d> {
 }
 
 impl<'d> Element<'d> {
-    fn node(self) -> Node<'d> {
+    fn node(self) -> Node {
         self.document.nodes[self.at]
     }
 
@@ -75,11 +82,7 @@ impl<'d> Element<'d> {
     }
 
     pub(crate) fn as_str(self) -> Option<&'d str> {
-        match self.node() {
-            Node::Plain(text) => Some(text),
-            Node::Escaped(number) => Some(&self.document.strings[number as usize]),
-            _ => None,
-        }
+        self.document.str(self.node())
     }
 
     pub(crate) fn as_array(self) -> Option<impl ExactSizeIterator<Item = Element<'d>>> {
@@ -109,8 +112,9 @@ impl<'d> Element<'d> {
             Node::Null => Value::Null,
             Node::Bool(value) => Value::Bool(value),
             Node::Integer(number) => Value::Integer(number),
-            Node::Plain(text) => Value::String(text.to_owned()),
-            Node::Escaped(number) => Value::String(self.document.strings[number as usize].clone()),
+            Node::Plain(_) | Node::Escaped(_) => {
+                Value::String(self.as_str().unwrap_or_default().to_owned())
+            }
             Node::Array(_) => {
                 Value::Array(self.as_array().into_iter().flatten().map(Self::to_value).collect())
             }
@@ -138,7 +142,8 @@ pub(crate) struct Spelling {
 /// A JSON text.
 #[derive(Debug)]
 pub(crate) struct Document<'a> {
-    nodes: Vec<Node<'a>>,
+    text: &'a str,
+    nodes: Vec<Node>,
     strings: Vec<String>,
     members: Vec<Spelling>,
 }
@@ -154,7 +159,7 @@ impl<'a> Document<'a> {
         let valid = valid.map_err(|error| problem("text is not UTF-8", error.valid_up_to()))?;
         // Metadata has about so many nodes for its bytes.
         let nodes = Vec::with_capacity(text.len() / 8);
-        let document = Document { nodes, strings: Vec::new(), members: Vec::new() };
+        let document = Document { text: valid, nodes, strings: Vec::new(), members: Vec::new() };
         let mut reader = Reader {
             text: valid,
             at: 0,
@@ -176,6 +181,15 @@ impl<'a> Document<'a> {
         Element { document: self, at: 0 }
     }
 
+    /// The text of a string's or key's node.
+    fn str(&self, node: Node) -> Option<&str> {
+        match node {
+            Node::Plain(span) => self.text.get(span.start as usize..span.end as usize),
+            Node::Escaped(number) => self.strings.get(number as usize).map(String::as_str),
+            _ => None,
+        }
+    }
+
     /// How the member of this name of the outermost object is spelled, if the text is an object
     /// and has it.
     pub(crate) fn member(&self, name: &str) -> Option<&Spelling> {
@@ -191,6 +205,11 @@ fn located(text: &[u8], problem: &str, at: usize) -> String {
 }
 
 type Problem = Cow<'static, str>;
+
+#[expect(clippy::cast_possible_truncation, reason = "no text of 4 GiB or more is read")]
+fn short(number: usize) -> u32 {
+    number as u32
+}
 
 struct Reader<'a> {
     text: &'a str,
@@ -233,7 +252,7 @@ impl<'a> Reader<'a> {
         self.peek().ok_or(Cow::Borrowed("text ends too early"))
     }
 
-    fn push(&mut self, node: Node<'a>) {
+    fn push(&mut self, node: Node) {
         self.document.nodes.push(node);
     }
 
@@ -255,7 +274,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn literal(&mut self, text: &str, node: Node<'a>) -> Result<(), Problem> {
+    fn literal(&mut self, text: &str, node: Node) -> Result<(), Problem> {
         if !self.text.as_bytes()[self.at..].starts_with(text.as_bytes()) {
             return Err("expected a value".into());
         }
@@ -289,7 +308,7 @@ impl<'a> Reader<'a> {
 
     fn nested(
         &mut self,
-        node: fn(Extent) -> Node<'a>,
+        node: fn(Extent) -> Node,
         read: fn(&mut Self) -> Result<u32, Problem>,
     ) -> Result<(), Problem> {
         if self.depth_left == 0 {
@@ -301,8 +320,8 @@ impl<'a> Reader<'a> {
         let start = self.document.nodes.len();
         self.push(Node::Null);
         let count = read(self)?;
-        // No text of 4 GiB or more is read, and no node is shorter than a byte.
-        let end = u32::try_from(self.document.nodes.len()).unwrap_or(u32::MAX);
+        // The text is shorter than 4 GiB, and no node is shorter than a byte.
+        let end = short(self.document.nodes.len());
         self.document.nodes[start] = node(Extent { count, end });
         self.depth_left += 1;
         Ok(())
@@ -346,7 +365,7 @@ impl<'a> Reader<'a> {
                 return Err("expected `:`".into());
             }
             self.at += 1;
-            sorted &= last.is_none_or(|last| self.str(last) < self.str(key));
+            sorted &= last.is_none_or(|last| self.document.str(last) < self.document.str(key));
             last = Some(key);
             match outermost {
                 true => self.member(key)?,
@@ -383,35 +402,28 @@ impl<'a> Reader<'a> {
     }
 
     /// A value of the outermost object.
-    fn member(&mut self, key: Node<'a>) -> Result<(), Problem> {
+    fn member(&mut self, key: Node) -> Result<(), Problem> {
         self.token()?;
         let start = self.at;
         self.canonical = true;
         self.value()?;
-        let (key, range, canonical) = (self.str(key).to_owned(), start..self.at, self.canonical);
+        let key = self.document.str(key).unwrap_or_default().to_owned();
+        let (range, canonical) = (start..self.at, self.canonical);
         self.document.members.push(Spelling { key, range, canonical });
         Ok(())
     }
 
-    /// The text of a string's node.
-    fn str(&self, node: Node<'a>) -> &str {
-        match node {
-            Node::Plain(text) => text,
-            Node::Escaped(number) => &self.document.strings[number as usize],
-            _ => "",
-        }
-    }
-
-    fn string(&mut self) -> Result<Node<'a>, Problem> {
+    fn string(&mut self) -> Result<Node, Problem> {
         self.at += 1;
+        let start = self.at;
         let plain = self.plain()?;
         let node = match self.peek() {
-            Some(b'"') => Node::Plain(plain),
+            // The text is shorter than 4 GiB.
+            Some(b'"') => Node::Plain(Span { start: short(start), end: short(self.at) }),
             _ => {
                 let text = self.escaped(plain)?;
-                let number = u32::try_from(self.document.strings.len()).unwrap_or(u32::MAX);
                 self.document.strings.push(text);
-                Node::Escaped(number)
+                Node::Escaped(short(self.document.strings.len() - 1))
             }
         };
         self.at += 1;
@@ -578,7 +590,8 @@ mod tests {
         let text = r#"["plain é","\u00e9\ud83d\ude00\"\\\/\b\f\n\r\t."]"#;
         let document = parse(text).unwrap();
         let strings: Vec<_> = document.root().as_array().unwrap().collect();
-        assert!(matches!(strings[0].node(), Node::Plain("plain é")));
+        assert!(matches!(strings[0].node(), Node::Plain(_)));
+        assert_eq!(strings[0].as_str(), Some("plain é"));
         assert!(matches!(strings[1].node(), Node::Escaped(0)));
         assert_eq!(strings[1].as_str(), Some("é😀\"\\/\u{8}\u{c}\n\r\t."));
     }

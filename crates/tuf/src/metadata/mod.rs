@@ -88,6 +88,10 @@ impl<T: Role> Unverified<T> {
     pub fn parse_within(bytes: &[u8], limits: &Limits) -> Result<Self, FormatError> {
         let document = Document::parse(bytes, limits);
         let document = document.map_err(|problem| FormatError::new("JSON", problem))?;
+        Self::read(bytes, &document, limits)
+    }
+
+    fn read(bytes: &[u8], document: &Document<'_>, limits: &Limits) -> Result<Self, FormatError> {
         let metadata = |error: FormatError| error.within("metadata");
         let fields = Fields::new(document.root()).map_err(metadata)?;
         let signatures = read_signatures(fields, limits)?;
@@ -98,6 +102,19 @@ impl<T: Role> Unverified<T> {
         };
         let signed = read_signed(signed, limits).map_err(|error| error.within("signed"))?;
         Ok(Self { signed, signatures, payload, bytes: bytes.into() })
+    }
+
+    /// The same, if it has this version; else there is no need to read all of it.
+    pub(crate) fn parse_version(
+        bytes: &[u8],
+        limits: &Limits,
+        version: u64,
+    ) -> Result<Option<Self>, FormatError> {
+        let document = Document::parse(bytes, limits);
+        let document = document.map_err(|problem| FormatError::new("JSON", problem))?;
+        let has = Fields::new(document.root())
+            .and_then(|fields| fields.object("signed", |signed| signed.integer("version", 1)))?;
+        (has == version).then(|| Self::read(bytes, &document, limits)).transpose()
     }
 
     /// What signatures are made over: the canonical form of the `signed` value.
@@ -248,6 +265,10 @@ impl MetaFile {
     pub(crate) fn read(element: Element<'_>) -> Result<Self, FormatError> {
         let fields = Fields::new(element)?;
         let version = fields.integer("version", 1)?;
+        // Most list their version alone.
+        if fields.count() == 1 {
+            return Ok(Self::version(version));
+        }
         let length = fields.has("length").then(|| fields.integer("length", 0)).transpose()?;
         let hashes = fields.has("hashes").then(|| fields.hashes("hashes")).transpose()?;
         Ok(Self { version, length, hashes })
