@@ -83,6 +83,9 @@ impl Scheme {
     pub(super) fn material(self, bytes: &[u8]) -> Option<Material> {
         let key = ParsedPublicKey::new(self.algorithm(), bytes).ok()?;
         let der: PublicKeyX509Der<'_> = key.as_der().ok()?;
+        if self == Self::Ed25519 && has_small_order(der.as_ref().last_chunk()?) {
+            return None;
+        }
         Some(Material { spki: der.as_ref().to_vec(), key: Arc::new(key) })
     }
 }
@@ -117,6 +120,45 @@ impl Ord for Material {
     }
 }
 
+/// Whether an Ed25519 key is a point of small order (RFC 8032, 5.1): it has no private key, and anybody
+/// can sign for it. With 32 zeros, which a person may put where a key is to come, 64 zeros are a
+/// signature of every fourth message.
+fn has_small_order(public: &[u8; 32]) -> bool {
+    let mut y = *public;
+    // The sign of the x coordinate makes no difference.
+    y[31] &= 0x7f;
+    SMALL_ORDER.contains(&y)
+}
+
+/// The y coordinates of the eight points of small order, 0 and 1 also with p added.
+const SMALL_ORDER: [[u8; 32]; 7] = {
+    const fn near_p(first: u8) -> [u8; 32] {
+        let mut y = [0xff; 32];
+        (y[0], y[31]) = (first, 0x7f);
+        y
+    }
+    let mut one = [0; 32];
+    one[0] = 1;
+    [
+        [0; 32],
+        one,
+        // p - 1, p and p + 1.
+        near_p(0xec),
+        near_p(0xed),
+        near_p(0xee),
+        [
+            0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef,
+            0x98, 0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88,
+            0x6d, 0x53, 0xfc, 0x05,
+        ],
+        [
+            0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10,
+            0x67, 0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77,
+            0x92, 0xac, 0x03, 0x7a,
+        ],
+    ]
+};
+
 fn raw_ed25519(public: &str) -> Option<[u8; 32]> {
     HEXLOWER_PERMISSIVE.decode(public.as_bytes()).ok()?.try_into().ok()
 }
@@ -146,4 +188,36 @@ pub(super) fn to_pem(spki: &[u8]) -> String {
     }
     pem.push_str("-----END PUBLIC KEY-----\n");
     pem
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+    use data_encoding::HEXLOWER;
+
+    use super::*;
+
+    /// A point of small order is its own signature for some of the messages, with s = 0.
+    #[test]
+    fn ed25519_keys_that_anybody_can_sign_for_are_no_keys() {
+        for y in SMALL_ORDER {
+            for sign in [0, 0x80] {
+                let mut public = y;
+                public[31] |= sign;
+                assert!(Scheme::Ed25519.read(&HEXLOWER.encode(&public)).is_none(), "{public:x?}");
+            }
+        }
+        // The list is right: without it each of these verifies what nobody signed.
+        let signatures: Vec<Vec<u8>> = SMALL_ORDER
+            .iter()
+            .flat_map(|y| [0, 0x80].map(|sign| [&y[..31], &[y[31] | sign], &[0; 32]].concat()))
+            .collect();
+        for y in SMALL_ORDER.iter().filter(|y| !matches!(y[0], 0xed | 0xee)) {
+            let key = ParsedPublicKey::new(&ED25519, y).unwrap();
+            let forged = (0..100_u8).any(|message| {
+                signatures.iter().any(|signature| key.verify_sig(&[message], signature).is_ok())
+            });
+            assert!(forged, "{y:x?}");
+        }
+    }
 }
