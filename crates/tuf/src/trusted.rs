@@ -308,11 +308,19 @@ pub(crate) struct Delegated {
     pub(crate) delegator: Option<RoleName>,
 }
 
+/// A targets role, and the file of its delegator that names the keys which signed it. A delegator that
+/// two roles delegate to can have two files, which trust different keys.
+#[derive(Debug)]
+struct VerifiedFor {
+    delegator: Option<Arc<Verified<Targets>>>,
+    role: Arc<Verified<Targets>>,
+}
+
 /// Verified targets roles that a later search need not load again: the last few of those that
 /// delegate, and the last few of the others, so that memory does not grow with the searches.
 #[derive(Debug, Default)]
 struct Kept {
-    roles: BTreeMap<Delegated, Arc<Verified<Targets>>>,
+    roles: BTreeMap<Delegated, VerifiedFor>,
     delegating: VecDeque<Delegated>,
     others: VecDeque<Delegated>,
 }
@@ -322,16 +330,22 @@ impl Kept {
     /// delegate, and one bin.
     const MOST: usize = 32;
 
-    fn get(&self, delegated: &Delegated) -> Option<&Arc<Verified<Targets>>> {
-        self.roles.get(delegated)
+    fn get(
+        &self,
+        delegated: &Delegated,
+        delegator: Option<&Verified<Targets>>,
+    ) -> Option<&Arc<Verified<Targets>>> {
+        let kept = self.roles.get(delegated)?;
+        let same = kept.delegator.as_deref().map(Verified::bytes) == delegator.map(Verified::bytes);
+        same.then_some(&kept.role)
     }
 
-    fn keep(&mut self, delegated: Delegated, role: Arc<Verified<Targets>>) {
-        let delegates = role.delegations.is_some();
-        if self.roles.insert(delegated.clone(), role).is_some() {
+    fn keep(&mut self, delegated: Delegated, verified: VerifiedFor) {
+        let leads_on = verified.role.delegations.is_some();
+        if self.roles.insert(delegated.clone(), verified).is_some() {
             return;
         }
-        let order = if delegates { &mut self.delegating } else { &mut self.others };
+        let order = if leads_on { &mut self.delegating } else { &mut self.others };
         order.push_back(delegated);
         if order.len() > Self::MOST
             && let Some(oldest) = order.pop_front()
@@ -389,8 +403,13 @@ impl TrustedMetadata {
         file.hashes.file_name_digest().map(|digest| path.with_digest(digest)).ok_or_else(no_hash)
     }
 
-    pub(crate) fn targets(&self, delegated: &Delegated) -> Option<&Arc<Verified<Targets>>> {
-        self.targets.get(delegated)
+    /// A role that was verified for this file of its delegator, if it is kept.
+    pub(crate) fn targets(
+        &self,
+        delegated: &Delegated,
+        delegator: Option<&Verified<Targets>>,
+    ) -> Option<&Arc<Verified<Targets>>> {
+        self.targets.get(delegated, delegator)
     }
 
     /// Path of a targets role below the metadata URL (TUF 5.6.1).
@@ -411,7 +430,7 @@ impl TrustedMetadata {
     pub(crate) fn load_targets(
         &mut self,
         delegated: &Delegated,
-        delegator: Option<&Verified<Targets>>,
+        delegator: Option<&Arc<Verified<Targets>>>,
         bytes: &[u8],
     ) -> Option<Arc<Verified<Targets>>> {
         let listed = self.metafile(&delegated.role).ok()?;
@@ -425,7 +444,7 @@ impl TrustedMetadata {
     pub(crate) fn update_targets(
         &mut self,
         delegated: &Delegated,
-        delegator: Option<&Verified<Targets>>,
+        delegator: Option<&Arc<Verified<Targets>>>,
         bytes: &[u8],
     ) -> Result<Arc<Verified<Targets>>, Error> {
         let (named, listed) = self.named(delegated)?;
@@ -443,17 +462,19 @@ impl TrustedMetadata {
     fn take_targets(
         &mut self,
         delegated: &Delegated,
-        delegator: Option<&Verified<Targets>>,
+        delegator: Option<&Arc<Verified<Targets>>>,
         new: Unverified<Targets>,
     ) -> Result<Arc<Verified<Targets>>, Error> {
         let (named, listed) = self.named(delegated)?;
         named.check_listed(listed, &new.bytes)?;
-        let new = self.verify_targets(&named, delegated, delegator, new)?;
+        let by = delegator.map(|delegator| &**delegator);
+        let new = self.verify_targets(&named, delegated, by, new)?;
         named.check_name(&new)?;
         named.check_version(listed.version, new.version)?;
         named.check_expiry(&*new, self.now)?;
         let new = Arc::new(new);
-        self.targets.keep(delegated.clone(), Arc::clone(&new));
+        let verified = VerifiedFor { delegator: delegator.cloned(), role: Arc::clone(&new) };
+        self.targets.keep(delegated.clone(), verified);
         Ok(new)
     }
 

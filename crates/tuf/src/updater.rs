@@ -288,7 +288,7 @@ impl Acquire {
     }
 
     fn answer(self, trusted: &mut TrustedMetadata, answer: Answer) -> Result<Acquired, Error> {
-        let delegator = self.delegator.as_deref();
+        let delegator = self.delegator.as_ref();
         let stage = match (self.stage, answer) {
             (Stage::Load, Answer::Loaded(bytes)) => {
                 // Not listed in snapshot: say so now, not by asking for a file that has no version.
@@ -387,7 +387,7 @@ impl Search {
                 return Err(Error::TooMany { what: "delegated roles in one search", limit });
             }
             self.visited.insert(delegated.role.clone());
-            match trusted.targets(&delegated) {
+            match trusted.targets(&delegated, delegator.as_deref()) {
                 Some(targets) => self.search_role(&delegated.role, &Arc::clone(targets))?,
                 None => {
                     self.acquire = Some(Acquire::new(delegated, delegator));

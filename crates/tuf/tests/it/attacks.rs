@@ -265,6 +265,42 @@ fn role_reached_by_two_parents_is_verified_for_each() {
     }
 }
 
+/// Two roles delegate to `shared`, each with its own key, and a mirror has a file for each of them: two
+/// files of one name, which delegate to `deep` with different keys. What was verified for one of them is
+/// nothing to the other.
+#[test]
+fn role_below_two_files_of_one_name_is_verified_for_each() {
+    // What a mirror has for those who are sent by `evil`, and for those who are sent by `good`.
+    let files = ["evil", "good"].map(|parent| {
+        let mut repository = Simulator::new();
+        for parent in ["good", "evil"] {
+            let paths = Paths::Patterns(vec![format!("{parent}/*")]);
+            repository.delegate("targets", parent, paths, false);
+        }
+        let all = || Paths::Patterns(vec!["*/*".to_owned()]);
+        for by in ["good", "evil"] {
+            repository.delegate_to(by, "shared", TestKey::new(by), all(), false);
+        }
+        let below = TestKey::new(&format!("below {parent}"));
+        repository.delegate_to("shared", "deep", below, all(), false);
+        repository.signers.insert(role("shared"), vec![TestKey::new(parent)]);
+        repository.add_target("deep", "evil/f", parent.as_bytes());
+        repository.add_target("deep", "good/f", parent.as_bytes());
+        for name in ["deep", "shared", "good", "evil", "targets"] {
+            repository.publish_targets(name);
+        }
+        repository
+    });
+    let mut client = Client::new(&files[0]);
+    let mut trusted = client.refresh(&files[0]).unwrap();
+    for repository in &files {
+        let name = if repository.files == files[0].files { "evil" } else { "good" };
+        let path = format!("{name}/f");
+        let found = client.search(repository, &mut trusted, &path).unwrap();
+        assert_eq!(found, Some(repository.targets[&role("deep")].targets[&path].clone()), "{path}");
+    }
+}
+
 #[test]
 fn star_does_not_match_across_a_slash() {
     let mut repository = with_delegation();
