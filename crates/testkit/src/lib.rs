@@ -9,6 +9,7 @@
 //!
 //! Everything here panics where a test could not go on, with a text that says what to do.
 
+pub mod fuzzing;
 pub mod keys;
 pub mod mirror;
 pub mod peers;

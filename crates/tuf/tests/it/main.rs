@@ -4,6 +4,7 @@
 
 mod attacks;
 mod client;
+mod corpora;
 mod hostile_input;
 mod key_types;
 mod known_answers;

@@ -1,0 +1,6 @@
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use waxseal_testkit::fuzzing;
+
+fuzz_target!(|input: &[u8]| fuzzing::update_session(input));
