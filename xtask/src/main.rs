@@ -4,6 +4,7 @@ mod ci;
 mod command;
 mod debian;
 mod deny;
+mod fuzz;
 mod paths;
 mod peers;
 mod test;
@@ -23,6 +24,8 @@ enum Task {
         #[arg(trailing_var_arg = true, value_name = "FILTER")]
         filters: Vec<String>,
     },
+    /// Fuzz `waxseal-tuf`: each target for some time, on the stable toolchain
+    Fuzz(fuzz::Options),
     /// Install the Python tools and packages that the tests use, under `target/peers`
     Peers,
 }
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
     let done = match Task::parse() {
         Task::Ci => ci::run(),
         Task::Test { filters } => test::run(&filters),
+        Task::Fuzz(options) => fuzz::fuzz(&options),
         Task::Peers => peers::install(),
     };
     match done {

@@ -258,7 +258,11 @@ fn read_pattern(input: &mut Cursor<'_>, paths: &[TargetPath]) -> String {
         match input.below(8) {
             1 => pattern.push('*'),
             2 => pattern.push('?'),
-            3 => pattern.extend(["[", &input.text(SET, 5), "]"]),
+            3 => {
+                let negation = if input.flag() { "!" } else { "" };
+                let itself = if input.flag() { c.to_string() } else { String::new() };
+                pattern.extend(["[", negation, &itself, &input.text(SET, 4), "]"]);
+            }
             4 => {}
             _ => pattern.push(c),
         }
