@@ -4,31 +4,28 @@ use jiff::Timestamp;
 
 use crate::error::FormatError;
 use crate::hash::Hashes;
-use crate::json::Element;
+use crate::json::{Element, Entries};
 
 /// An object being read. Errors name a field relative to it; whoever reads an object within another
 /// puts the outer name before ([`FormatError::within`]), so that names cost nothing while all is well.
 ///
 /// Public only in name: this module is private, which seals [`Role`](crate::metadata::Role).
 #[derive(Clone, Copy)]
-pub struct Fields<'d>(Element<'d>);
+pub struct Fields<'d>(Entries<'d>);
 
 impl<'d> Fields<'d> {
     pub(crate) fn new(element: Element<'d>) -> Result<Self, FormatError> {
-        match element.as_object() {
-            Some(_) => Ok(Self(element)),
-            None => Err(FormatError::new("", "is not an object")),
-        }
+        element.as_object().map(Self).ok_or_else(|| FormatError::new("", "is not an object"))
     }
 
     /// The entries in the order of the text.
-    pub(crate) fn entries(self) -> impl Iterator<Item = (&'d str, Element<'d>)> {
-        self.0.as_object().into_iter().flatten()
+    pub(crate) fn entries(self) -> Entries<'d> {
+        self.0
     }
 
     /// How many entries there are.
     pub(crate) fn count(self) -> usize {
-        self.0.as_object().map_or(0, |entries| entries.len())
+        self.0.len()
     }
 
     pub(crate) fn optional(self, name: &str) -> Option<Element<'d>> {

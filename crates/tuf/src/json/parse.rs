@@ -95,15 +95,11 @@ impl<'d> Element<'d> {
         }))
     }
 
-    /// The entries in the order of the text.
-    pub(crate) fn as_object(self) -> Option<impl ExactSizeIterator<Item = (&'d str, Element<'d>)>> {
-        let Node::Object(Extent { count, .. }) = self.node() else { return None };
-        let mut next = self.first();
-        Some((0..count).map(move |_| {
-            let (key, value) = (next, next.first());
-            next = value.next();
-            (key.as_str().unwrap_or_default(), value)
-        }))
+    pub(crate) fn as_object(self) -> Option<Entries<'d>> {
+        match self.node() {
+            Node::Object(Extent { count, .. }) => Some(Entries { next: self.first(), left: count }),
+            _ => None,
+        }
     }
 
     /// The same value on its own.
@@ -128,6 +124,30 @@ impl<'d> Element<'d> {
         }
     }
 }
+
+/// The entries of an object in the order of the text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entries<'d> {
+    next: Element<'d>,
+    left: u32,
+}
+
+impl<'d> Iterator for Entries<'d> {
+    type Item = (&'d str, Element<'d>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let (key, value) = (self.next, self.next.first());
+        self.next = value.next();
+        Some((key.as_str().unwrap_or_default(), value))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left as usize, Some(self.left as usize))
+    }
+}
+
+impl ExactSizeIterator for Entries<'_> {}
 
 /// A member of the outermost object, as it is spelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,6 +215,26 @@ impl<'a> Document<'a> {
     pub(crate) fn member(&self, name: &str) -> Option<&Spelling> {
         self.members.iter().find(|member| member.key == name)
     }
+}
+
+/// Where the first quote, backslash or control character is.
+fn end_of_plain(bytes: &[u8]) -> Option<usize> {
+    let stops = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    // Eight bytes at a time while there is none among them.
+    let clear = bytes.chunks_exact(8).take_while(|chunk| !may_stop(chunk)).count() * 8;
+    bytes[clear..].iter().position(stops).map(|at| clear + at)
+}
+
+/// Whether one of eight bytes is a quote, a backslash or below 0x20.
+fn may_stop(chunk: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = 0x80 * ONES;
+    let Ok(chunk) = chunk.try_into() else { return true };
+    let word = u64::from_ne_bytes(chunk);
+    // The top bit of a byte of the result is set if the byte is below `limit`, which is at most 0x80.
+    let below = |word: u64, limit: u64| word.wrapping_sub(limit * ONES) & !word & TOPS;
+    let is = |byte: u8| below(word ^ (u64::from(byte) * ONES), 1);
+    below(word, 0x20) | is(b'"') | is(b'\\') != 0
 }
 
 fn located(text: &[u8], problem: &str, at: usize) -> String {
@@ -445,8 +485,7 @@ impl<'a> Reader<'a> {
     fn plain(&mut self) -> Result<&'a str, Problem> {
         let start = self.at;
         let rest = &self.text.as_bytes()[start..];
-        let stops = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-        let Some(length) = rest.iter().position(stops) else {
+        let Some(length) = end_of_plain(rest) else {
             self.at = self.text.len();
             return Err("text ends in a string".into());
         };
@@ -594,6 +633,23 @@ mod tests {
         assert_eq!(strings[0].as_str(), Some("plain é"));
         assert!(matches!(strings[1].node(), Node::Escaped(0)));
         assert_eq!(strings[1].as_str(), Some("é😀\"\\/\u{8}\u{c}\n\r\t."));
+    }
+
+    #[test]
+    fn a_string_ends_at_its_first_special_byte_wherever_that_is() {
+        for special in [0, 0x1f, b'"', b'\\'] {
+            for at in 0..40 {
+                let mut bytes = vec![b' '; 40];
+                // Bytes that differ from special ones in one bit, or have the top bit.
+                bytes[..at]
+                    .iter_mut()
+                    .zip([0x20, b'#', b'\'', 0x7f, 0x80, 0xff, 0xa2, 0xdc].iter().cycle())
+                    .for_each(|(to, from)| *to = *from);
+                assert_eq!(end_of_plain(&bytes), None);
+                bytes[at] = special;
+                assert_eq!(end_of_plain(&bytes), Some(at), "{special} {at}");
+            }
+        }
     }
 
     #[test]
