@@ -4,14 +4,14 @@ use jiff::Timestamp;
 
 use crate::error::FormatError;
 use crate::hash::Hashes;
-use crate::json::{Element, Entries};
+use crate::json::{Element, Entries, Members};
 
 /// An object being read. Errors name a field relative to it; whoever reads an object within another
 /// puts the outer name before ([`FormatError::within`]), so that names cost nothing while all is well.
 ///
 /// Public only in name: this module is private, which seals [`Role`](crate::metadata::Role).
 #[derive(Clone, Copy)]
-pub struct Fields<'d>(Entries<'d>);
+pub struct Fields<'d>(Members<'d>);
 
 impl<'d> Fields<'d> {
     pub(crate) fn new(element: Element<'d>) -> Result<Self, FormatError> {
@@ -20,12 +20,12 @@ impl<'d> Fields<'d> {
 
     /// The entries in the order of the text.
     pub(crate) fn entries(self) -> Entries<'d> {
-        self.0
+        self.0.entries()
     }
 
     /// How many entries there are.
     pub(crate) fn count(self) -> usize {
-        self.0.len()
+        self.0.count()
     }
 
     pub(crate) fn optional(self, name: &str) -> Option<Element<'d>> {

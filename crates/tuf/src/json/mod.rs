@@ -12,7 +12,7 @@ mod parse;
 
 use crate::limits::Limits;
 
-pub(crate) use parse::{Document, Element, Entries};
+pub(crate) use parse::{Document, Element, Entries, Members};
 
 /// A JSON value without floating-point numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -95,9 +95,9 @@ impl<'d> Element<'d> {
         }))
     }
 
-    pub(crate) fn as_object(self) -> Option<Entries<'d>> {
+    pub(crate) fn as_object(self) -> Option<Members<'d>> {
         match self.node() {
-            Node::Object(Extent { count, .. }) => Some(Entries { next: self.first(), left: count }),
+            Node::Object(Extent { count, .. }) => Some(Members { first: self.first(), count }),
             _ => None,
         }
     }
@@ -115,7 +115,7 @@ impl<'d> Element<'d> {
                 Value::Array(self.as_array().into_iter().flatten().map(Self::to_value).collect())
             }
             Node::Object(_) => {
-                let entries = self.as_object().into_iter().flatten();
+                let entries = self.as_object().into_iter().flat_map(Members::entries);
                 let mut entries: Vec<_> =
                     entries.map(|(key, value)| (key.to_owned(), value.to_value())).collect();
                 entries.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -125,8 +125,27 @@ impl<'d> Element<'d> {
     }
 }
 
-/// The entries of an object in the order of the text.
+/// What an object has.
 #[derive(Debug, Clone, Copy)]
+pub(crate) struct Members<'d> {
+    first: Element<'d>,
+    count: u32,
+}
+
+impl<'d> Members<'d> {
+    /// How many entries.
+    pub(crate) fn count(self) -> usize {
+        self.count as usize
+    }
+
+    /// The entries in the order of the text.
+    pub(crate) fn entries(self) -> Entries<'d> {
+        Entries { next: self.first, left: self.count }
+    }
+}
+
+/// The entries of an object in the order of the text.
+#[derive(Debug)]
 pub(crate) struct Entries<'d> {
     next: Element<'d>,
     left: u32,
@@ -146,8 +165,6 @@ impl<'d> Iterator for Entries<'d> {
         (self.left as usize, Some(self.left as usize))
     }
 }
-
-impl ExactSizeIterator for Entries<'_> {}
 
 /// A member of the outermost object, as it is spelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -239,7 +256,7 @@ fn may_stop(chunk: &[u8]) -> bool {
 
 fn located(text: &[u8], problem: &str, at: usize) -> String {
     let before = text.get(..at).unwrap_or(text);
-    let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+    let line = before.split(|byte| *byte == b'\n').count();
     let column = 1 + before.iter().rev().take_while(|byte| **byte != b'\n').count();
     format!("{problem} at line {line} column {column}")
 }
@@ -656,7 +673,7 @@ mod tests {
     fn values_are_found_where_they_are() {
         let text = r#"{"b":[1,[],{"x":{}},"s"],"a":{"k":null,"j":[true]},"c":false}"#;
         let document = parse(text).unwrap();
-        let entries: Vec<_> = document.root().as_object().unwrap().collect();
+        let entries: Vec<_> = document.root().as_object().unwrap().entries().collect();
         assert_eq!(entries.iter().map(|(key, _)| *key).collect::<Vec<_>>(), ["b", "a", "c"]);
         assert_eq!(entries[2].1.as_bool(), Some(false));
         let values: Vec<_> = entries[0].1.as_array().unwrap().collect();
