@@ -11,7 +11,7 @@ use waxseal_tuf::{
 
 use super::cursor::Cursor;
 use super::lies::changed;
-use crate::simulator::{Simulator, Store, role, target_path};
+use crate::simulator::{Simulator, Store, metafile, role, target_path};
 
 /// Several updates with one trust store while the repository publishes in between and the mirror answers
 /// as the input says: honest, older, another role's file, none, changed, cut off, forged, noise.
@@ -66,6 +66,11 @@ impl<'a> Session<'a> {
             repository.add_target("a", TARGET, b"content");
             repository.publish_targets("a");
             repository.publish_targets("targets");
+            // The story begins here: no snapshot of it lacks the target.
+            let begun =
+                ["1.root.json", "timestamp.json", "3.snapshot.json", "2.targets.json", "2.a.json"];
+            repository.files.retain(|path, _| begun.contains(&path.as_str()));
+            assert_eq!(repository.files.len(), begun.len());
             repository
         });
         let mut session = Self {
@@ -87,7 +92,8 @@ impl<'a> Session<'a> {
 
     fn event(&mut self) {
         match self.input.below(16) {
-            0..=5 => self.update(),
+            0..=4 => self.update(),
+            5 => self.name_older_snapshot(),
             6 => self.publish(Simulator::publish_timestamp),
             7 => self.publish(Simulator::publish_snapshot),
             8 => self.publish(|repository| repository.publish_targets("targets")),
@@ -180,6 +186,21 @@ impl<'a> Session<'a> {
             repository.publish_snapshot();
         };
         self.publish(publish);
+    }
+
+    /// A thief of the timestamp's key alone: a new timestamp names a snapshot of some time ago.
+    fn name_older_snapshot(&mut self) {
+        let snapshots = &self.history[RoleName::SNAPSHOT];
+        let older = &snapshots[self.input.below(snapshots.len())];
+        let listed = metafile(version(older), older);
+        if listed.version > self.repository.snapshot.version {
+            // A fast-forward attack: from this the honest repository recovers with new keys only.
+            return;
+        }
+        self.publish(|repository| {
+            repository.timestamp.snapshot = listed;
+            repository.publish_timestamp();
+        });
     }
 
     /// Remembers the files that are new.
