@@ -8,10 +8,9 @@ use crate::peers;
 /// Runs the tests whose names contain one of the filters, or all.
 pub(crate) fn run(filters: &[String]) -> Result<()> {
     peers::install()?;
-    // Tests start the real binary, and the conformance program.
+    // Tests start the real binary, and the examples of the client.
     command::run(&mut cargo(&["build", "--package", "waxseal"]))?;
-    let conformance = ["--package", "waxseal-client", "--example", "tuf-conformance"];
-    command::run(cargo(&["build"]).args(conformance))?;
+    command::run(&mut cargo(&["build", "--package", "waxseal-client", "--examples"]))?;
 
     // Examples in docs go first, so that the closing lines count the tests.
     let docs = cargo(&["test", "--workspace", "--doc", "--quiet"]);

@@ -15,14 +15,14 @@ use waxseal_tuf::metadata::{MetaFile, Paths};
 
 const PAST: &str = "2020-01-01T00:00:00Z";
 
-struct Suite {
-    index: ServedSimulator,
+pub(crate) struct Suite {
+    pub(crate) index: ServedSimulator,
     mirror: Mirror,
     folder: tempfile::TempDir,
 }
 
 impl Suite {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(Simulator::new())
     }
 
@@ -42,7 +42,7 @@ impl Suite {
         suite
     }
 
-    fn metadata(&self) -> PathBuf {
+    pub(crate) fn metadata(&self) -> PathBuf {
         self.folder.path().join("metadata")
     }
 
@@ -64,7 +64,7 @@ impl Suite {
         command.stdout(Stdio::null()).status().unwrap().code().unwrap()
     }
 
-    fn refresh(&self) -> i32 {
+    pub(crate) fn refresh(&self) -> i32 {
         self.run(["--metadata-url", &self.url("metadata"), "refresh"])
     }
 
@@ -87,7 +87,7 @@ impl Suite {
         self.run(arguments)
     }
 
-    fn url(&self, part: &str) -> String {
+    pub(crate) fn url(&self, part: &str) -> String {
         format!("{}tuf/{part}/", self.mirror.url())
     }
 
@@ -98,11 +98,29 @@ impl Suite {
     }
 
     /// What is trusted, as the suite sees it: every `*.json` directly in the folder.
-    fn trusted(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn trusted(&self) -> BTreeMap<String, Vec<u8>> {
         let entries = fs::read_dir(self.metadata()).unwrap().map(|entry| entry.unwrap().path());
         let is_json = |path: &PathBuf| path.extension().is_some_and(|end| end == "json");
         let named = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
         entries.filter(is_json).map(|path| (named(path.clone()), fs::read(path).unwrap())).collect()
+    }
+
+    /// Checks that the newest of everything is trusted.
+    pub(crate) fn assert_up_to_date(&self) {
+        let (root, snapshot, targets) = {
+            let mut simulator = self.index.simulator();
+            let targets = simulator.role("targets").version;
+            (simulator.root.version, simulator.snapshot.version, targets)
+        };
+        let root = format!("{root}.root.json");
+        let (snapshot, targets) =
+            (format!("{snapshot}.snapshot.json"), format!("{targets}.targets.json"));
+        self.assert_trusted(&[
+            ("root.json", &root),
+            TIMESTAMP,
+            ("snapshot.json", &snapshot),
+            ("targets.json", &targets),
+        ]);
     }
 
     /// Checks that exactly these published files are trusted, byte for byte.
@@ -118,7 +136,7 @@ impl Suite {
 }
 
 /// Cargo puts examples beside the folder of the test binaries.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let program = test.parent().unwrap().parent().unwrap().join("examples/tuf-conformance");
     let build = "cargo build --package waxseal-client --example tuf-conformance";
@@ -465,4 +483,30 @@ fn a_chain_of_roots_goes_on_after_a_kill_in_its_middle() {
     let trusted = suite.trusted();
     assert_eq!(trusted["root.json"], suite.index.simulator().files["300.root.json"]);
     assert_eq!(trusted.len(), 4);
+}
+
+/// The example that embeds the update workflow without a runtime.
+#[test]
+fn the_blocking_example_prints_a_verified_target_and_nothing_else() {
+    let mut simulator = Simulator::new();
+    simulator.delegate_bins("targets", 4, "bin");
+    simulator.publish_targets("targets");
+    crate::world::publish(&mut simulator, "dir/file", b"content");
+    let suite = Suite::with(simulator);
+    let example = |path: &str| {
+        let mut command = Command::new(program().with_file_name("blocking"));
+        command.arg(format!("{}tuf", suite.mirror.url())).arg(suite.metadata()).arg(path);
+        command.output().unwrap()
+    };
+    let output = example("dir/file");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && output.stdout == b"content", "{stderr}");
+    assert!(stderr.contains("fetching timestamp.json of at most"), "{stderr}");
+    assert!(!example("dir/other").status.success());
+    suite.mirror.set(Tamper {
+        matches: PathPattern::suffix(".file"),
+        change: Change::ReplaceBody(b"Content".to_vec()),
+    });
+    let output = example("dir/file");
+    assert!(!output.status.success() && output.stdout.is_empty());
 }

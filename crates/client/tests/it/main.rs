@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod conformance;
+mod crashes;
 mod downloads;
 mod hostile_mirror;
 mod interop;
