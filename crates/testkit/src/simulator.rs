@@ -17,8 +17,8 @@ use jiff::Timestamp as Time;
 use waxseal_tuf::hash::{Hashes, Sha256};
 use waxseal_tuf::json::{Object, Value};
 use waxseal_tuf::metadata::{
-    self, DelegatedRole, Delegations, Keys, MetaFile, Paths, Role, RoleKeys, Roles, Root, Snapshot,
-    SuccinctRoles, TargetFile, Targets, Timestamp, TopLevelRoles,
+    self, DelegatedRole, Delegations, Keys, MetaFile, MetaFiles, Paths, Role, RoleKeys, Roles,
+    Root, Snapshot, SuccinctRoles, TargetFile, Targets, Timestamp, TopLevelRoles,
 };
 use waxseal_tuf::{
     Answer, Error, MetadataFile, RoleName, Search, Signer, Step, TargetPath, TrustedMetadata,
@@ -128,7 +128,7 @@ impl Simulator {
         let mut this = Self {
             root: Root { version: 1, expires: year, consistent_snapshot: true, keys, roles },
             timestamp: Timestamp { version: 1, expires: day, snapshot: MetaFile::version(1) },
-            snapshot: Snapshot { version: 1, expires: day, roles: BTreeMap::new() },
+            snapshot: Snapshot { version: 1, expires: day, roles: MetaFiles::default() },
             targets: BTreeMap::from([(RoleName::targets(), targets)]),
             signers: BTreeMap::new(),
             files: BTreeMap::new(),

@@ -208,8 +208,7 @@ fn name(i: usize) -> RoleName {
 
 fn snapshot(roles: usize) -> Vec<u8> {
     let roles = (0..roles).map(|i| (name(i), MetaFile::version(10_000)));
-    let roles: BTreeMap<_, _> =
-        roles.chain([(RoleName::targets(), MetaFile::version(1))]).collect();
+    let roles = roles.chain([(RoleName::targets(), MetaFile::version(1))]).collect();
     sign(&Snapshot { version: 1, expires: Simulator::now(), roles }, &[TestKey::new("a")])
 }
 

@@ -91,19 +91,17 @@ impl<'d> Fields<'d> {
 
     /// Digests by algorithm: at least one, lower-case hex.
     pub(crate) fn hashes(self, name: &str) -> Result<Hashes, FormatError> {
-        let digests = self.object(name, |fields| {
-            let digests = fields.entries().map(|(algorithm, digest)| {
-                let digest = digest.as_str().filter(|digest| is_lower_hex(digest));
-                let digest = digest.map(|digest| (algorithm.to_owned(), digest.to_owned()));
-                let problem = || FormatError::new("", "has a digest that is not lower-case hex");
-                digest.ok_or_else(problem)
-            });
-            digests.collect::<Result<Vec<_>, _>>()
-        })?;
-        if digests.is_empty() {
-            return Err(FormatError::new(name, "is empty"));
-        }
-        Ok(Hashes::new(digests))
+        self.object(name, |fields| {
+            let digest = |(algorithm, digest): (&'d str, Element<'d>)| {
+                Some((algorithm, digest.as_str().filter(|digest| is_lower_hex(digest))?))
+            };
+            let hashes = Hashes::new(fields.entries().filter_map(digest));
+            match hashes.iter().count() {
+                0 if fields.count() == 0 => Err(FormatError::new("", "is empty")),
+                count if count == fields.count() => Ok(hashes),
+                _ => Err(FormatError::new("", "has a digest that is not lower-case hex")),
+            }
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Digests of metadata and target files.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -50,16 +51,23 @@ impl FromStr for Sha256 {
 ///
 /// Algorithms this crate does not know are kept, and cannot be checked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Hashes(Vec<(String, String)>);
+pub struct Hashes(Vec<(Cow<'static, str>, String)>);
 
 impl Hashes {
     /// The digests of a file of which only the SHA-256 is listed.
     pub fn sha256(digest: Sha256) -> Self {
-        Self(vec![("sha256".to_owned(), digest.to_string())])
+        Self(vec![(Cow::Borrowed("sha256"), digest.to_string())])
     }
 
     /// Of pairs of algorithm and digest, each algorithm once.
-    pub(crate) fn new(mut digests: Vec<(String, String)>) -> Self {
+    pub(crate) fn new<'a>(digests: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let algorithm = |name: &str| match name {
+            "sha256" => Cow::Borrowed("sha256"),
+            "sha512" => Cow::Borrowed("sha512"),
+            other => Cow::Owned(other.to_owned()),
+        };
+        let owned = |(name, digest): (&str, &str)| (algorithm(name), digest.to_owned());
+        let mut digests: Vec<_> = digests.map(owned).collect();
         digests.sort_unstable();
         Self(digests)
     }
@@ -70,7 +78,7 @@ impl Hashes {
 
     /// Pairs of algorithm and lower-case hex digest, ordered by algorithm.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(a, d)| (a.as_str(), d.as_str()))
+        self.0.iter().map(|(a, d)| (a.as_ref(), d.as_str()))
     }
 
     /// Whether nothing is listed.
@@ -87,13 +95,13 @@ impl Hashes {
     /// Starts checking a file against every listed digest; `None` when no listed algorithm is
     /// known, so that nothing could be checked.
     pub fn checker(&self) -> Option<HashChecker> {
-        let known = |(algorithm, digest): &(String, String)| {
-            let context = match algorithm.as_str() {
+        let known = |(algorithm, digest): &(Cow<'static, str>, String)| {
+            let context = match algorithm.as_ref() {
                 "sha256" => Context::new(&SHA256),
                 "sha512" => Context::new(&SHA512),
                 _ => return None,
             };
-            Some((algorithm.clone(), digest.clone(), context))
+            Some((algorithm.to_string(), digest.clone(), context))
         };
         let contexts: Vec<_> = self.0.iter().filter_map(known).collect();
         (!contexts.is_empty()).then_some(HashChecker { contexts })

@@ -1,8 +1,9 @@
 //! Names that come from outside: role names, target paths, keyids.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+
+use smol_str::SmolStr;
 
 /// Longest name taken from metadata or a caller, in bytes.
 const MAX_LENGTH: usize = 4096;
@@ -37,7 +38,7 @@ fn has_control_character(name: &str) -> bool {
 /// Any text without control characters is legal in TUF, `../x` and `/x` among them, so a role name is
 /// never used as a path; [`RoleName::encoded`] is what stands in a URL or a file name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RoleName(Cow<'static, str>);
+pub struct RoleName(SmolStr);
 
 impl RoleName {
     /// `root`
@@ -50,18 +51,21 @@ impl RoleName {
     pub const TARGETS: &'static str = "targets";
 
     /// Checks a name.
-    pub fn new(name: impl Into<String>) -> Result<Self, InvalidName> {
-        let name = name.into();
+    pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidName> {
+        Self::read(name.as_ref())
+    }
+
+    pub(crate) fn read(name: &str) -> Result<Self, InvalidName> {
         let problem = if name.is_empty() {
             "is empty"
         } else if name.len() > MAX_LENGTH {
             "is longer than 4096 bytes"
-        } else if has_control_character(&name) {
+        } else if has_control_character(name) {
             "has a control character"
         } else {
-            return Ok(Self(Cow::Owned(name)));
+            return Ok(Self(SmolStr::new(name)));
         };
-        Err(invalid("role name", &name, problem))
+        Err(invalid("role name", name, problem))
     }
 
     /// A name that is known when the program is compiled.
@@ -78,7 +82,7 @@ impl RoleName {
             assert!(bytes[i].is_ascii_graphic(), "a role name known here is visible ASCII");
             i += 1;
         }
-        Self(Cow::Borrowed(name))
+        Self(SmolStr::new_static(name))
     }
 
     /// The role `targets`.
@@ -113,7 +117,7 @@ impl RoleName {
     }
 
     pub(crate) fn trusted(name: String) -> Self {
-        Self(Cow::Owned(name))
+        Self(SmolStr::from(name))
     }
 }
 

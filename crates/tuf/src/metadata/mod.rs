@@ -4,6 +4,7 @@
 //! something that is trusted. Unknown fields are covered by signatures, because those are checked
 //! over the canonical form of the whole `signed` value as it was received.
 
+mod metafiles;
 mod root;
 mod snapshot;
 mod targets;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use jiff::Timestamp as Time;
 
+pub use metafiles::MetaFiles;
 pub use root::{Root, TopLevelRoles};
 pub use snapshot::Snapshot;
 pub use targets::{DelegatedRole, Delegations, Paths, Roles, SuccinctRoles, TargetFile, Targets};
@@ -292,7 +294,7 @@ pub(crate) fn metafile_role(metapath: &str) -> Result<RoleName, FormatError> {
     let Some(role) = metapath.strip_suffix(".json") else {
         return Err(FormatError::new(metapath, "does not end in .json"));
     };
-    RoleName::new(role).map_err(|error| FormatError::name(metapath, &error))
+    RoleName::read(role).map_err(|error| FormatError::name(metapath, &error))
 }
 
 /// An unsigned number as JSON; metadata has none above `i64::MAX`, and reading refuses them.

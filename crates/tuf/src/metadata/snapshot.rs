@@ -1,8 +1,6 @@
-use std::collections::BTreeMap;
-
 use jiff::Timestamp as Time;
 
-use super::{Common, MetaFile, Role, metafile_role};
+use super::{Common, MetaFile, MetaFiles, Role, metafile_role};
 use crate::error::FormatError;
 use crate::fields::Fields;
 use crate::json::{Document, Element, Object};
@@ -17,7 +15,7 @@ pub struct Snapshot {
     /// When it expires.
     pub expires: Time,
     /// The top-level targets role and every delegated role.
-    pub roles: BTreeMap<RoleName, MetaFile>,
+    pub roles: MetaFiles,
 }
 
 impl Snapshot {
@@ -60,10 +58,14 @@ impl Role for Snapshot {
                 let file = MetaFile::read(file).map_err(|error| error.within(metapath))?;
                 Ok((metafile_role(metapath)?, file))
             });
-            let roles = roles.collect::<Result<BTreeMap<_, _>, FormatError>>()?;
-            match roles.contains_key(&RoleName::targets()) {
-                true => Ok(roles),
-                false => Err(FormatError::new("", "does not list targets.json")),
+            let mut listed = Vec::with_capacity(meta.count());
+            for role in roles {
+                listed.push(role?);
+            }
+            let roles: MetaFiles = listed.into_iter().collect();
+            match roles.get(&RoleName::targets()) {
+                Some(_) => Ok(roles),
+                None => Err(FormatError::new("", "does not list targets.json")),
             }
         })?;
         Ok(Self { version: common.version, expires: common.expires, roles })
