@@ -79,7 +79,9 @@ pub(crate) fn fuzz(options: &Options) -> Result<()> {
     thread::scope(|scope| {
         for _ in 0..options.jobs {
             scope.spawn(|| {
-                while let Some(target) = lock(&waiting).pop_front() {
+                // Not in the loop's head, which would hold the lock while the target runs.
+                let next = || lock(&waiting).pop_front();
+                while let Some(target) = next() {
                     let outcome = fuzz_one(&cargo_fuzz, target, options.seconds);
                     lock(&done).push((target, outcome));
                 }
