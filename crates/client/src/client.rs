@@ -1,33 +1,23 @@
 //! Drives the update workflow over network and disk.
 
 use std::collections::BTreeMap;
-use std::fs::{File, Permissions};
-use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use jiff::Timestamp;
 use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::{
-    Answer, MetadataFile, RoleName, Search, Step, TargetCheck, TargetFile, TargetPath,
-    TrustedMetadata, Updater,
+    Answer, MetadataFile, RoleName, Search, Step, TargetFile, TargetPath, TrustedMetadata, Updater,
 };
 
+use crate::blocking::blocking;
 use crate::download::Download;
 use crate::fetcher::Source;
 use crate::sources::Sources;
 use crate::{
     Error, Event, Fingerprint, IndexUrl, MetadataStore, Repository, Settings, StoreLock, TrustStore,
 };
-
-/// Most bytes set aside at once for a file whose length only metadata says.
-const MAX_RESERVE: u64 = 1 << 20;
-
-/// Bytes of a file that are gathered before they are written.
-const WRITTEN_AT_ONCE: usize = 1 << 16;
 
 /// How often one update begins again because another process was quicker. Each time that one got on.
 const MAX_OVERTAKEN: u32 = 100;
@@ -43,7 +33,7 @@ const LOCK_POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::fro
 #[derive(Debug)]
 pub struct Client {
     store: MetadataStore,
-    sources: Arc<Sources>,
+    pub(crate) sources: Arc<Sources>,
     settings: Arc<Settings>,
     /// The repository, for people.
     url: String,
@@ -219,95 +209,6 @@ impl Client {
         Ok(Some((file, bytes)))
     }
 
-    /// A whole target file, verified. It is held in memory.
-    pub async fn read(&self, path: &TargetPath, file: &TargetFile) -> Result<Bytes, Error> {
-        let mut honest = HonestSource::sought(&self.sources);
-        loop {
-            match self.read_once(path, file).await {
-                Err(error) if honest.may_be_next(&error) => {}
-                result => return result,
-            }
-        }
-    }
-
-    async fn read_once(&self, path: &TargetPath, file: &TargetFile) -> Result<Bytes, Error> {
-        let reserve = usize::try_from(file.length.min(MAX_RESERVE)).unwrap_or_default();
-        let mut download = self.download(path, file).await?;
-        let mut bytes = BytesMut::with_capacity(reserve);
-        while let Some(chunk) = download.next().await? {
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(bytes.freeze())
-    }
-
-    /// Fetches a target file into `destination`, which appears complete and verified or not at all.
-    /// Where it is already, complete and verified, nothing is fetched and nothing is touched.
-    /// `progress` hears how many bytes more are there.
-    pub async fn save(
-        &self,
-        path: &TargetPath,
-        file: &TargetFile,
-        destination: &Path,
-        mut progress: impl FnMut(u64),
-    ) -> Result<(), Error> {
-        check_replaceable(destination)?;
-        let check = TargetCheck::new(path.clone(), file)?;
-        let there = destination.to_owned();
-        if blocking(move || is_verified(check, &there)).await {
-            progress(file.length);
-            return Ok(());
-        }
-        let mut honest = HonestSource::sought(&self.sources);
-        let mut told = 0;
-        loop {
-            let mut written = 0;
-            let tell = |bytes| {
-                written += bytes;
-                if written > told {
-                    progress(written - told);
-                    told = written;
-                }
-            };
-            match self.save_once(path, file, destination, tell).await {
-                Err(error) if honest.may_be_next(&error) => {}
-                result => return result,
-            }
-        }
-    }
-
-    async fn save_once(
-        &self,
-        path: &TargetPath,
-        file: &TargetFile,
-        destination: &Path,
-        mut progress: impl FnMut(u64),
-    ) -> Result<(), Error> {
-        let mut download = self.download(path, file).await?;
-        let failed = || Error::disk(destination, "cannot write it");
-        let folder = destination.parent().filter(|folder| !folder.as_os_str().is_empty());
-        // As any program would make it: the umask decides who may read it.
-        let aside = tempfile::Builder::new()
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder.unwrap_or(Path::new(".")));
-        let (mut output, aside) = aside.map_err(failed())?.into_parts();
-        loop {
-            let piece = next_piece(&mut download).await?;
-            if piece.is_empty() {
-                break;
-            }
-            let length = piece.len() as u64;
-            output = blocking(move || {
-                std::io::Write::write_all(&mut output, &piece)?;
-                Ok(output)
-            })
-            .await
-            .map_err(failed())?;
-            progress(length);
-        }
-        blocking(move || output.sync_all()).await.map_err(failed())?;
-        aside.persist(destination).map_err(|error| failed()(error.error))
-    }
-
     /// Starts to fetch a target file. If no source has it, the metadata is refreshed once.
     pub async fn download(&self, path: &TargetPath, file: &TargetFile) -> Result<Download, Error> {
         let generation = self.generation()?;
@@ -468,26 +369,6 @@ impl Client {
     }
 }
 
-/// Gets a whole file again while it comes changed and there are sources that were not asked: a
-/// [`Download`] leaves the source of a changed file, and one of a mixture is asked for all of it.
-struct HonestSource {
-    left: usize,
-}
-
-impl HonestSource {
-    fn sought(sources: &Sources) -> Self {
-        // One for each source but the first, and one after a mixture.
-        Self { left: if sources.count() > 1 { sources.count() } else { 0 } }
-    }
-
-    fn may_be_next(&mut self, error: &Error) -> bool {
-        let changed = matches!(error, Error::Verification(error) if error.slug() == "changed");
-        let next = changed && self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        next
-    }
-}
-
 /// Does what steps ask for, with the files of one source.
 struct Work<'a> {
     client: &'a Client,
@@ -540,45 +421,6 @@ impl<'a> Work<'a> {
     }
 }
 
-/// The next bytes, enough of them for a write: a source may send them one by one. Empty at the end.
-async fn next_piece(download: &mut Download) -> Result<BytesMut, Error> {
-    let mut piece = BytesMut::new();
-    while piece.len() < WRITTEN_AT_ONCE
-        && let Some(chunk) = download.next().await?
-    {
-        piece.extend_from_slice(&chunk);
-    }
-    Ok(piece)
-}
-
-/// Whether the file is there, whole and unchanged.
-fn is_verified(mut check: TargetCheck, path: &Path) -> bool {
-    let Ok(mut file) = File::open(path) else { return false };
-    if file.metadata().map(|is| is.len()).ok() != Some(check.missing()) {
-        return false;
-    }
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return check.finish().is_ok(),
-            Ok(length) if check.update(&buffer[..length]).is_ok() => {}
-            _ => return false,
-        }
-    }
-}
-
-/// A file is written aside and moved into place, which would put it in the place of a device or a
-/// folder as well.
-fn check_replaceable(destination: &Path) -> Result<(), Error> {
-    match std::fs::metadata(destination) {
-        Ok(there) if !there.is_file() => Err(Error::Disk {
-            path: destination.to_owned(),
-            problem: "it is not a file, and would be replaced by one".to_owned(),
-        }),
-        _ => Ok(()),
-    }
-}
-
 /// Nothing that is done under these locks leaves its value half changed.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -593,18 +435,6 @@ fn missing(file: &str, named_by: &'static str) -> Error {
 fn is_missing(error: &Error) -> bool {
     let Error::Verification(waxseal_tuf::Error::Missing { file, .. }) = error else { return false };
     file != "timestamp.json"
-}
-
-/// Runs what blocks on a thread that may.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // Cancelled: the runtime is going down, and this future with it.
-            Err(_) => std::future::pending().await,
-        },
-    }
 }
 
 #[cfg(test)]

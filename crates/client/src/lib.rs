@@ -27,6 +27,7 @@
 //! # }
 //! ```
 
+mod blocking;
 mod client;
 mod download;
 mod encoding;
@@ -40,6 +41,7 @@ mod repository;
 mod settings;
 mod sources;
 mod trust_store;
+mod whole_file;
 
 pub use client::{Client, Refreshed, fetch_root, fetch_root_with_fingerprint};
 pub use download::Download;

@@ -8,11 +8,12 @@
 //! Canonical form: no white space, object keys in the order of their code points, and in strings
 //! only `"` and `\` escaped. It is what securesystemslib's `encode_canonical` writes.
 
+mod document;
 mod parse;
 
 use crate::limits::Limits;
 
-pub(crate) use parse::{Document, Element, Entries, Members};
+pub(crate) use document::{Document, Element, Entries, Members};
 
 /// A JSON value without floating-point numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]

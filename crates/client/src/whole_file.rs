@@ -1,0 +1,170 @@
+//! A target file as a whole: in memory, or on disk.
+
+use std::fs::{File, Permissions};
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use bytes::{Bytes, BytesMut};
+use waxseal_tuf::{TargetCheck, TargetFile, TargetPath};
+
+use crate::blocking::blocking;
+use crate::download::Download;
+use crate::sources::Sources;
+use crate::{Client, Error};
+
+/// Most bytes set aside at once for a file whose length only metadata says.
+const MAX_RESERVE: u64 = 1 << 20;
+
+/// Bytes of a file that are gathered before they are written.
+const WRITTEN_AT_ONCE: usize = 1 << 16;
+
+impl Client {
+    /// A whole target file, verified. It is held in memory.
+    pub async fn read(&self, path: &TargetPath, file: &TargetFile) -> Result<Bytes, Error> {
+        let mut honest = HonestSource::sought(&self.sources);
+        loop {
+            match self.read_once(path, file).await {
+                Err(error) if honest.may_be_next(&error) => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn read_once(&self, path: &TargetPath, file: &TargetFile) -> Result<Bytes, Error> {
+        let reserve = usize::try_from(file.length.min(MAX_RESERVE)).unwrap_or_default();
+        let mut download = self.download(path, file).await?;
+        let mut bytes = BytesMut::with_capacity(reserve);
+        while let Some(chunk) = download.next().await? {
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes.freeze())
+    }
+
+    /// Fetches a target file into `destination`, which appears complete and verified or not at all.
+    /// Where it is already, complete and verified, nothing is fetched and nothing is touched.
+    /// `progress` hears how many bytes more are there.
+    pub async fn save(
+        &self,
+        path: &TargetPath,
+        file: &TargetFile,
+        destination: &Path,
+        mut progress: impl FnMut(u64),
+    ) -> Result<(), Error> {
+        check_replaceable(destination)?;
+        let check = TargetCheck::new(path.clone(), file)?;
+        let there = destination.to_owned();
+        if blocking(move || is_verified(check, &there)).await {
+            progress(file.length);
+            return Ok(());
+        }
+        let mut honest = HonestSource::sought(&self.sources);
+        let mut told = 0;
+        loop {
+            let mut written = 0;
+            let tell = |bytes| {
+                written += bytes;
+                if written > told {
+                    progress(written - told);
+                    told = written;
+                }
+            };
+            match self.save_once(path, file, destination, tell).await {
+                Err(error) if honest.may_be_next(&error) => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn save_once(
+        &self,
+        path: &TargetPath,
+        file: &TargetFile,
+        destination: &Path,
+        mut progress: impl FnMut(u64),
+    ) -> Result<(), Error> {
+        let mut download = self.download(path, file).await?;
+        let failed = || Error::disk(destination, "cannot write it");
+        let folder = destination.parent().filter(|folder| !folder.as_os_str().is_empty());
+        // As any program would make it: the umask decides who may read it.
+        let aside = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder.unwrap_or(Path::new(".")));
+        let (mut output, aside) = aside.map_err(failed())?.into_parts();
+        loop {
+            let piece = next_piece(&mut download).await?;
+            if piece.is_empty() {
+                break;
+            }
+            let length = piece.len() as u64;
+            output = blocking(move || {
+                std::io::Write::write_all(&mut output, &piece)?;
+                Ok(output)
+            })
+            .await
+            .map_err(failed())?;
+            progress(length);
+        }
+        blocking(move || output.sync_all()).await.map_err(failed())?;
+        aside.persist(destination).map_err(|error| failed()(error.error))
+    }
+}
+
+/// Gets a whole file again while it comes changed and there are sources that were not asked: a
+/// [`Download`] leaves the source of a changed file, and one of a mixture is asked for all of it.
+struct HonestSource {
+    left: usize,
+}
+
+impl HonestSource {
+    fn sought(sources: &Sources) -> Self {
+        // One for each source but the first, and one after a mixture.
+        Self { left: if sources.count() > 1 { sources.count() } else { 0 } }
+    }
+
+    fn may_be_next(&mut self, error: &Error) -> bool {
+        let changed = matches!(error, Error::Verification(error) if error.slug() == "changed");
+        let next = changed && self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        next
+    }
+}
+
+/// The next bytes, enough of them for a write: a source may send them one by one. Empty at the end.
+async fn next_piece(download: &mut Download) -> Result<BytesMut, Error> {
+    let mut piece = BytesMut::new();
+    while piece.len() < WRITTEN_AT_ONCE
+        && let Some(chunk) = download.next().await?
+    {
+        piece.extend_from_slice(&chunk);
+    }
+    Ok(piece)
+}
+
+/// Whether the file is there, whole and unchanged.
+fn is_verified(mut check: TargetCheck, path: &Path) -> bool {
+    let Ok(mut file) = File::open(path) else { return false };
+    if file.metadata().map(|is| is.len()).ok() != Some(check.missing()) {
+        return false;
+    }
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return check.finish().is_ok(),
+            Ok(length) if check.update(&buffer[..length]).is_ok() => {}
+            _ => return false,
+        }
+    }
+}
+
+/// A file is written aside and moved into place, which would put it in the place of a device or a
+/// folder as well.
+fn check_replaceable(destination: &Path) -> Result<(), Error> {
+    match std::fs::metadata(destination) {
+        Ok(there) if !there.is_file() => Err(Error::Disk {
+            path: destination.to_owned(),
+            problem: "it is not a file, and would be replaced by one".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
