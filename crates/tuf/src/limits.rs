@@ -14,7 +14,8 @@ pub struct Limits {
     /// Bytes of a targets role whose length snapshot does not list, and the most it may list.
     /// Default 16 MiB.
     pub targets: u64,
-    /// Roots followed in one update. Default 1024, as TUF 5.3.3 has it.
+    /// Roots followed in one update; the update goes on with the last of them, and the next one
+    /// follows more. Default 1024, as TUF 5.3.3 has it.
     pub root_rotations: u64,
     /// Delegated roles visited in one search, not counting the top-level targets role. Default 32,
     /// as in python-tuf.

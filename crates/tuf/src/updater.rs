@@ -99,7 +99,8 @@ impl Updater {
     /// Starts an update at the fixed time `now` (TUF 5.1) from a root that is trusted already
     /// (TUF 5.2).
     pub fn new(trusted_root: &[u8], now: Time, limits: Limits) -> Result<Self, Error> {
-        let state = State::FetchRoot(RootPhase::new(trusted_root, &limits)?);
+        let root = RootPhase::new(trusted_root, &limits)?;
+        let state = after_root(root, now, limits.root_rotations)?;
         Ok(Self { now, limits, rotations: 0, state })
     }
 
@@ -145,18 +146,17 @@ impl Updater {
         check_length(&self.step(), &answer)?;
         self.state = match (self.state, answer) {
             (State::FetchRoot(mut phase), Answer::Fetched(bytes)) => {
-                self.rotations += 1;
-                if self.rotations > self.limits.root_rotations {
-                    let limit = self.limits.root_rotations;
-                    return Err(Error::TooMany { what: "root rotations in one update", limit });
-                }
                 phase.update(&bytes)?;
+                self.rotations += 1;
                 State::StoreRoot(phase)
             }
             (State::FetchRoot(phase), Answer::NotFound) => {
                 State::LoadTimestamp(phase.finish(self.now)?)
             }
-            (State::StoreRoot(phase), Answer::Stored) => State::FetchRoot(phase),
+            (State::StoreRoot(phase), Answer::Stored) => {
+                let left = self.limits.root_rotations.saturating_sub(self.rotations);
+                after_root(phase, self.now, left)?
+            }
             (State::LoadTimestamp(mut phase), Answer::Loaded(bytes)) => {
                 if let Some(bytes) = bytes {
                     phase.load(&bytes);
@@ -208,6 +208,15 @@ impl Updater {
             _ => Err(Error::Misuse { expected: "every step before the last" }),
         }
     }
+}
+
+/// The next root, unless as many as may be were followed: then what is trusted by now has to do
+/// (TUF 5.3.3).
+fn after_root(root: RootPhase, now: Time, left: u64) -> Result<State, Error> {
+    Ok(match left {
+        0 => State::LoadTimestamp(root.finish(now)?),
+        _ => State::FetchRoot(root),
+    })
 }
 
 fn targets_of(trusted: TrustedMetadata) -> State {

@@ -76,10 +76,27 @@ fn step_5_3_3_more_roots_than_the_limit() {
     for _ in 0..4 {
         repository.publish_root();
     }
-    let error = client.refused(&repository, &[("root", "4.root.json")]);
-    assert_eq!(error, Error::TooMany { what: "root rotations in one update", limit: 3 });
+    // As many as may be, and then step 5.3.10.
+    assert_eq!(client.refresh(&repository).unwrap().root().version, 4);
+    assert_eq!(
+        client.fetched[..4],
+        ["2", "3", "4", "timestamp"].map(|name| match name {
+            "timestamp" => "timestamp.json".to_owned(),
+            version => format!("{version}.root.json"),
+        })
+    );
     // The next update goes on where this one stopped.
     assert_eq!(client.refresh(&repository).unwrap().root().version, 5);
+
+    // What comes after must be signed as the last of them says.
+    for _ in 0..3 {
+        repository.publish_root();
+    }
+    repository.rotate("timestamp", &["new"], 1);
+    repository.publish_root();
+    repository.publish_timestamp();
+    let error = client.refused(&repository, &[("root", "8.root.json")]);
+    assert_eq!(error, unsigned("timestamp", 2, 0, "root version 8", 1));
 }
 
 #[test]
