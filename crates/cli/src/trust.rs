@@ -22,6 +22,11 @@ pub(crate) struct IndexOptions {
     #[arg(long, value_name = "URL", env = "WAXSEAL_INDEX", hide_env_values = true)]
     index: Option<String>,
 
+    /// Where the same files are too, asked when the index fails; trusted with nothing; repeatable
+    #[arg(long = "mirror", value_name = "URL", env = "WAXSEAL_MIRRORS", value_delimiter = ' ')]
+    #[arg(hide_env_values = true)]
+    mirrors: Vec<IndexUrl>,
+
     #[command(flatten)]
     trust: TrustOption,
 }
@@ -50,7 +55,9 @@ impl IndexOptions {
     /// The same, with another patience for a process that uses the same trust.
     pub(crate) fn client_waiting(&self, lock_wait: Duration) -> anyhow::Result<Client> {
         let (store, credentials) = self.store()?;
-        Ok(Client::open(&store, Settings { credentials, lock_wait, ..Settings::default() })?)
+        let mirrors = self.mirrors.clone();
+        let settings = Settings { credentials, mirrors, lock_wait, ..Settings::default() };
+        Ok(Client::open(&store, settings)?)
     }
 
     fn store(&self) -> anyhow::Result<(TrustStore, Option<Credentials>)> {

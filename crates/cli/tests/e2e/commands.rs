@@ -61,6 +61,23 @@ fn download_of_what_is_not_there_or_not_right_writes_nothing() {
 }
 
 #[test]
+fn a_mirror_is_asked_when_the_index_fails() {
+    let index = Index::with(&["blinker-"]);
+    let first = Mirror::start(&index.url.parse().unwrap());
+    let person = Person::new();
+    person.trust(&index, first.url().as_str());
+    first.set(Tamper { matches: PathPattern::Any, change: Change::DropConnection });
+    exited(&person.waxseal(["download", TARGET]).run(), 1);
+
+    let mirror = ["--mirror", &index.url];
+    let outcome = person.waxseal(["download", TARGET]).args(mirror).run().success();
+    let (asked, failed) = (format!("asking {}", index.url), first.url());
+    assert_shows(&outcome.stderr, &[&asked, failed.as_str(), "failed"]);
+    person.waxseal(["download", TARGET]).env("WAXSEAL_MIRRORS", &index.url).run().success();
+    exited(&person.waxseal(["download", TARGET, "--mirror", "ftp://host/"]).run(), 2);
+}
+
+#[test]
 fn no_command_makes_a_database_where_the_index_lost_its_own() {
     let mut index = Index::with(&[]);
     index.stop();
