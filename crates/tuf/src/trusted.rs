@@ -279,9 +279,9 @@ impl SnapshotPhase {
         named.check_listed(&self.timestamp.snapshot, bytes)?;
         let new = self.verify(named.parse(bytes, &self.limits)?)?;
         named.check_version(self.timestamp.snapshot.version, new.version)?;
-        if let Some(stored) = self.stored.take()
-            && !new.continues(&stored, &self.limits)
-            && let Ok(stored) = named.parse(&stored, &self.limits)
+        if let Some(stored) = &self.stored
+            && !new.continues(stored, &self.limits)
+            && let Ok(stored) = named.parse(stored, &self.limits)
             && let Ok(stored) = self.verify(stored)
         {
             named.check_listing(&stored, &new)?;

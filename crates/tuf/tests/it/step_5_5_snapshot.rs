@@ -2,7 +2,8 @@
 
 use waxseal_testkit::simulator::{Simulator, TestKey, role, time};
 use waxseal_tuf::metadata::{MetaFile, Paths};
-use waxseal_tuf::{Error, RoleName};
+use waxseal_tuf::trusted::RootPhase;
+use waxseal_tuf::{Error, Limits, RoleName};
 
 use crate::client::{Client, TIMESTAMP, expired, rollback, unsigned, wrong_version};
 
@@ -139,6 +140,28 @@ fn step_5_5_5_role_version_goes_down() {
             rollback("4.snapshot.json", name, 2, 1)
         );
     }
+}
+
+/// A caller of the phases that asks another mirror after a refusal is as safe as before.
+#[test]
+fn step_5_5_5_a_refused_snapshot_is_refused_again() {
+    let mut repository = Simulator::new();
+    repository.publish_targets("targets");
+    let stored = repository.files["2.snapshot.json"].clone();
+    repository.snapshot.roles.insert(RoleName::targets(), MetaFile::version(1));
+    repository.publish_snapshot();
+    let root = RootPhase::new(&repository.first_root(), &Limits::default()).unwrap();
+    let mut timestamp = root.finish(Simulator::now()).unwrap();
+    timestamp.update(&repository.files["timestamp.json"]).unwrap();
+    let mut phase = timestamp.finish().unwrap();
+    phase.load(&stored);
+    assert!(!phase.is_current());
+    for _ in 0..2 {
+        let refused = phase.update(&repository.files["3.snapshot.json"]).unwrap_err();
+        assert_eq!(refused, rollback("3.snapshot.json", "targets", 2, 1));
+    }
+    let misuse = Error::Misuse { expected: "the snapshot that timestamp names" };
+    assert_eq!(phase.finish().unwrap_err(), misuse);
 }
 
 #[test]
