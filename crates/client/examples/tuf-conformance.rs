@@ -86,7 +86,9 @@ fn run(options: &Options) -> Done {
         return Ok(store.write(&RoleName::from_static(RoleName::ROOT), &root)?);
     }
     store.create()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // One thread for the disk, so that a test can count its calls.
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.max_blocking_threads(1).enable_all().build()?;
     runtime.block_on(use_repository(options, store))
 }
 
