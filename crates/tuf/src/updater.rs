@@ -345,7 +345,8 @@ struct Pending {
 }
 
 impl Search {
-    /// Starts a search for `path`.
+    /// Starts a search for `path`. `limits` bounds this search; those of the update that made `trusted`
+    /// bound what is read of each file.
     pub fn new(path: TargetPath, trusted: &TrustedMetadata, limits: Limits) -> Result<Self, Error> {
         let top = Delegated { role: RoleName::targets(), delegator: None };
         let pending = vec![Pending { delegated: top, delegator: None }];
