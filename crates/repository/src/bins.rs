@@ -16,7 +16,7 @@ const NAME_PREFIX: &str = "bin";
 pub enum BinStyle {
     /// One line for all bins (TAP 15): under 2 KB whatever their number.
     Succinct,
-    /// One entry for each bin with its `path_hash_prefixes`, for clients without TAP 15; 2.7 MB for
+    /// One entry for each bin with its `path_hash_prefixes`, for clients without TAP 15; 3 MB for
     /// 16,384 bins.
     Classic,
 }

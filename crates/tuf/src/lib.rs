@@ -8,7 +8,8 @@
 //! | [`trusted`] | the rules by which metadata becomes trusted, as typed phases |
 //! | [`updater`] | the order of an update, as a state machine that asks for bytes |
 //! | [`keys`] | public keys, and the [`Signer`] that private keys implement elsewhere |
-//! | [`json`], [`hash`] | canonical JSON and digests |
+//! | [`json`], [`hash`] | reading JSON, its canonical form, and digests |
+//! | [`Limits`], [`Error`] | what a repository may cause, and what went wrong and by whom |
 //!
 //! [`Updater`] is where a reader starts, and what a program embeds.
 
