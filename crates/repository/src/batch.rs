@@ -1,30 +1,27 @@
-//! One batch of the snapshot process: what the waiting journal entries and the roles that run out
-//! make of the catalog, the Simple pages, the bins, snapshot and timestamp.
+//! Writing a batch: reserve versions, sign and create files, decide.
 //!
-//! Planning reads and signs; it writes nothing. A Simple page is a function of the journal up to a
-//! serial, so a batch that was planned and lost is planned again with the same pages.
+//! A bin is its published file with the changes made in it ([`crate::bin_file`]). Bins are signed on all
+//! cores and written in slices, so that a batch may change every bin of a large index in bounded memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use jiff::{SignedDuration, Timestamp};
-use waxseal_index::simple::{FileEntry, ProjectList, ProjectPage};
-use waxseal_index::{DistributionFilename, NormalizedName, paths};
 use waxseal_tuf::hash::{Hashes, Sha256};
-use waxseal_tuf::metadata::{self, MetaFile, Snapshot, TargetFile, Targets, sign};
-use waxseal_tuf::{RoleName, Signer, TargetPath};
+use waxseal_tuf::metadata::{self, MetaFile, sign, sign_canonical};
+use waxseal_tuf::{RoleName, Signer};
 
-use crate::bins::Bins;
+use crate::bin_file::{self, Change, Entries};
 use crate::ceremony::BINS;
-use crate::database::{
-    CatalogChange, Database, Entry, FileRow, JournalRow, ProjectRow, RoleRow, StagedBatch,
-    StagedObject, TargetChange, TargetRow, UploadEntry,
-};
+use crate::database::{BinFile, BinRow, CatalogChange, Decision, Epoch, Reservation};
 use crate::error::Error;
-use crate::repository::{SNAPSHOT, TIMESTAMP, target_path};
-use crate::store::{Link, StoreKey};
+use crate::repository::{Repository, SNAPSHOT, TIMESTAMP};
+use crate::snapshot_file::SnapshotText;
+use crate::store::{Link, Object, StoreKey};
 
-/// Most bins re-signed in one batch only because they run out.
-const RENEWALS_A_BATCH: usize = 4096;
+/// About how many bytes of bins are signed before they are written.
+const SLICE: u64 = 32 << 20;
 
 /// How long the roles of the online key are valid; the PEP's one day each by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,315 +41,293 @@ impl Default for Lifetimes {
     }
 }
 
-/// What a batch is planned with.
-pub(crate) struct Planner<'a> {
-    pub(crate) database: &'a Database,
-    pub(crate) bins: Bins,
+/// An object to create.
+#[derive(Debug)]
+pub(crate) struct NewObject {
+    pub(crate) key: StoreKey,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What a batch is to publish.
+pub(crate) struct Contents<'a> {
+    /// The last journal entry in it.
+    pub(crate) serial: u64,
+    /// Pages to create.
+    pub(crate) objects: &'a [NewObject],
+    /// Files that get their plain names.
+    pub(crate) links: &'a [Link],
+    /// What becomes of the catalog.
+    pub(crate) catalog: &'a CatalogChange,
+    /// The bins to sign, in order.
+    pub(crate) bins: Vec<u32>,
+    /// The changes of one of them, ordered by path, each path once.
+    pub(crate) changes: &'a (dyn Fn(u32) -> Result<Vec<Change>, Error> + Sync),
+}
+
+/// What the writer knows of what is published. It is read from database and store when a process
+/// starts and after a failure, and kept up to date meanwhile.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// By number; those that were never signed too.
+    pub(crate) bins: Vec<BinRow>,
+    snapshot_text: SnapshotText,
+    pub(crate) snapshot: RoleState,
+    pub(crate) timestamp: RoleState,
+    /// The digest of the `timestamp.json` that is published.
+    timestamp_json: Option<Sha256>,
+}
+
+/// A role of the online key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RoleState {
+    /// The newest version that was ever used.
+    version: u64,
+    /// When the published one expires; `None` when there is none.
+    pub(crate) expires: Option<Timestamp>,
+}
+
+impl State {
+    pub(crate) fn read(repository: &Repository) -> Result<Self, Error> {
+        let (database, bins) = (repository.database(), repository.bins());
+        let unsigned = |number| BinRow { number, version: 0, published: None };
+        let mut rows: Vec<_> = (0..bins.count()).map(unsigned).collect();
+        for row in database.bins()? {
+            if let Some(known) = rows.get_mut(row.number as usize) {
+                *known = row;
+            }
+        }
+        let published = |role: &RoleName| -> Result<u64, Error> {
+            Ok(database.role(role)?.map_or(0, |row| row.published))
+        };
+        let role = |role: &RoleName| -> Result<RoleState, Error> {
+            let row = database.role(role)?;
+            Ok(RoleState {
+                version: row.as_ref().map_or(0, |row| row.version),
+                expires: row.filter(|row| row.published > 0).map(|row| row.expires),
+            })
+        };
+        let versions = rows.iter().map(|row| row.published.map_or(0, |file| file.version));
+        let offline = (published(&BINS)?, published(&RoleName::targets())?);
+        let snapshot_text = SnapshotText::new(bins, versions.collect(), offline.0, offline.1);
+        // What it is when nothing is being published; anything else was put there by somebody else.
+        let timestamp_json = repository.published_timestamp()?;
+        Ok(Self {
+            bins: rows,
+            snapshot_text,
+            snapshot: role(&SNAPSHOT)?,
+            timestamp: role(&TIMESTAMP)?,
+            timestamp_json: timestamp_json.map(|bytes| Sha256::of(&bytes)),
+        })
+    }
+
+    /// Takes over what a decided batch makes of it, once that is published.
+    pub(crate) fn advance(&mut self, batch: &Decision) {
+        self.snapshot =
+            RoleState { version: batch.snapshot, expires: Some(batch.snapshot_expires) };
+        self.timestamp =
+            RoleState { version: batch.timestamp, expires: Some(batch.timestamp_expires) };
+        self.timestamp_json = Some(Sha256::of(&batch.timestamp_json));
+        for (number, file) in &batch.bins {
+            let published = Some(*file);
+            self.bins[*number as usize] =
+                BinRow { number: *number, version: file.version, published };
+        }
+    }
+
+    /// The next version of everything that a batch signs.
+    fn reservation(&self, bins: &[u32]) -> Reservation {
+        let next = |bin: &u32| (*bin, self.bins[*bin as usize].version + 1);
+        Reservation {
+            snapshot: self.snapshot.version + 1,
+            timestamp: self.timestamp.version + 1,
+            bins: bins.iter().map(next).collect(),
+        }
+    }
+}
+
+/// Who writes a batch, with what.
+pub(crate) struct Writer<'a> {
+    pub(crate) repository: &'a Repository,
+    pub(crate) epoch: Epoch,
     pub(crate) online: &'a dyn Signer,
     pub(crate) lifetimes: Lifetimes,
     pub(crate) now: Timestamp,
-    /// The digest of the `timestamp.json` that is published.
-    pub(crate) timestamp: Option<Sha256>,
 }
 
-/// A batch and what it does to the catalog.
-#[derive(Debug, Default)]
-pub(crate) struct Plan {
-    pub(crate) change: CatalogChange,
-    objects: Vec<StagedObject>,
-    links: Vec<Link>,
-    targets: Vec<TargetRow>,
-}
-
-type Roles = BTreeMap<RoleName, RoleRow>;
-
-impl Planner<'_> {
-    /// Plans the next batch; `None` when nothing waits and nothing runs out.
-    pub(crate) fn plan(
+impl Writer<'_> {
+    /// Writes everything but `timestamp.json`, and decides that the batch is published. `progress` is
+    /// told how many bins are written.
+    pub(crate) fn write(
         &self,
-        entries: &[JournalRow],
-    ) -> Result<Option<(CatalogChange, StagedBatch)>, Error> {
-        let rows = self.database.roles()?;
-        let roles: Roles = rows.into_iter().map(|row| (row.name.clone(), row)).collect();
-        let due = self.due_bins(&roles);
-        if entries.is_empty() && due.is_empty() && !self.freshness_is_due(&roles) {
-            return Ok(None);
-        }
-        let mut plan = Plan::default();
-        self.apply_entries(entries, &mut plan)?;
-        self.render_bins(&due, &roles, &mut plan)?;
-        let (snapshot_version, timestamp) = self.render_snapshot(&roles, &mut plan)?;
-        let serial = match entries.last() {
-            Some(last) => last.serial,
-            None => self.database.published_serial()?,
+        state: &mut State,
+        contents: &Contents<'_>,
+        progress: &dyn Fn(usize),
+    ) -> Result<Decision, Error> {
+        let database = self.repository.database();
+        let reservation = state.reservation(&contents.bins);
+        // Before the first write, and where nothing is written yet, after the key has signed all: one
+        // that fails uses up no versions.
+        let mut reserved = false;
+        let mut reserve = || match std::mem::replace(&mut reserved, true) {
+            true => Ok(()),
+            false => database.reserve(self.epoch, &reservation),
         };
-        let batch = StagedBatch {
-            snapshot_version,
-            serial,
-            objects: plan.objects,
-            links: plan.links,
-            targets: plan.targets.into_iter().map(TargetChange::Put).collect(),
-            timestamp,
-            previous_timestamp: self.timestamp,
-        };
-        Ok(Some((plan.change, batch)))
-    }
-
-    /// Bins that were never signed, all of them, for a snapshot without them would send clients
-    /// nowhere; and those that are to be signed again. Each bin has its own moment between one and
-    /// two thirds of its lifetime, so that no storm of renewals comes.
-    fn due_bins(&self, roles: &Roles) -> BTreeSet<u32> {
-        let lifetime = i128::from(self.lifetimes.bin_n.as_secs());
-        let runs_out = |bin: u32, row: &RoleRow| {
-            let remaining = row.expires.duration_since(self.now).as_secs();
-            let spread = i128::from(bin) * lifetime / (3 * i128::from(self.bins.count()));
-            i128::from(remaining) < lifetime / 3 + spread
-        };
-        let mut due = BTreeSet::new();
-        let mut renewals = 0;
-        for bin in 0..self.bins.count() {
-            match roles.get(&self.bins.role(bin)) {
-                None => _ = due.insert(bin),
-                Some(row) if renewals < RENEWALS_A_BATCH && runs_out(bin, row) => {
-                    renewals += 1;
-                    due.insert(bin);
-                }
-                Some(_) => {}
+        let mut objects: Vec<NewObject> = Vec::new();
+        let mut signed = Vec::with_capacity(reservation.bins.len());
+        let mut left = reservation.bins.as_slice();
+        while !left.is_empty() {
+            let (slice, rest) = left.split_at(slice_length(state, left));
+            let files = self.sign_bins(state, slice, contents.changes)?;
+            for (bin, (file, bytes)) in slice.iter().zip(files) {
+                signed.push((bin.0, file));
+                objects.push(NewObject { key: self.bin_key(bin.0, file.version), bytes });
+            }
+            left = rest;
+            if !left.is_empty() {
+                reserve()?;
+                create(self.repository, objects.iter())?;
+                objects.clear();
+                progress(signed.len());
             }
         }
-        due
-    }
 
-    /// Whether snapshot or timestamp have less than half of their lifetime left, or never were.
-    fn freshness_is_due(&self, roles: &Roles) -> bool {
-        let due = |role: &RoleName, lifetime: SignedDuration| {
-            let remaining = roles.get(role).map(|row| row.expires.duration_since(self.now));
-            remaining.is_none_or(|remaining| remaining < lifetime / 2)
+        state.snapshot_text.update(signed.iter().map(|(bin, file)| (*bin, file.version)));
+        let (snapshot, snapshot_expires) = self.sign_snapshot(state, reservation.snapshot)?;
+        let (timestamp_json, timestamp_expires) = self.sign_timestamp(&reservation, &snapshot)?;
+        let key = StoreKey::Metadata { version: reservation.snapshot, role: SNAPSHOT };
+        objects.push(NewObject { key, bytes: snapshot });
+        reserve()?;
+        create(self.repository, contents.objects.iter().chain(&objects))?;
+        self.repository.store().link(contents.links)?;
+        progress(signed.len());
+
+        let decision = Decision {
+            snapshot: reservation.snapshot,
+            snapshot_expires,
+            timestamp: reservation.timestamp,
+            timestamp_expires,
+            bins: signed,
+            serial: contents.serial,
+            timestamp_json,
+            previous_timestamp: state.timestamp_json,
         };
-        due(&SNAPSHOT, self.lifetimes.snapshot) || due(&TIMESTAMP, self.lifetimes.timestamp)
+        database.decide(self.epoch, contents.catalog, &decision)?;
+        Ok(decision)
     }
 
-    /// Applies the entries, in order, to the projects they name, and renders those projects' pages.
-    fn apply_entries(&self, entries: &[JournalRow], plan: &mut Plan) -> Result<(), Error> {
-        let mut projects: BTreeMap<NormalizedName, Project> = BTreeMap::new();
-        let mut appeared = BTreeSet::new();
-        for row in entries {
-            let Entry::Upload(upload) = &row.entry;
-            let corrupt = |problem| Error::JournalCorrupt { serial: row.serial, problem };
-            let filename: DistributionFilename = upload
-                .filename
-                .parse()
-                .map_err(|error| corrupt(format!("its filename is not one: {error}")))?;
-            let name = filename.project().clone();
-            if !projects.contains_key(&name) {
-                if self.database.project(name.as_str())?.is_none() {
-                    appeared.insert(name.clone());
-                }
-                let files = self.database.project_files(name.as_str())?;
-                projects.insert(name.clone(), Project::new(&name, files));
-            }
-            if let Some(project) = projects.get_mut(&name) {
-                project.upload(row.serial, upload);
-            }
-            self.publish_file(&filename, upload, plan)?;
-        }
-        for (name, project) in projects {
-            self.render_project(&name, project, plan)?;
-        }
-        let no_list_yet = || self.database.target(&project_list_path()?).map(|row| row.is_none());
-        if !appeared.is_empty() || no_list_yet()? {
-            self.render_project_list(appeared, plan)?;
-        }
-        Ok(())
+    /// Snapshot lists versions only (the PEP's V11).
+    fn sign_snapshot(&self, state: &State, version: u64) -> Result<(Vec<u8>, Timestamp), Error> {
+        let expires = whole_seconds(self.now + self.lifetimes.snapshot);
+        let text = state.snapshot_text.signed(version, expires);
+        Ok((sign_canonical(&text, &[self.online])?, expires))
     }
 
-    /// The file itself and its core metadata become targets, and get their plain names.
-    fn publish_file(
+    /// Timestamp lists snapshot's length and digest.
+    fn sign_timestamp(
         &self,
-        filename: &DistributionFilename,
-        upload: &UploadEntry,
-        plan: &mut Plan,
-    ) -> Result<(), Error> {
-        let mut published = vec![(paths::distribution(filename), upload.size, upload.sha256)];
-        if let Some(metadata) = upload.metadata {
-            published.push((paths::core_metadata(filename), metadata.size, metadata.sha256));
-        }
-        for (path, length, sha256) in published {
-            let path = target_path(path)?;
-            let from = StoreKey::Target { path: path.clone(), digest: sha256 };
-            plan.links.push(Link { from, to: StoreKey::File(path.clone()) });
-            let bin = self.bins.bin_of(&path);
-            plan.targets.push(TargetRow { path, bin, length, sha256 });
-        }
-        Ok(())
-    }
-
-    fn render_project(
-        &self,
-        name: &NormalizedName,
-        project: Project,
-        plan: &mut Plan,
-    ) -> Result<(), Error> {
-        let files = project.files.values().map(file_entry).collect::<Result<_, Error>>()?;
-        let last_serial = project.row.last_serial;
-        let page = ProjectPage { name: name.clone(), last_serial, files };
-        self.render_page(paths::project_json(name), page.to_json(), plan)?;
-        self.render_page(paths::project_html(name), page.to_html(), plan)?;
-        plan.change.projects.push(project.row);
-        plan.change.files.extend(project.added);
-        Ok(())
-    }
-
-    fn render_project_list(
-        &self,
-        appeared: BTreeSet<NormalizedName>,
-        plan: &mut Plan,
-    ) -> Result<(), Error> {
-        let mut names = appeared;
-        for name in self.database.project_names()? {
-            names.insert(name.parse().map_err(|error| catalog_damaged(&name, &error))?);
-        }
-        let list = ProjectList { names };
-        self.render_page(paths::PROJECT_LIST_JSON.to_owned(), list.to_json(), plan)?;
-        self.render_page(paths::PROJECT_LIST_HTML.to_owned(), list.to_html(), plan)
-    }
-
-    fn render_page(&self, path: String, bytes: Vec<u8>, plan: &mut Plan) -> Result<(), Error> {
-        let path = target_path(path)?;
-        let (length, sha256) = (bytes.len() as u64, Sha256::of(&bytes));
-        let key = StoreKey::Target { path: path.clone(), digest: sha256 };
-        let bin = self.bins.bin_of(&path);
-        plan.objects.push(StagedObject { key, bytes });
-        plan.targets.push(TargetRow { path, bin, length, sha256 });
-        Ok(())
-    }
-
-    /// Signs every bin that a target changed in, and those that are due.
-    fn render_bins(
-        &self,
-        due: &BTreeSet<u32>,
-        roles: &Roles,
-        plan: &mut Plan,
-    ) -> Result<(), Error> {
-        let mut changes: BTreeMap<u32, Vec<TargetRow>> =
-            due.iter().map(|bin| (*bin, Vec::new())).collect();
-        for target in &plan.targets {
-            changes.entry(target.bin).or_default().push(target.clone());
-        }
-        for (bin, changes) in changes {
-            let role = self.bins.role(bin);
-            let published = self.database.targets_in_bin(bin)?;
-            let targets = Targets {
-                version: next_version(roles, &role),
-                expires: self.now + self.lifetimes.bin_n,
-                name: Some(role.clone()),
-                targets: published.iter().chain(&changes).map(target_file).collect(),
-                delegations: None,
-            };
-            let bytes = sign(&targets, &[self.online])?;
-            plan.add_role(role, targets.version, targets.expires, bytes);
-        }
-        Ok(())
-    }
-
-    /// Snapshot lists versions only (the PEP's V11); timestamp lists snapshot's length and digest.
-    /// Answers snapshot's version and the bytes of timestamp.
-    fn render_snapshot(&self, roles: &Roles, plan: &mut Plan) -> Result<(u64, Vec<u8>), Error> {
-        let listed = |row: &&RoleRow| {
-            row.name == RoleName::targets() || row.name == BINS || self.bins.names(&row.name)
-        };
-        let rows = roles.values().chain(&plan.change.roles).filter(listed);
-        let snapshot = Snapshot {
-            version: next_version(roles, &SNAPSHOT),
-            expires: self.now + self.lifetimes.snapshot,
-            roles: rows.map(|row| (row.name.clone(), MetaFile::version(row.version))).collect(),
-        };
-        let bytes = sign(&snapshot, &[self.online])?;
+        reservation: &Reservation,
+        snapshot: &[u8],
+    ) -> Result<(Vec<u8>, Timestamp), Error> {
+        let expires = whole_seconds(self.now + self.lifetimes.timestamp);
         let timestamp = metadata::Timestamp {
-            version: next_version(roles, &TIMESTAMP),
-            expires: self.now + self.lifetimes.timestamp,
+            version: reservation.timestamp,
+            expires,
             snapshot: MetaFile {
-                version: snapshot.version,
-                length: Some(bytes.len() as u64),
-                hashes: Some(Hashes::sha256(Sha256::of(&bytes))),
+                version: reservation.snapshot,
+                length: Some(snapshot.len() as u64),
+                hashes: Some(Hashes::sha256(Sha256::of(snapshot))),
             },
         };
-        plan.add_role(SNAPSHOT, snapshot.version, snapshot.expires, bytes);
-        let (name, version, expires) = (TIMESTAMP, timestamp.version, timestamp.expires);
-        plan.change.roles.push(RoleRow { name, version, expires });
-        Ok((snapshot.version, sign(&timestamp, &[self.online])?))
-    }
-}
-
-impl Plan {
-    /// A signed role: its file, and its version, which is used up with it.
-    fn add_role(&mut self, name: RoleName, version: u64, expires: Timestamp, bytes: Vec<u8>) {
-        let key = StoreKey::Metadata { version, role: name.clone() };
-        self.objects.push(StagedObject { key, bytes });
-        self.change.roles.push(RoleRow { name, version, expires });
-    }
-}
-
-/// A project while a batch is planned.
-struct Project {
-    row: ProjectRow,
-    files: BTreeMap<String, FileRow>,
-    added: Vec<FileRow>,
-}
-
-impl Project {
-    fn new(name: &NormalizedName, files: Vec<FileRow>) -> Self {
-        let row =
-            ProjectRow { name: name.to_string(), display_name: String::new(), last_serial: 0 };
-        let files = files.into_iter().map(|row| (row.filename.clone(), row)).collect();
-        Self { row, files, added: Vec::new() }
+        Ok((sign(&timestamp, &[self.online])?, expires))
     }
 
-    fn upload(&mut self, serial: u64, upload: &UploadEntry) {
-        let row = FileRow {
-            project: self.row.name.clone(),
-            filename: upload.filename.clone(),
-            version: upload.version.clone(),
-            sha256: upload.sha256,
-            size: upload.size,
-            upload_time: upload.upload_time,
-            requires_python: upload.requires_python.clone(),
-            metadata: upload.metadata,
-            yanked: None,
-            serial,
+    /// Signs some bins, on all cores; the files in the order of the bins.
+    fn sign_bins(
+        &self,
+        state: &State,
+        bins: &[(u32, u64)],
+        changes: &(dyn Fn(u32) -> Result<Vec<Change>, Error> + Sync),
+    ) -> Result<Vec<(BinFile, Vec<u8>)>, Error> {
+        let sign = |(bin, version): (u32, u64)| {
+            self.sign_bin(&state.bins[bin as usize], version, &changes(bin)?)
         };
-        self.row.display_name.clone_from(&upload.display_name);
-        self.row.last_serial = serial;
-        self.files.insert(row.filename.clone(), row.clone());
-        self.added.push(row);
+        let workers = thread::available_parallelism().map_or(1, usize::from).min(bins.len());
+        if workers < 2 {
+            return bins.iter().map(|bin| sign(*bin)).collect();
+        }
+        let next = AtomicUsize::new(0);
+        let done = Mutex::new(Vec::with_capacity(bins.len()));
+        let work = || {
+            while let Some(bin) = bins.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let file = sign(*bin);
+                let failed = file.is_err();
+                done.lock().unwrap_or_else(PoisonError::into_inner).push((bin.0, file));
+                if failed {
+                    next.store(bins.len(), Ordering::Relaxed);
+                }
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 1..workers {
+                scope.spawn(work);
+            }
+            work();
+        });
+        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        done.sort_unstable_by_key(|(bin, _)| *bin);
+        done.into_iter().map(|(_, file)| file).collect()
+    }
+
+    fn sign_bin(
+        &self,
+        bin: &BinRow,
+        version: u64,
+        changes: &[Change],
+    ) -> Result<(BinFile, Vec<u8>), Error> {
+        let role = self.repository.bins().role(bin.number);
+        let expires = whole_seconds(self.now + self.lifetimes.bin_n);
+        let published = self.repository.published_bin(bin)?;
+        let damaged =
+            |_| self.repository.bin_damaged(bin, "is not in the form that this program writes");
+        let entries = match &published {
+            Some(bytes) => Entries::of_file(bytes).map_err(damaged)?,
+            None => Entries::default(),
+        };
+        let added = changes.iter().map(Change::length).sum::<usize>();
+        let capacity = published.as_ref().map_or(0, Vec::len) + added;
+        let text =
+            bin_file::signed(&role, version, expires, capacity, |out| entries.splice(changes, out));
+        let bytes = sign_canonical(&text.map_err(damaged)?, &[self.online])?;
+        let (length, sha256) = (bytes.len() as u64, Sha256::of(&bytes));
+        Ok((BinFile { version, expires, length, sha256 }, bytes))
+    }
+
+    fn bin_key(&self, bin: u32, version: u64) -> StoreKey {
+        StoreKey::Metadata { version, role: self.repository.bins().role(bin) }
     }
 }
 
-fn file_entry(row: &FileRow) -> Result<FileEntry, Error> {
-    Ok(FileEntry {
-        filename: row.filename.parse().map_err(|error| catalog_damaged(&row.filename, &error))?,
-        sha256: row.sha256.0,
-        size: row.size,
-        upload_time: row.upload_time,
-        requires_python: row.requires_python.clone(),
-        core_metadata_sha256: row.metadata.map(|metadata| metadata.sha256.0),
-        yanked: row.yanked.clone(),
-    })
+/// How many of the bins have about [`SLICE`] bytes together; at least one.
+fn slice_length(state: &State, bins: &[(u32, u64)]) -> usize {
+    let mut total = 0;
+    let fits = |(bin, _): &&(u32, u64)| {
+        let length = state.bins[*bin as usize].published.map_or(0, |file| file.length);
+        // So many small ones are enough, too.
+        total += length.max(4096);
+        total <= SLICE
+    };
+    bins.iter().take_while(fits).count().max(1)
 }
 
-fn target_file(row: &TargetRow) -> (String, TargetFile) {
-    let hashes = Hashes::sha256(row.sha256);
-    (row.path.to_string(), TargetFile { length: row.length, hashes, custom: None })
+fn create<'a>(
+    repository: &Repository,
+    objects: impl Iterator<Item = &'a NewObject>,
+) -> Result<(), Error> {
+    let objects: Vec<_> = objects.map(|new| Object { key: &new.key, bytes: &new.bytes }).collect();
+    Ok(repository.store().create(&objects)?)
 }
 
-fn next_version(roles: &Roles, role: &RoleName) -> u64 {
-    roles.get(role).map_or(1, |row| row.version + 1)
-}
-
-fn project_list_path() -> Result<TargetPath, Error> {
-    target_path(paths::PROJECT_LIST_JSON.to_owned())
-}
-
-fn catalog_damaged(name: &str, problem: &dyn std::error::Error) -> Error {
-    Error::CatalogDamaged { name: name.to_owned(), problem: problem.to_string() }
+/// As metadata writes it.
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

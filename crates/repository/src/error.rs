@@ -91,37 +91,58 @@ pub enum Error {
         kind: String,
     },
 
-    /// A batch was to be staged over another one that is not finished.
+    /// Versions were to be reserved while another batch is not finished.
     #[error(
-        "snapshot {snapshot_version} is staged and not finished; resume it before staging another"
+        "another batch is being published; snapshot {snapshot} cannot be begun before it is finished"
     )]
-    AlreadyStaged {
-        /// The unfinished batch's snapshot version.
-        snapshot_version: u64,
+    AlreadyReserved {
+        /// The version of the snapshot that was to be begun.
+        snapshot: u64,
     },
 
-    /// The batch that was to be finished is not the staged one: another process finished it.
+    /// The batch that was to be decided or finished is not the recorded one.
     #[error(
-        "snapshot {snapshot_version} is not staged; another snapshot process has finished it, \
+        "snapshot {snapshot} is not the one being published; another snapshot process has gone on, \
          make sure that only one runs"
     )]
-    NotStaged {
-        /// The snapshot version of the batch that was to be finished.
-        snapshot_version: u64,
+    NotReserved {
+        /// The version of the snapshot that was to be decided or finished.
+        snapshot: u64,
     },
 
-    /// A role was to be staged with a version that is used up (PEP 458: versions only rise).
+    /// Another snapshot process has taken over. This one can publish nothing any more.
     #[error(
-        "role {role} has used version {used} and cannot be staged as version {version}; \
-         take the next version after the recorded one"
+        "another snapshot process has taken over this repository (epoch {newest}, this process has \
+         {epoch}); nothing was published by this one since, stop it"
     )]
+    Fenced {
+        /// The epoch of this process.
+        epoch: u64,
+        /// The newest one.
+        newest: u64,
+    },
+
+    /// A version was to be used that is used up (PEP 458: versions only rise).
+    #[error("{role} has used version {used}; version {version} cannot be given to other content")]
     VersionUsed {
         /// The role's name.
         role: String,
-        /// The version that was to be staged.
+        /// The version that was to be used.
         version: u64,
-        /// The version on record.
+        /// The newest version on record.
         used: u64,
+    },
+
+    /// The published file of a bin is not the one this program wrote.
+    #[error(
+        "{file} in the store {problem}; nothing was signed over it: restore this file from a mirror or \
+         a backup, and find out what changed it"
+    )]
+    BinDamaged {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
     },
 
     /// A name in the catalog cannot be read. The catalog is made of the journal, so the file is
@@ -157,14 +178,14 @@ pub enum Error {
 
     /// Database and store are not of the same moment: one of them was restored from a backup.
     #[error(
-        "the store's timestamp.json has version {stored}, the database knows version {recorded}: \
-         one of them was restored from an older backup; bring both to the same moment, for \
-         published versions must not be used again for other content"
+        "the store's timestamp.json has version {stored}, the database has recorded version {recorded} \
+         as published: one of them was restored from an older backup; bring both to the same moment, \
+         for published versions must not be used again for other content"
     )]
     DifferentAge {
         /// Version of `timestamp.json` in the store; 0 when there is none.
         stored: u64,
-        /// The newest version in the database.
+        /// The version that the database has as published; 0 when there is none.
         recorded: u64,
     },
 

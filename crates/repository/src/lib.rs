@@ -13,11 +13,15 @@
 //! | [`database`] | journal, catalog, the staged batch, upload tokens |
 
 mod batch;
+mod bin_file;
 pub mod bins;
 pub mod ceremony;
 pub mod database;
 mod error;
+mod plan;
+mod renewal;
 mod repository;
+mod snapshot_file;
 mod snapshot_process;
 pub mod store;
 

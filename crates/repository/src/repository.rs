@@ -10,10 +10,12 @@ use tokio::sync::watch;
 use waxseal_index::{DistributionFilename, ProjectName, paths};
 use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::metadata::{self, Unverified};
-use waxseal_tuf::{RoleName, TargetPath};
+use waxseal_tuf::{RoleName, TargetFile, TargetPath};
 
+use crate::bin_file::Entries;
+use crate::bins::Bins;
 use crate::ceremony::{BINS, Ceremony};
-use crate::database::{Appended, CoreMetadata, Database, RoleRow, TargetRow, UploadEntry};
+use crate::database::{Appended, Batch, BinRow, CoreMetadata, Database, RoleRow, UploadEntry};
 use crate::error::Error;
 use crate::store::{Object, Store, StoreKey};
 
@@ -25,6 +27,7 @@ const METADATA_LIMIT: u64 = 64 << 20;
 pub struct Repository {
     store: Box<dyn Store>,
     database: Database,
+    bins: Bins,
     published: watch::Sender<u64>,
     wake: Wake,
 }
@@ -94,7 +97,7 @@ impl Repository {
         ];
         let objects: Vec<_> = files.iter().map(|(key, bytes)| Object { key, bytes }).collect();
         store.create(&objects)?;
-        let row = |name, expires| RoleRow { name, version: 1, expires };
+        let row = |name, expires| RoleRow { name, version: 1, published: 1, expires };
         database.record_first_roles(&[
             row(ROOT, root.expires),
             row(RoleName::targets(), targets.expires),
@@ -106,8 +109,9 @@ impl Repository {
     /// Opens a repository that [`Repository::create`] made.
     pub fn open(store: Box<dyn Store>, database: Database) -> Result<Self, Error> {
         check_same_age(&*store, &database)?;
+        let bins = read_bins(&*store, &database)?;
         let published = watch::Sender::new(database.published_serial()?);
-        Ok(Self { store, database, published, wake: Wake::default() })
+        Ok(Self { store, database, bins, published, wake: Wake::default() })
     }
 
     /// What clients download.
@@ -160,14 +164,52 @@ impl Repository {
         self.published.subscribe()
     }
 
+    /// Which bin signs a target.
+    pub fn bins(&self) -> Bins {
+        self.bins
+    }
+
     /// The target at `path` in the published snapshot.
-    pub fn target(&self, path: &TargetPath) -> Result<Option<TargetRow>, Error> {
-        self.database.target(path)
+    pub fn target(&self, path: &TargetPath) -> Result<Option<TargetFile>, Error> {
+        let Some(row) = self.database.bin(self.bins.bin_of(path))? else { return Ok(None) };
+        let Some(file) = self.published_bin(&row)? else { return Ok(None) };
+        let entries = Entries::of_file(&file).and_then(|entries| entries.find(path));
+        entries.map_err(|_| self.bin_damaged(&row, "is not in the form that this program writes"))
+    }
+
+    /// The published file of a bin, which is the one that this program wrote; `None` when there is
+    /// none.
+    pub(crate) fn published_bin(&self, bin: &BinRow) -> Result<Option<Vec<u8>>, Error> {
+        let Some(file) = bin.published else { return Ok(None) };
+        let key = StoreKey::Metadata { version: file.version, role: self.bins.role(bin.number) };
+        let bytes = self.metadata_file(&key)?;
+        let bytes = bytes.ok_or_else(|| self.bin_damaged(bin, "is missing"))?;
+        match Sha256::of(&bytes) == file.sha256 {
+            true => Ok(Some(bytes)),
+            false => Err(self.bin_damaged(bin, "has other bytes than were published")),
+        }
+    }
+
+    pub(crate) fn bin_damaged(&self, bin: &BinRow, problem: &str) -> Error {
+        let version = bin.published.map_or(0, |file| file.version);
+        let file = format!("{version}.{}.json", self.bins.role(bin.number));
+        Error::BinDamaged { file, problem: problem.to_owned() }
     }
 
     /// Reads a metadata file of ours out of the store.
     pub(crate) fn metadata_file(&self, key: &StoreKey) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.store.read(key, METADATA_LIMIT)?)
+    }
+
+    /// `timestamp.json`, which is the one that the database has as published.
+    pub(crate) fn published_timestamp(&self) -> Result<Option<Vec<u8>>, Error> {
+        let bytes = self.metadata_file(&StoreKey::Timestamp)?;
+        let stored = bytes.as_deref().map_or(Ok(0), timestamp_version)?;
+        let recorded = self.database.role(&TIMESTAMP)?.map_or(0, |role| role.published);
+        match stored == recorded {
+            true => Ok(bytes),
+            false => Err(Error::DifferentAge { stored, recorded }),
+        }
     }
 
     pub(crate) fn announce(&self, serial: u64) {
@@ -213,29 +255,56 @@ pub(crate) fn target_path(path: String) -> Result<TargetPath, Error> {
     TargetPath::new(path).map_err(Error::from)
 }
 
+/// The bins that the repository delegates to.
+fn read_bins(store: &dyn Store, database: &Database) -> Result<Bins, Error> {
+    let metadata = bins_metadata(store, database)?;
+    Bins::of(&metadata).ok_or_else(|| Error::NotARepository {
+        problem: "`bins` does not delegate to a power of two of bins".to_owned(),
+    })
+}
+
+/// What the role `bins` says.
+pub(crate) fn bins_metadata(
+    store: &dyn Store,
+    database: &Database,
+) -> Result<metadata::Targets, Error> {
+    let damaged = |problem: &str| Error::NotARepository { problem: problem.to_owned() };
+    let row = database.role(&BINS)?.ok_or_else(|| damaged("it has no role `bins`"))?;
+    let key = StoreKey::Metadata { version: row.published, role: BINS };
+    let bytes = store.read(&key, METADATA_LIMIT)?;
+    let bytes = bytes.ok_or_else(|| damaged("the metadata of its role `bins` is missing"))?;
+    read_claims("bins.json", &bytes)
+}
+
 /// A database older than the store would use version numbers again, for other bytes, and a store
 /// older than the database has lost what clients already trust: both are refused.
 ///
-/// A snapshot process may be publishing meanwhile. It records a version first and finishes last, so
-/// what the store had before the database was asked is recorded there, and what the database has
-/// finished is in the store afterwards.
+/// `timestamp.json` is the one that the database has as published, or the one that is decided and
+/// about to be. A snapshot process may be publishing meanwhile: then the store is looked at again.
 fn check_same_age(store: &dyn Store, database: &Database) -> Result<(), Error> {
-    let before = stored_version(store)?;
-    let recorded = database.role(&TIMESTAMP)?.map_or(0, |role| role.version);
-    if before == recorded {
-        return Ok(());
+    let mut problem = Ok(());
+    for _ in 0..3 {
+        let decided = match database.batch()? {
+            Some(Batch::Decided(batch)) => Some(batch.timestamp),
+            Some(Batch::Reserved(_)) | None => None,
+        };
+        let recorded = database.role(&TIMESTAMP)?.map_or(0, |role| role.published);
+        let stored = stored_version(store)?;
+        if stored == recorded || Some(stored) == decided {
+            return Ok(());
+        }
+        problem = Err(Error::DifferentAge { stored, recorded });
     }
-    let staged = u64::from(database.staged()?.is_some());
-    let stored = stored_version(store)?;
-    match before > recorded || stored + staged < recorded {
-        true => Err(Error::DifferentAge { stored, recorded }),
-        false => Ok(()),
-    }
+    problem
 }
 
 fn stored_version(store: &dyn Store) -> Result<u64, Error> {
-    let Some(bytes) = store.read(&StoreKey::Timestamp, METADATA_LIMIT)? else { return Ok(0) };
-    Ok(read_claims::<metadata::Timestamp>("timestamp.json", &bytes)?.version)
+    let bytes = store.read(&StoreKey::Timestamp, METADATA_LIMIT)?;
+    bytes.as_deref().map_or(Ok(0), timestamp_version)
+}
+
+fn timestamp_version(bytes: &[u8]) -> Result<u64, Error> {
+    Ok(read_claims::<metadata::Timestamp>("timestamp.json", bytes)?.version)
 }
 
 /// Wakes the snapshot process. A wake-up that comes while it works is kept.

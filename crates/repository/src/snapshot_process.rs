@@ -1,36 +1,35 @@
 //! The snapshot process: the one writer of a repository (PEP 458, "Producing Consistent Snapshots").
 //!
-//! A batch goes through four steps, and each is durable before the next begins:
+//! A batch goes through five steps, and each is durable before the next begins:
 //!
-//! 1. *stage*: one database transaction holds the whole batch: the signed files, the catalog's new
-//!    rows, and the version numbers, which thereby are used up;
+//! 1. *reserve*: the versions of everything it signs are used up, in the database;
 //! 2. *create*: pages, bins and snapshot are created in the store, and files get their plain names;
-//! 3. *commit*: `timestamp.json` is replaced, if it still is the one the batch was planned on;
-//! 4. *finish*: one database transaction makes the batch what is published, and forgets it.
+//! 3. *decide*: `timestamp.json` is recorded in the database, with the catalog's new rows;
+//! 4. *commit*: `timestamp.json` is replaced, if it still is the one the batch was planned on;
+//! 5. *finish*: the database records what is published now.
 //!
-//! Every step may be repeated. Resuming after a crash is steps 2 to 4 of the batch that is staged,
-//! which is also how a batch that was planned a moment ago is published: there is no other path.
-//! Whatever waits in the journal when a batch is planned goes into it (group commit).
+//! Publishing begins with the batch that the database has: one that is decided goes on with steps 4
+//! and 5, as it does a moment after step 3; one that is only reserved never will be published, so its
+//! versions are skipped, and what it was made of waits in the journal as before. There is no other way
+//! to resume. Whatever waits in the journal when a batch is planned goes into it (group commit).
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tracing::{debug, error, info};
 use waxseal_tuf::Signer;
-use waxseal_tuf::hash::Sha256;
-use waxseal_tuf::metadata;
 
-use crate::batch::{Lifetimes, Planner};
-use crate::bins::Bins;
-use crate::ceremony::BINS;
-use crate::database::{StagedBatch, StagedObject};
+use crate::batch::{Contents, Lifetimes, RoleState, State, Writer};
+use crate::database::{Batch, Decision, Epoch};
 use crate::error::Error;
-use crate::repository::{Repository, read_claims};
-use crate::store::StoreKey;
+use crate::plan::Planner;
+use crate::renewal;
+use crate::repository::{Repository, bins_metadata};
 
 /// Most journal entries in one batch.
 const ENTRIES_A_BATCH: u64 = 1_000;
@@ -69,7 +68,9 @@ pub struct SnapshotProcess {
     repository: Arc<Repository>,
     online: Box<dyn Signer>,
     lifetimes: Lifetimes,
-    bins: Bins,
+    epoch: Epoch,
+    /// `None` after a failure, until it is read again.
+    state: Mutex<Option<State>>,
     _lock: WriterLock,
 }
 
@@ -90,30 +91,81 @@ impl SnapshotProcess {
         lifetimes: Lifetimes,
         lock: WriterLock,
     ) -> Result<Self, Error> {
-        let bins = read_bins(&repository, &*online)?;
-        Ok(Self { repository, online, lifetimes, bins, _lock: lock })
+        check_online_key(&repository, &*online)?;
+        let epoch = repository.database().take_over()?;
+        Ok(Self { repository, online, lifetimes, epoch, state: Mutex::default(), _lock: lock })
     }
 
     /// Publishes at the time `now` what waits and what runs out, as one snapshot; `None` when there
-    /// is nothing of either. A batch that an earlier run staged is published first.
+    /// is nothing of either. A batch that was decided earlier is published first.
     pub fn publish(&self, now: Timestamp) -> Result<Option<Published>, Error> {
+        let mut kept = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken out, so that after a failure it is read again.
+        let mut state = kept.take();
         let database = self.repository.database();
-        if let Some(staged) = database.staged()? {
-            info!(snapshot = staged.snapshot_version, "resume the staged snapshot");
-            return self.finish(&staged).map(Some);
+        match database.batch()? {
+            Some(Batch::Decided(batch)) => {
+                info!(snapshot = batch.snapshot, "publish the snapshot that was decided");
+                return self.commit(&batch).map(Some);
+            }
+            Some(Batch::Reserved(batch)) => {
+                info!(snapshot = batch.snapshot, "skip the snapshot that was not finished");
+                database.abandon(self.epoch)?;
+                state = None;
+            }
+            None => {}
         }
-        let entries = database.waiting(database.published_serial()?, ENTRIES_A_BATCH)?;
-        let planner = Planner {
-            database,
-            bins: self.bins,
+        let mut state = match state {
+            Some(state) => state,
+            None => State::read(&self.repository)?,
+        };
+        let published = self.publish_next(&mut state, now)?;
+        *kept = Some(state);
+        Ok(published)
+    }
+
+    fn publish_next(&self, state: &mut State, now: Timestamp) -> Result<Option<Published>, Error> {
+        let database = self.repository.database();
+        let published = database.published_serial()?;
+        let entries = database.waiting(published, ENTRIES_A_BATCH)?;
+        let due = renewal::due_bins(&state.bins, self.lifetimes.bin_n, now);
+        if entries.is_empty() && due.is_empty() && !self.freshness_is_due(state, now) {
+            return Ok(None);
+        }
+        let plan = Planner { repository: &self.repository }.plan(&entries)?;
+        let bins: BTreeSet<_> = plan.bins().chain(due).collect();
+        let changes = |bin| Ok(plan.changes(bin));
+        let contents = Contents {
+            serial: entries.last().map_or(published, |last| last.serial),
+            objects: &plan.objects,
+            links: &plan.links,
+            catalog: &plan.catalog,
+            bins: bins.into_iter().collect(),
+            changes: &changes,
+        };
+        let batch = self.writer(now).write(state, &contents, &|_| {})?;
+        let published = self.commit(&batch)?;
+        state.advance(&batch);
+        Ok(Some(published))
+    }
+
+    fn writer(&self, now: Timestamp) -> Writer<'_> {
+        Writer {
+            repository: &self.repository,
+            epoch: self.epoch,
             online: &*self.online,
             lifetimes: self.lifetimes,
             now,
-            timestamp: self.published_timestamp()?,
+        }
+    }
+
+    /// Whether snapshot or timestamp have less than half of their lifetime left, or never were.
+    fn freshness_is_due(&self, state: &State, now: Timestamp) -> bool {
+        let due = |role: RoleState, lifetime: SignedDuration| {
+            role.expires.is_none_or(|expires| expires.duration_since(now) < lifetime / 2)
         };
-        let Some((change, batch)) = planner.plan(&entries)? else { return Ok(None) };
-        database.stage(&change, &batch)?;
-        self.finish(&batch).map(Some)
+        due(state.snapshot, self.lifetimes.snapshot)
+            || due(state.timestamp, self.lifetimes.timestamp)
     }
 
     /// Publishes until nothing waits and nothing runs out.
@@ -122,20 +174,17 @@ impl SnapshotProcess {
         Ok(())
     }
 
-    /// Steps 2 to 4, of a batch that is staged.
-    fn finish(&self, batch: &StagedBatch) -> Result<Published, Error> {
+    /// Steps 4 and 5, of a batch that is decided.
+    fn commit(&self, batch: &Decision) -> Result<Published, Error> {
         let store = self.repository.store();
-        let objects: Vec<_> = batch.objects.iter().map(StagedObject::as_object).collect();
-        store.create(&objects)?;
-        store.link(&batch.links)?;
-        store.replace_timestamp(batch.previous_timestamp, &batch.timestamp)?;
-        self.repository.database().finish_staged(batch.snapshot_version)?;
-        let published = Published { snapshot: batch.snapshot_version, serial: batch.serial };
+        store.replace_timestamp(batch.previous_timestamp, &batch.timestamp_json)?;
+        self.repository.database().finish(self.epoch, batch, Timestamp::now())?;
+        let published = Published { snapshot: batch.snapshot, serial: batch.serial };
         self.repository.announce(published.serial);
         debug!(
             snapshot = published.snapshot,
             serial = published.serial,
-            objects = objects.len(),
+            bins = batch.bins.len(),
             "published a snapshot"
         );
         Ok(published)
@@ -175,11 +224,6 @@ impl SnapshotProcess {
             self.repository.wake().wait(left);
         }
     }
-
-    fn published_timestamp(&self) -> Result<Option<Sha256>, Error> {
-        let bytes = self.repository.metadata_file(&StoreKey::Timestamp)?;
-        Ok(bytes.map(|bytes| Sha256::of(&bytes)))
-    }
 }
 
 /// Asks [`SnapshotProcess::run`] to end.
@@ -206,22 +250,15 @@ impl Stop {
     }
 }
 
-/// The bins that the repository delegates to, which the online key must be able to sign.
-fn read_bins(repository: &Repository, online: &dyn Signer) -> Result<Bins, Error> {
-    let damaged = |problem: &str| Error::NotARepository { problem: problem.to_owned() };
-    let row = repository.database().role(&BINS)?;
-    let row = row.ok_or_else(|| damaged("it has no role `bins`"))?;
-    let key = StoreKey::Metadata { version: row.version, role: BINS };
-    let bytes = repository.metadata_file(&key)?;
-    let bytes = bytes.ok_or_else(|| damaged("the metadata of its role `bins` is missing"))?;
-    let metadata: metadata::Targets = read_claims("bins.json", &bytes)?;
-    let bins = Bins::of(&metadata);
-    let bins = bins.ok_or_else(|| damaged("`bins` does not delegate to a power of two of bins"))?;
+/// Refuses an online key that `bins` does not delegate to.
+fn check_online_key(repository: &Repository, online: &dyn Signer) -> Result<(), Error> {
+    let metadata = bins_metadata(repository.store(), repository.database())?;
     let keyid = online.public_key().default_keyid();
     let delegations = metadata.delegations.as_ref();
-    let trusted = delegations.and_then(|delegations| delegations.role_keys(&bins.role(0)));
+    let role = repository.bins().role(0);
+    let trusted = delegations.and_then(|delegations| delegations.role_keys(&role));
     match trusted.is_some_and(|role| role.keyids.contains(&keyid)) {
-        true => Ok(bins),
+        true => Ok(()),
         false => Err(Error::WrongOnlineKey { keyid: keyid.to_string() }),
     }
 }

@@ -116,8 +116,3 @@ pub(crate) fn check_count(name: &str, count: usize, limit: u64) -> Result<(), Fo
 fn is_lower_hex(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
-
-/// A time as metadata writes it; fractions of a second are dropped.
-pub(crate) fn format_time(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}

@@ -76,6 +76,11 @@ impl Hashes {
         self.iter().find(|(listed, _)| *listed == algorithm).map(|(_, digest)| digest)
     }
 
+    /// The SHA-256, where it is listed and well formed.
+    pub fn listed_sha256(&self) -> Option<Sha256> {
+        self.get("sha256")?.parse().ok()
+    }
+
     /// Pairs of algorithm and lower-case hex digest, ordered by algorithm.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(a, d)| (a.as_ref(), d.as_str()))

@@ -80,9 +80,6 @@ impl Status {
 
     fn report(&self, now: Timestamp) -> anyhow::Result<Report> {
         let database = DataFolder::open(&self.data.data)?.database()?;
-        let rows = database.roles()?;
-        let (bins, others): (Vec<_>, Vec<_>) =
-            rows.into_iter().partition(|row| row.name.as_str().starts_with("bin-"));
         let line = |name: String, count, version, expires| Role {
             name,
             count,
@@ -90,14 +87,15 @@ impl Status {
             expires,
             expired: expires <= now,
         };
-        let mut roles: Vec<_> = others
-            .into_iter()
-            .map(|row| line(row.name.to_string(), 1, row.version, row.expires))
+        let published = database.roles()?.into_iter().filter(|row| row.published > 0);
+        let mut roles: Vec<_> = published
+            .map(|row| line(row.name.to_string(), 1, row.published, row.expires))
             .collect();
-        let count = bins.len();
-        if let Some(first) = bins.into_iter().min_by_key(|row| row.expires) {
-            let name = format!("{} (first of {count} bins)", first.name);
-            roles.push(line(name, count, first.version, first.expires));
+        let bins: Vec<_> = database.bins()?;
+        let files = bins.iter().filter_map(|bin| Some((bin.number, bin.published?)));
+        if let Some((number, file)) = files.min_by_key(|(_, file)| file.expires) {
+            let name = format!("bin {number:x} (first of {} bins)", bins.len());
+            roles.push(line(name, bins.len(), file.version, file.expires));
         }
         Ok(Report {
             journal_serial: database.last_serial()?,

@@ -3,13 +3,11 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 use serde::{Deserialize, Serialize};
+use waxseal_tuf::RoleName;
 use waxseal_tuf::hash::Sha256;
-use waxseal_tuf::{RoleName, TargetPath};
 
 use super::journal::as_text;
-use super::row::{
-    digest, microseconds, optional_digest, role_name, seconds, signed, target_path, unsigned,
-};
+use super::row::{digest, microseconds, optional_digest, role_name, seconds, signed, unsigned};
 use super::{Database, Failure};
 use crate::Error;
 
@@ -66,28 +64,41 @@ impl CoreMetadata {
     }
 }
 
-/// A published target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TargetRow {
-    /// Its path.
-    pub path: TargetPath,
-    /// The number of the bin it hashes to.
-    pub bin: u32,
-    /// Its length in bytes.
-    pub length: u64,
-    /// The digest of its bytes.
-    pub sha256: Sha256,
-}
-
-/// The newest metadata of a role.
+/// The metadata of a role that is not a bin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleRow {
     /// The role.
     pub name: RoleName,
+    /// The newest version that was ever used, written or not.
+    pub version: u64,
+    /// The version that clients find; 0 when there is none yet.
+    pub published: u64,
+    /// When that one expires; whole seconds are kept.
+    pub expires: Timestamp,
+}
+
+/// The metadata of a bin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BinRow {
+    /// Its number.
+    pub number: u32,
+    /// The newest version that was ever used, written or not.
+    pub version: u64,
+    /// The file that clients find; `None` when there is none yet.
+    pub published: Option<BinFile>,
+}
+
+/// The published file of a bin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BinFile {
     /// Its version.
     pub version: u64,
     /// When it expires; whole seconds are kept.
     pub expires: Timestamp,
+    /// Its length in bytes.
+    pub length: u64,
+    /// The digest of its bytes.
+    pub sha256: Sha256,
 }
 
 impl Database {
@@ -114,55 +125,46 @@ impl Database {
         self.many("reading a project's files", sql, [name], file_row)
     }
 
-    /// The published target at a path.
-    pub fn target(&self, path: &TargetPath) -> Result<Option<TargetRow>, Error> {
-        let sql = "SELECT path, bin, length, sha256 FROM target WHERE path = $1";
-        self.one("reading a target", sql, [path.as_str()], target_row)
-    }
-
-    /// The published targets in a bin, ordered by path.
-    pub fn targets_in_bin(&self, bin: u32) -> Result<Vec<TargetRow>, Error> {
-        let sql = "SELECT path, bin, length, sha256 FROM target WHERE bin = $1 ORDER BY path";
-        self.many("reading a bin", sql, [bin], target_row)
-    }
-
     /// Records the roles that a key ceremony signed, before the first batch; one that is recorded
     /// stays as it is.
     pub fn record_first_roles(&self, roles: &[RoleRow]) -> Result<(), Error> {
         self.write("recording the ceremony's roles", |transaction| {
             let mut statement = transaction.prepare_cached(
-                "INSERT INTO role (name, version, expires) VALUES ($1, $2, $3) \
+                "INSERT INTO role (name, version, published, expires) VALUES ($1, $2, $3, $4) \
                  ON CONFLICT (name) DO NOTHING",
             )?;
-            for RoleRow { name, version, expires } in roles {
-                statement.execute((name.as_str(), signed(*version)?, expires.as_second()))?;
+            for RoleRow { name, version, published, expires } in roles {
+                let (version, published) = (signed(*version)?, signed(*published)?);
+                statement.execute((name.as_str(), version, published, expires.as_second()))?;
             }
             Ok(())
         })
     }
 
-    /// The newest version of a role that was ever staged.
+    /// A role that is not a bin.
     pub fn role(&self, name: &RoleName) -> Result<Option<RoleRow>, Error> {
-        let sql = "SELECT name, version, expires FROM role WHERE name = $1";
+        let sql = "SELECT name, version, published, expires FROM role WHERE name = $1";
         self.one("reading a role", sql, [name.as_str()], role_row)
     }
 
-    /// All roles, ordered by name.
+    /// All roles that are not bins, ordered by name.
     pub fn roles(&self) -> Result<Vec<RoleRow>, Error> {
-        let sql = "SELECT name, version, expires FROM role ORDER BY name";
+        let sql = "SELECT name, version, published, expires FROM role ORDER BY name";
         self.many("reading the roles", sql, [], role_row)
     }
 
-    /// Up to `limit` roles that expire before `time`, the first to expire first.
-    pub fn roles_expiring_before(
-        &self,
-        time: Timestamp,
-        limit: u64,
-    ) -> Result<Vec<RoleRow>, Error> {
-        let sql = "SELECT name, version, expires FROM role WHERE expires < $1 \
-                   ORDER BY expires, name LIMIT $2";
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.many("looking for roles that expire", sql, (time.as_second(), limit), role_row)
+    /// A bin; `None` when it was never signed.
+    pub fn bin(&self, number: u32) -> Result<Option<BinRow>, Error> {
+        let sql = "SELECT number, version, published, expires, length, sha256 \
+                   FROM bin WHERE number = $1";
+        self.one("reading a bin", sql, [number], bin_row)
+    }
+
+    /// All bins that were ever signed, ordered by number.
+    pub fn bins(&self) -> Result<Vec<BinRow>, Error> {
+        let sql = "SELECT number, version, published, expires, length, sha256 \
+                   FROM bin ORDER BY number";
+        self.many("reading the bins", sql, [], bin_row)
     }
 
     /// The serial up to which the journal is published; 0 when nothing is.
@@ -241,25 +243,6 @@ pub(super) fn put_file(connection: &Connection, file: &FileRow) -> Result<(), Fa
     Ok(())
 }
 
-/// Uses up a version of a role. Versions only rise, also past those that never reached the store.
-pub(super) fn put_role(connection: &Connection, role: &RoleRow) -> Result<(), Failure> {
-    let RoleRow { name, version, expires } = role;
-    let changed = connection
-        .prepare_cached(
-            "INSERT INTO role (name, version, expires) VALUES ($1, $2, $3) \
-             ON CONFLICT (name) DO UPDATE SET version = excluded.version, \
-             expires = excluded.expires WHERE role.version < excluded.version",
-        )?
-        .execute((name.as_str(), signed(*version)?, expires.as_second()))?;
-    if changed == 1 {
-        return Ok(());
-    }
-    let used = connection
-        .prepare_cached("SELECT version FROM role WHERE name = $1")?
-        .query_row([name.as_str()], |row| unsigned(row, 0))?;
-    Err(Error::VersionUsed { role: name.to_string(), version: *version, used }.into())
-}
-
 fn file_row(row: &Row<'_>) -> rusqlite::Result<FileRow> {
     let metadata = match optional_digest(row, 7)? {
         Some(sha256) => Some(CoreMetadata { sha256, size: unsigned(row, 8)? }),
@@ -279,15 +262,24 @@ fn file_row(row: &Row<'_>) -> rusqlite::Result<FileRow> {
     })
 }
 
-fn target_row(row: &Row<'_>) -> rusqlite::Result<TargetRow> {
-    Ok(TargetRow {
-        path: target_path(row, 0)?,
-        bin: row.get(1)?,
-        length: unsigned(row, 2)?,
-        sha256: digest(row, 3)?,
+fn role_row(row: &Row<'_>) -> rusqlite::Result<RoleRow> {
+    Ok(RoleRow {
+        name: role_name(row, 0)?,
+        version: unsigned(row, 1)?,
+        published: unsigned(row, 2)?,
+        expires: seconds(row, 3)?,
     })
 }
 
-fn role_row(row: &Row<'_>) -> rusqlite::Result<RoleRow> {
-    Ok(RoleRow { name: role_name(row, 0)?, version: unsigned(row, 1)?, expires: seconds(row, 2)? })
+fn bin_row(row: &Row<'_>) -> rusqlite::Result<BinRow> {
+    let published = match unsigned(row, 2)? {
+        0 => None,
+        version => Some(BinFile {
+            version,
+            expires: seconds(row, 3)?,
+            length: unsigned(row, 4)?,
+            sha256: digest(row, 5)?,
+        }),
+    };
+    Ok(BinRow { number: row.get(0)?, version: unsigned(row, 1)?, published })
 }

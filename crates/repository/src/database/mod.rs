@@ -1,4 +1,4 @@
-//! The database: journal, catalog, staged batch and upload tokens.
+//! The database: journal, catalog, the batch being published, and tokens.
 //!
 //! Embedded it is `SQLite` in one file: one writing connection behind a mutex, and a few for reading
 //! that see the last commit and never wait for the writer. A write that returned is durable
@@ -7,11 +7,11 @@
 //! The SQL is one text that PostgreSQL runs as well. Parameters are `$1`, `$2`, …; `SQLite` takes them
 //! for names and numbers them by first appearance, so each statement mentions them in order.
 
+mod batch;
 mod catalog;
 mod journal;
 mod migrate;
 mod row;
-mod staging;
 mod token;
 
 use std::fs::{File, OpenOptions};
@@ -25,9 +25,9 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::Error;
 
-pub use catalog::{CoreMetadata, FileRow, ProjectRow, RoleRow, TargetRow};
+pub use batch::{Batch, CatalogChange, Decision, Epoch, Reservation};
+pub use catalog::{BinFile, BinRow, CoreMetadata, FileRow, ProjectRow, RoleRow};
 pub use journal::{Appended, Entry, JournalRow, UploadEntry};
-pub use staging::{CatalogChange, StagedBatch, StagedObject, TargetChange};
 pub use token::{TokenRow, TokenSecret};
 
 /// How long a statement waits for another process that writes.

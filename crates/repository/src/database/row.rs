@@ -5,10 +5,8 @@ use std::error::Error as StdError;
 use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
+use waxseal_tuf::RoleName;
 use waxseal_tuf::hash::Sha256;
-use waxseal_tuf::{RoleName, TargetPath};
-
-use crate::store::StoreKey;
 
 pub(super) fn signed(value: u64) -> Result<i64> {
     i64::try_from(value).map_err(|error| Error::ToSqlConversionFailure(Box::new(error)))
@@ -41,18 +39,8 @@ pub(super) fn seconds(row: &Row<'_>, column: usize) -> Result<Timestamp> {
     Timestamp::from_second(row.get(column)?).map_err(|error| damaged(column, error))
 }
 
-pub(super) fn target_path(row: &Row<'_>, column: usize) -> Result<TargetPath> {
-    TargetPath::new(row.get::<_, String>(column)?).map_err(|error| damaged(column, error))
-}
-
 pub(super) fn role_name(row: &Row<'_>, column: usize) -> Result<RoleName> {
     RoleName::new(row.get::<_, String>(column)?).map_err(|error| damaged(column, error))
-}
-
-pub(super) fn store_key(row: &Row<'_>, column: usize) -> Result<StoreKey> {
-    let path: String = row.get(column)?;
-    let problem = || damaged(column, format!("not a store key: {path:?}"));
-    StoreKey::from_path(&path).ok_or_else(problem)
 }
 
 fn damaged(column: usize, error: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {

@@ -86,7 +86,7 @@ fn of_many_uploads_of_one_name_exactly_one_is_published() {
             process.publish_all(start()).unwrap();
             let path = TargetPath::new(format!("packages/flask/{filename}")).unwrap();
             let target = repository.target(&path).unwrap().unwrap();
-            assert_eq!(target.sha256, Sha256::of(bytes));
+            assert_eq!(target.hashes.listed_sha256(), Some(Sha256::of(bytes)));
             let plain = super::file(path.as_str());
             assert_eq!(repository.store().read(&plain, LIMIT).unwrap().unwrap(), *bytes);
             audit_all(&repository, start());

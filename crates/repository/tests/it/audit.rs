@@ -31,7 +31,7 @@ impl Client {
         assert_eq!(found, expected(database, database.published_serial().unwrap()));
         for (path, digest) in found {
             let row = repository.target(&TargetPath::new(path).unwrap()).unwrap().unwrap();
-            assert_eq!(row.sha256, digest);
+            assert_eq!(row.hashes.listed_sha256(), Some(digest));
         }
     }
 }
@@ -42,7 +42,7 @@ pub(crate) fn audit_all(repository: &Repository, now: Timestamp) {
     let database = repository.database();
     assert_eq!(database.published_serial().unwrap(), database.last_serial().unwrap());
     assert_eq!(*repository.published().borrow(), database.last_serial().unwrap());
-    assert_eq!(database.staged().unwrap(), None);
+    assert_eq!(database.batch().unwrap(), None);
 }
 
 /// Brings a client up to date, finds every target that any bin lists, reads its bytes, and answers

@@ -7,14 +7,11 @@ use std::thread;
 use tempfile::TempDir;
 use waxseal_repository::Error;
 use waxseal_repository::database::{
-    Appended, CatalogChange, CoreMetadata, Database, Entry, FileRow, ProjectRow, RoleRow,
-    StagedBatch, StagedObject, TargetChange, TargetRow, UploadEntry,
+    Appended, Batch, BinFile, BinRow, CatalogChange, CoreMetadata, Database, Decision, Entry,
+    Epoch, FileRow, ProjectRow, Reservation, RoleRow, UploadEntry,
 };
-use waxseal_repository::store::Link;
+use waxseal_tuf::RoleName;
 use waxseal_tuf::hash::Sha256;
-use waxseal_tuf::{RoleName, TargetPath};
-
-use super::{file, metadata, target};
 
 fn fresh() -> (TempDir, Database) {
     let folder = tempfile::tempdir().unwrap();
@@ -185,14 +182,8 @@ fn entries_that_cannot_be_read_are_named() {
     }
 }
 
-fn role(name: &str, version: u64, expires: i64) -> RoleRow {
-    let expires = jiff::Timestamp::from_second(expires).unwrap();
-    RoleRow { name: RoleName::new(name).unwrap(), version, expires }
-}
-
-fn target_row(path: &str, bin: u32, bytes: &[u8]) -> TargetRow {
-    let path = TargetPath::new(path).unwrap();
-    TargetRow { path, bin, length: bytes.len() as u64, sha256: Sha256::of(bytes) }
+fn time(seconds: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(seconds).unwrap()
 }
 
 fn change(version: u64) -> CatalogChange {
@@ -213,76 +204,84 @@ fn change(version: u64) -> CatalogChange {
         display_name: "Flask".to_owned(),
         last_serial: version,
     };
-    CatalogChange {
-        projects: vec![project],
-        files: vec![file],
-        roles: vec![role("snapshot", version, 500), role("bin-0a", version, 400)],
-    }
+    CatalogChange { projects: vec![project], files: vec![file] }
 }
 
-fn batch(version: u64) -> StagedBatch {
-    let (one, two) = (target_row("simple/flask/x", 3, b"1"), target_row("packages/f", 9, b"wheel"));
-    let targets = match version {
-        1 => vec![TargetChange::Put(two), TargetChange::Put(one)],
-        _ => vec![
-            TargetChange::Remove(two.path),
-            TargetChange::Put(target_row("simple/flask/x", 3, b"22")),
-        ],
+fn reservation(version: u64) -> Reservation {
+    Reservation { snapshot: version, timestamp: version + 1, bins: vec![(3, version), (700, 9)] }
+}
+
+fn decision(version: u64) -> Decision {
+    let file = |version, bytes: &[u8]| BinFile {
+        version,
+        expires: time(400),
+        length: bytes.len() as u64,
+        sha256: Sha256::of(bytes),
     };
-    StagedBatch {
-        snapshot_version: version,
-        serial: version * 10,
-        objects: vec![
-            StagedObject { key: metadata(version, "snapshot"), bytes: b"{}".to_vec() },
-            StagedObject { key: metadata(version, "bin-0a"), bytes: vec![0, 255, 0] },
-            StagedObject { key: target("simple/flask/x", b"1"), bytes: Vec::new() },
+    Decision {
+        snapshot: version,
+        snapshot_expires: time(500),
+        timestamp: version + 1,
+        timestamp_expires: time(600),
+        bins: vec![
+            (3, file(version, b"three")),
+            (700 + u32::try_from(version).unwrap(), file(9, b"x")),
         ],
-        links: vec![Link { from: target("packages/f", b"wheel"), to: file("packages/f") }],
-        targets,
-        timestamp: format!("timestamp {version}").into_bytes(),
+        serial: version * 10,
+        timestamp_json: format!("timestamp {version}").into_bytes(),
         previous_timestamp: (version > 1).then(|| Sha256::of(b"timestamp before")),
     }
 }
 
-/// As the database gives it back: targets ordered by path.
-fn ordered(mut batch: StagedBatch) -> StagedBatch {
-    batch.targets.sort_by_key(|change| match change {
-        TargetChange::Put(row) => row.path.clone(),
-        TargetChange::Remove(path) => path.clone(),
-    });
-    batch
+fn publish(database: &Database, epoch: Epoch, version: u64) {
+    database.reserve(epoch, &reservation(version)).unwrap();
+    database.decide(epoch, &change(version), &decision(version)).unwrap();
+    database.finish(epoch, &decision(version), time(7)).unwrap();
 }
 
 #[test]
-fn a_staged_batch_survives_and_publishes_only_when_finished() {
+fn a_batch_survives_at_each_of_its_steps_and_is_published_by_the_last() {
     let (_folder, database) = fresh();
     let path = database.path().to_owned();
-    let page = TargetPath::new("simple/flask/x").unwrap();
-    assert_eq!(database.staged().unwrap(), None);
+    let epoch = database.take_over().unwrap();
+    assert_eq!(database.batch().unwrap(), None);
     for version in 1..=2 {
-        database.stage(&change(version), &batch(version)).unwrap();
-        let reopened = Database::open(&path).unwrap();
-        assert_eq!(reopened.staged().unwrap(), Some(ordered(batch(version))));
-        let published = reopened.target(&page).unwrap().map(|row| row.length);
-        assert_eq!(published, (version == 2).then_some(1), "published before it is finished");
-        assert_eq!(reopened.published_serial().unwrap(), (version - 1) * 10);
-        assert_eq!(reopened.finish_staged(version).unwrap(), version * 10);
-        drop(reopened);
+        let reopened = || Database::open(&path).unwrap();
+        database.reserve(epoch, &reservation(version)).unwrap();
+        assert_eq!(reopened().batch().unwrap(), Some(Batch::Reserved(reservation(version))));
+        let files = database.project_files("flask").unwrap().len() as u64;
+        assert_eq!(files, version - 1, "in the catalog before it is decided");
 
-        assert_eq!(database.staged().unwrap(), None);
+        database.decide(epoch, &change(version), &decision(version)).unwrap();
+        assert_eq!(reopened().batch().unwrap(), Some(Batch::Decided(decision(version))));
+        assert_eq!(database.published_serial().unwrap(), (version - 1) * 10);
+        let published = database.bin(3).unwrap().map(|bin| bin.published.unwrap().version);
+        assert_eq!(published, (version == 2).then_some(1), "published before it is finished");
+
+        reopened().finish(epoch, &decision(version), time(7)).unwrap();
+        assert_eq!(database.batch().unwrap(), None);
         assert_eq!(database.published_serial().unwrap(), version * 10);
-        assert_eq!(database.target(&page).unwrap().unwrap().length, version);
+        let (_, file) = decision(version).bins[0];
+        let row = BinRow { number: 3, version, published: Some(file) };
+        assert_eq!(database.bin(3).unwrap(), Some(row));
     }
-    assert_eq!(database.targets_in_bin(9).unwrap(), [], "a removed target is still published");
-    assert_eq!(database.targets_in_bin(3).unwrap(), [target_row("simple/flask/x", 3, b"22")]);
+    let numbers: Vec<_> = database.bins().unwrap().into_iter().map(|bin| bin.number).collect();
+    assert_eq!(numbers, [3, 701, 702]);
+    let role = |name, version, expires| {
+        let (name, expires) = (RoleName::new(name).unwrap(), time(expires));
+        RoleRow { name, version, published: version, expires }
+    };
+    let (snapshot, timestamp) = (role("snapshot", 2, 500), role("timestamp", 3, 600));
+    assert_eq!(database.roles().unwrap(), [snapshot.clone(), timestamp]);
+    assert_eq!(database.role(&snapshot.name).unwrap(), Some(snapshot));
 }
 
 #[test]
-fn the_catalog_is_what_was_staged() {
+fn the_catalog_is_what_was_decided() {
     let (_folder, database) = fresh();
+    let epoch = database.take_over().unwrap();
     for version in 1..=2 {
-        database.stage(&change(version), &batch(version)).unwrap();
-        database.finish_staged(version).unwrap();
+        publish(&database, epoch, version);
     }
     let files: Vec<_> = (1..=2).flat_map(|version| change(version).files).collect();
     assert_eq!(database.project_files("flask").unwrap(), files);
@@ -290,63 +289,78 @@ fn the_catalog_is_what_was_staged() {
     assert_eq!(database.project_names().unwrap(), ["flask"]);
     assert_eq!(database.project("flask").unwrap(), change(2).projects.pop());
     assert_eq!(database.project("nothing").unwrap(), None);
-    let (bin, snapshot) = (role("bin-0a", 2, 400), role("snapshot", 2, 500));
-    assert_eq!(database.roles().unwrap(), [bin.clone(), snapshot.clone()]);
-    assert_eq!(database.role(&snapshot.name).unwrap(), Some(snapshot.clone()));
-    let before = |seconds, limit| {
-        let time = jiff::Timestamp::from_second(seconds).unwrap();
-        database.roles_expiring_before(time, limit).unwrap()
-    };
-    assert_eq!(before(400, 10), []);
-    assert_eq!(before(401, 10), std::slice::from_ref(&bin));
-    assert_eq!(before(900, 10), [bin.clone(), snapshot]);
-    assert_eq!(before(900, 1), [bin]);
 }
 
 #[test]
-fn only_one_batch_is_staged_and_only_that_one_is_finished() {
+fn steps_are_taken_in_their_order_and_once() {
     let (_folder, database) = fresh();
-    assert!(matches!(database.finish_staged(1), Err(Error::NotStaged { snapshot_version: 1 })));
-    database.stage(&change(1), &batch(1)).unwrap();
-    let second = database.stage(&change(2), &batch(2));
-    assert!(matches!(second, Err(Error::AlreadyStaged { snapshot_version: 1 })));
-    assert_eq!(database.staged().unwrap(), Some(ordered(batch(1))));
-    assert_eq!(database.project("flask").unwrap().unwrap().last_serial, 1);
-    assert!(matches!(database.finish_staged(2), Err(Error::NotStaged { snapshot_version: 2 })));
+    let epoch = database.take_over().unwrap();
+    let decide = |version| database.decide(epoch, &change(version), &decision(version));
+    let finish = |version| database.finish(epoch, &decision(version), time(7));
+    assert!(matches!(decide(1), Err(Error::NotReserved { snapshot: 1 })));
+    database.reserve(epoch, &reservation(1)).unwrap();
+    let second = database.reserve(epoch, &reservation(2));
+    assert!(matches!(second, Err(Error::AlreadyReserved { snapshot: 2 })));
+    assert!(matches!(finish(1), Err(Error::NotReserved { snapshot: 1 })));
+    assert!(matches!(decide(2), Err(Error::NotReserved { snapshot: 2 })));
+    assert_eq!(database.project("flask").unwrap(), None);
+    decide(1).unwrap();
+    assert!(decide(1).is_err(), "decided twice");
+    assert!(matches!(finish(2), Err(Error::NotReserved { snapshot: 2 })));
+    // What is decided is not given up.
+    database.abandon(epoch).unwrap();
+    assert_eq!(database.batch().unwrap(), Some(Batch::Decided(decision(1))));
     assert_eq!(database.published_serial().unwrap(), 0);
-    database.finish_staged(1).unwrap();
-    assert!(database.finish_staged(1).is_err(), "applied twice");
+    finish(1).unwrap();
+    assert!(finish(1).is_err(), "applied twice");
 }
 
 #[test]
-fn a_version_is_used_up_by_staging_it() {
+fn a_version_is_used_up_by_reserving_it() {
     let (_folder, database) = fresh();
-    database.stage(&change(5), &batch(1)).unwrap();
-    database.finish_staged(1).unwrap();
-    for version in [4, 5] {
-        let stale = CatalogChange { roles: vec![role("bin-0a", version, 999)], ..change(6) };
-        let error = database.stage(&stale, &batch(2)).unwrap_err();
-        assert!(matches!(error, Error::VersionUsed { used: 5, .. }), "{error}");
-        // Nothing of it was recorded.
-        assert_eq!(database.staged().unwrap(), None);
-        assert_eq!(database.project("flask").unwrap().unwrap().last_serial, 5);
-        assert_eq!(
-            database.role(&role("bin-0a", 1, 1).name).unwrap(),
-            Some(role("bin-0a", 5, 400))
-        );
+    let epoch = database.take_over().unwrap();
+    publish(&database, epoch, 5);
+    database.reserve(epoch, &reservation(8)).unwrap();
+    database.abandon(epoch).unwrap();
+    assert_eq!(database.batch().unwrap(), None);
+    let bin = |number| database.bin(number).unwrap().unwrap();
+    let published = |bin: BinRow| bin.published.map(|file| file.version);
+    assert_eq!((bin(3).version, published(bin(3))), (8, Some(5)));
+    assert_eq!((bin(700).version, published(bin(700))), (9, None));
+    let snapshot = database.role(&RoleName::new("snapshot").unwrap()).unwrap().unwrap();
+    assert_eq!((snapshot.version, snapshot.published), (8, 5));
+    for version in [5, 7, 8] {
+        let error = database.reserve(epoch, &reservation(version)).unwrap_err();
+        assert!(matches!(error, Error::VersionUsed { used: 8, .. }), "{error}");
     }
-    database.stage(&change(6), &batch(2)).unwrap();
+    // Versions of bins are known to whoever reserves; should that be wrong, nothing is published.
+    database.reserve(epoch, &reservation(9)).unwrap();
+    let stale = Decision { bins: decision(5).bins, ..decision(9) };
+    database.decide(epoch, &change(9), &stale).unwrap();
+    let error = database.finish(epoch, &stale, time(8)).unwrap_err();
+    assert!(matches!(error, Error::VersionUsed { .. }), "{error}");
+    assert_eq!(database.published_serial().unwrap(), 50);
 }
 
 #[test]
-fn a_batch_that_fails_half_way_is_not_staged() {
+fn whoever_took_over_later_is_the_only_writer() {
     let (_folder, database) = fresh();
-    let mut twice = batch(1);
-    twice.objects.push(twice.objects[0].clone());
-    assert!(matches!(database.stage(&change(1), &twice), Err(Error::Database { .. })));
-    assert_eq!(database.staged().unwrap(), None);
-    assert_eq!(database.roles().unwrap(), []);
-    database.stage(&change(1), &batch(1)).unwrap();
+    let first = database.take_over().unwrap();
+    database.reserve(first, &reservation(1)).unwrap();
+    let second = database.take_over().unwrap();
+    let fenced = |result: Result<(), Error>| match result {
+        Err(error @ Error::Fenced { .. }) => assert!(error.to_string().contains("taken over")),
+        other => panic!("not fenced off: {other:?}"),
+    };
+    fenced(database.decide(first, &change(1), &decision(1)));
+    fenced(database.abandon(first));
+    assert_eq!(database.batch().unwrap(), Some(Batch::Reserved(reservation(1))));
+    database.abandon(second).unwrap();
+    fenced(database.reserve(first, &reservation(2)));
+    database.reserve(second, &reservation(2)).unwrap();
+    database.decide(second, &change(2), &decision(2)).unwrap();
+    fenced(database.finish(first, &decision(2), time(7)));
+    database.finish(second, &decision(2), time(7)).unwrap();
 }
 
 #[test]

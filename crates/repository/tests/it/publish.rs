@@ -149,7 +149,8 @@ fn a_waiting_upload_is_not_visible() {
     assert_eq!(repository.target(&path).unwrap(), None);
     assert_eq!(repository.store().read(&super::file(path.as_str()), 99).unwrap(), None);
     process.publish(start()).unwrap();
-    assert_eq!(repository.target(&path).unwrap().unwrap().sha256, Sha256::of(FILES[0].as_bytes()));
+    let target = repository.target(&path).unwrap().unwrap();
+    assert_eq!(target.hashes.listed_sha256(), Some(Sha256::of(FILES[0].as_bytes())));
 }
 
 /// The online key in a device that can be unplugged.
@@ -192,7 +193,7 @@ fn a_signer_that_fails_holds_up_publishing_and_nothing_else() {
         let error = process.publish(start()).unwrap_err();
         assert!(matches!(&error, Error::Sign(error) if error.problem == "it is gone"), "{error}");
         assert_eq!(contents(repository.store()), before);
-        assert_eq!(repository.database().staged().unwrap(), None);
+        assert_eq!(repository.database().batch().unwrap(), None);
         assert_eq!(*repository.published().borrow(), 0);
     }
     Client::default().audit(&repository, start());
@@ -218,7 +219,7 @@ fn a_foreign_object_in_a_files_place_holds_up_publishing_and_is_named() {
     }
     // What clients see is the snapshot before.
     Client::default().audit(&repository, start());
-    // Once it is gone, what was staged goes on.
+    // Once it is gone, what waits goes on.
     repository.store().remove(std::slice::from_ref(&key)).unwrap();
     index.store.forget(&key);
     process.publish_all(start()).unwrap();

@@ -9,7 +9,8 @@ use std::thread;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use waxseal_repository::bins::{BinStyle, Bins};
-use waxseal_repository::{Error, Repository, SnapshotProcess};
+use waxseal_repository::database::{Batch, RoleRow};
+use waxseal_repository::{Error, Published, Repository, SnapshotProcess};
 
 use super::audit::{Client, audit_all};
 use super::faulty::Fault;
@@ -36,8 +37,7 @@ fn step(
 }
 
 /// Takes all steps; a failure ends the process, and the next one does the step again a bit later.
-/// Answers the version of snapshot.
-fn run(index: &Index) -> u64 {
+fn run(index: &Index) {
     let create = || index.create().or_else(|_| index.create());
     let mut opened = Some(create().unwrap());
     let mut returning = Client::default();
@@ -57,14 +57,12 @@ fn run(index: &Index) -> u64 {
     let serials = repository.database().waiting(0, 100).unwrap();
     let serials: Vec<_> = serials.iter().map(|row| row.serial).collect();
     assert_eq!(serials, [1, 2, 3, 4]);
-    let snapshot = waxseal_tuf::RoleName::new("snapshot").unwrap();
-    repository.database().role(&snapshot).unwrap().unwrap().version
 }
 
 fn crash_at_every_write(kind: Kind) {
     let bins = Bins::new(4, BinStyle::Succinct).unwrap();
     let index = Index::with_bins(kind, bins);
-    let versions = run(&index);
+    run(&index);
     let calls = index.store.calls();
     for method in ["create", "create_from_file", "link", "replace_timestamp"] {
         assert!(calls.contains(&method), "{method}");
@@ -76,7 +74,7 @@ fn crash_at_every_write(kind: Kind) {
     in_parallel(crashes, |(call, fault)| {
         let index = Index::with_bins(kind, bins);
         index.store.fail(call, 1, fault);
-        assert_eq!(run(&index), versions, "{fault:?} of write {call}");
+        run(&index);
         assert_eq!(index.store.failed(), 1, "{fault:?} of write {call}");
     });
 }
@@ -150,7 +148,7 @@ fn the_disk_of_any_moment_can_be_gone_on_from() {
         index.store.remember(&index.store);
         let (repository, process) =
             index.create().unwrap_or_else(|error| panic!("{moment}: {error}"));
-        if repository.database().staged().unwrap().is_some() {
+        if repository.database().batch().unwrap().is_some() {
             resumed.fetch_add(1, Ordering::Relaxed);
         }
         process.publish_all(hours(21)).unwrap();
@@ -182,22 +180,27 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// The database fails where the batch is staged, and where it is recorded as published.
+/// The database fails where versions are reserved, where the batch is decided, and where it is recorded
+/// as published.
 #[test]
 fn a_database_that_fails_loses_nothing() {
-    let triggers = ["BEFORE INSERT ON staged_target", "BEFORE UPDATE ON state"];
-    for (trigger, staged) in triggers.into_iter().zip([false, true]) {
+    let triggers = ["INSERT ON batch", "UPDATE ON batch", "INSERT ON snapshot"];
+    for (trigger, decided) in triggers.into_iter().zip([false, false, true]) {
         let (index, repository, process) = Index::published(Kind::Filesystem);
         send(&repository, "flask-3.0.tar.gz");
         let roles = repository.database().roles().unwrap();
         let other = rusqlite::Connection::open(index.database_path()).unwrap();
-        let sql = format!("CREATE TRIGGER full {trigger} BEGIN SELECT RAISE(ABORT, 'full'); END");
+        let sql =
+            format!("CREATE TRIGGER full BEFORE {trigger} BEGIN SELECT RAISE(ABORT, 'full'); END");
         other.execute_batch(&sql).unwrap();
         for _ in 0..2 {
             let error = process.publish(hours(1)).unwrap_err();
             assert!(error.to_string().contains("full"), "{error}");
-            assert_eq!(repository.database().staged().unwrap().is_some(), staged);
-            assert_eq!(repository.database().roles().unwrap() == roles, !staged);
+            let batch = repository.database().batch().unwrap();
+            assert_eq!(matches!(batch, Some(Batch::Decided(_))), decided, "{trigger}");
+            let published = |roles: Vec<RoleRow>| roles.into_iter().map(|role| role.published);
+            let now = repository.database().roles().unwrap();
+            assert!(published(now).eq(published(roles.clone())), "{trigger}");
             assert_eq!(*repository.published().borrow(), 0);
         }
         other.execute_batch("DROP TRIGGER full").unwrap();
@@ -206,19 +209,39 @@ fn a_database_that_fails_loses_nothing() {
         let (repository, process) = index.open().unwrap();
         process.publish_all(hours(2)).unwrap();
         audit_all(&repository, hours(2));
-        let snapshot = waxseal_tuf::RoleName::new("snapshot").unwrap();
-        assert_eq!(repository.database().role(&snapshot).unwrap().unwrap().version, 2);
     }
 }
 
 #[test]
-fn a_staged_batch_is_published_before_anything_new() {
+fn a_decided_batch_is_published_before_anything_new() {
     let (index, repository, process) = Index::published(Kind::Memory);
     send(&repository, "flask-3.0.tar.gz");
-    index.store.fail_next(1, Fault::Nothing);
+    // create, link, replace_timestamp
+    index.store.fail(index.store.calls().len() + 2, 1, Fault::Nothing);
     process.publish(start()).unwrap_err();
     send(&repository, "flask-3.1.tar.gz");
     let serials = [process.publish(start()), process.publish(start())];
     assert_eq!(serials.map(|published| published.unwrap().unwrap().serial), [1, 2]);
+    audit_all(&repository, start());
+}
+
+/// What a run wrote that ended before it had decided is never published, and its versions are not used
+/// again.
+#[test]
+fn a_reserved_batch_is_skipped_with_its_versions() {
+    let (index, repository, process) = Index::published(Kind::Memory);
+    send(&repository, "flask-3.0.tar.gz");
+    index.store.fail_next(1, Fault::All);
+    process.publish(start()).unwrap_err();
+    let Some(Batch::Reserved(reserved)) = repository.database().batch().unwrap() else { panic!() };
+    assert_eq!((reserved.snapshot, reserved.timestamp), (2, 2));
+    send(&repository, "flask-3.1.tar.gz");
+    let published = process.publish(start()).unwrap();
+    assert_eq!(published, Some(Published { snapshot: 3, serial: 2 }));
+    for (bin, version) in reserved.bins {
+        let row = repository.database().bin(bin).unwrap().unwrap();
+        assert_eq!(row.published.unwrap().version, version + 1);
+        assert_eq!(version, 2);
+    }
     audit_all(&repository, start());
 }

@@ -8,19 +8,21 @@ mod metafiles;
 mod root;
 mod snapshot;
 mod targets;
+mod text;
 mod timestamp;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use data_encoding::HEXLOWER_PERMISSIVE;
 use jiff::Timestamp as Time;
 
 pub use metafiles::MetaFiles;
 pub use root::{Root, TopLevelRoles};
 pub use snapshot::Snapshot;
 pub use targets::{DelegatedRole, Delegations, Paths, Roles, SuccinctRoles, TargetFile, Targets};
+pub use text::{format_time, sign_canonical};
 pub use timestamp::Timestamp;
 
 use crate::error::FormatError;
@@ -180,14 +182,12 @@ fn read_signed<T: Role>(signed: Element<'_>, limits: &Limits) -> Result<T, Forma
 pub fn sign<T: Role>(signed: &T, signers: &[&dyn Signer]) -> Result<Vec<u8>, SignError> {
     let payload = signed_value(signed);
     let canonical = payload.to_canonical();
-    let mut signatures = Vec::new();
-    for signer in signers {
-        let sig = HEXLOWER.encode(&signer.sign(&canonical)?);
-        let keyid = signer.public_key().default_keyid();
-        signatures.push(Object::from_iter([("keyid", keyid.as_str()), ("sig", sig.as_str())]));
+    let is_json = !canonical.iter().any(u8::is_ascii_control);
+    if is_json {
+        return sign_canonical(&canonical, signers);
     }
     let mut file = Object::default();
-    file.insert("signatures", signatures);
+    file.insert("signatures", text::signatures(&canonical, signers)?);
     file.insert("signed", payload);
     Ok(Value::from(file).to_json())
 }
@@ -197,7 +197,7 @@ fn signed_value<T: Role>(signed: &T) -> Value {
     object.insert("_type", T::TYPE);
     object.insert("spec_version", SPEC_VERSION);
     object.insert("version", integer(signed.version()));
-    object.insert("expires", crate::fields::format_time(signed.expires()));
+    object.insert("expires", format_time(signed.expires()));
     signed.write(&mut object);
     object.into()
 }

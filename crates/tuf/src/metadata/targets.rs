@@ -314,14 +314,14 @@ impl Role for Targets {
 }
 
 impl TargetFile {
-    fn read(element: Element<'_>) -> Result<Self, FormatError> {
+    pub(super) fn read(element: Element<'_>) -> Result<Self, FormatError> {
         let fields = Fields::new(element)?;
         let length = fields.integer("length", 0)?;
         let hashes = fields.hashes("hashes")?;
         Ok(Self { length, hashes, custom: fields.optional("custom").map(Element::to_value) })
     }
 
-    fn to_value(&self) -> Value {
+    pub(super) fn to_value(&self) -> Value {
         let mut object = Object::default();
         object.insert("length", integer(self.length));
         object.insert("hashes", self.hashes.iter().collect::<Object>());

@@ -28,7 +28,7 @@ CREATE TABLE filename_claim (
     serial BIGINT NOT NULL REFERENCES journal (serial)
 );
 
--- The snapshot process's state: the journal applied up to the newest staged batch.
+-- The snapshot process's state: the journal applied up to the newest decided batch.
 CREATE TABLE project (
     name TEXT PRIMARY KEY,
     display_name TEXT NOT NULL,
@@ -49,22 +49,23 @@ CREATE TABLE file (
     PRIMARY KEY (project, filename)
 );
 
--- The newest version of each role that was ever staged, written or not.
+-- Root, targets, bins, snapshot and timestamp.
 CREATE TABLE role (
     name TEXT PRIMARY KEY,
-    version BIGINT NOT NULL,
-    expires BIGINT NOT NULL -- seconds, as in metadata
+    version BIGINT NOT NULL, -- the newest that was ever used, written or not
+    published BIGINT NOT NULL, -- the one that clients find; 0: none yet
+    expires BIGINT NOT NULL -- of the published one; seconds, as in metadata
 );
-CREATE INDEX role_expires ON role (expires);
 
--- What is published: the targets of the newest finished batch.
-CREATE TABLE target (
-    path TEXT PRIMARY KEY,
-    bin BIGINT NOT NULL,
-    length BIGINT NOT NULL,
-    sha256 BYTEA NOT NULL
+-- The bins. What they list stands in their files alone.
+CREATE TABLE bin (
+    number BIGINT PRIMARY KEY,
+    version BIGINT NOT NULL, -- as of a role
+    published BIGINT NOT NULL,
+    expires BIGINT NOT NULL,
+    length BIGINT NOT NULL, -- of the published file, in bytes
+    sha256 BYTEA NOT NULL -- of the published file, all of it
 );
-CREATE INDEX target_bin ON target (bin, path);
 
 CREATE TABLE state (
     name TEXT PRIMARY KEY,
@@ -72,29 +73,29 @@ CREATE TABLE state (
 );
 INSERT INTO state (name, value) VALUES ('published_serial', 0);
 
--- The batch that is being written to the store, at most one.
-CREATE TABLE staged_batch (
+-- Who may publish: each snapshot process raises the epoch when it starts, and its writes name it.
+INSERT INTO state (name, value) VALUES ('writer_epoch', 0);
+
+-- Every snapshot that was published, and the serial it goes up to.
+CREATE TABLE snapshot (
+    version BIGINT PRIMARY KEY,
+    serial BIGINT NOT NULL,
+    published_at BIGINT NOT NULL
+);
+CREATE INDEX snapshot_serial ON snapshot (serial);
+
+-- The batch that is being written to the store, at most one. Without a timestamp it is reserved: its
+-- versions are used up. With one it is decided, and will be published.
+CREATE TABLE batch (
     one BIGINT PRIMARY KEY CHECK (one = 1),
     snapshot_version BIGINT NOT NULL,
-    serial BIGINT NOT NULL,
-    timestamp BYTEA NOT NULL,
+    timestamp_version BIGINT NOT NULL,
+    bins BYTEA NOT NULL, -- a record for each, see database/batch.rs
+    serial BIGINT,
+    expires BIGINT, -- of snapshot and timestamp, which
+    timestamp_expires BIGINT,
+    timestamp BYTEA,
     previous_timestamp BYTEA -- digest; NULL: there is none yet
-);
-CREATE TABLE staged_object (
-    seq BIGINT PRIMARY KEY,
-    key TEXT NOT NULL UNIQUE,
-    bytes BYTEA NOT NULL
-);
-CREATE TABLE staged_link (
-    seq BIGINT PRIMARY KEY,
-    from_key TEXT NOT NULL,
-    to_key TEXT NOT NULL UNIQUE
-);
-CREATE TABLE staged_target (
-    path TEXT PRIMARY KEY,
-    bin BIGINT,
-    length BIGINT,
-    sha256 BYTEA -- NULL, as bin and length: the target is removed
 );
 
 -- Upload tokens. The secret itself is nowhere.

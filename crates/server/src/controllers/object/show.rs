@@ -43,7 +43,8 @@ pub(crate) async fn show(
             // nothing is visible before that.
             let path = path.clone();
             let target = state.blocking(move |repository| Ok(repository.target(&path)?));
-            target.await?.ok_or(Error::NotFound)?.sha256.to_string()
+            let target = target.await?.ok_or(Error::NotFound)?;
+            target.hashes.file_name_digest().ok_or(Error::NotFound)?.to_owned()
         }
     };
     let presentation = presentation(tag);

@@ -45,8 +45,10 @@ async fn page(
         let published = path.clone();
         let target = state.blocking(move |repository| Ok(repository.target(&published)?));
         let Some(target) = target.await? else { return Ok(None) };
-        let presentation = presentation(&target.sha256.to_string(), format);
-        let key = StoreKey::Target { path: path.clone(), digest: target.sha256 };
+        let digest = target.hashes.listed_sha256();
+        let digest = digest.ok_or_else(|| Error::internal(format!("{path} has no SHA-256")))?;
+        let presentation = presentation(&digest.to_string(), format);
+        let key = StoreKey::Target { path: path.clone(), digest };
         if let Some(response) = object::respond(state, asked, key, &presentation).await? {
             return Ok(Some(response));
         }

@@ -1,0 +1,216 @@
+//! What the waiting journal entries make of the catalog, the Simple pages and the targets.
+//!
+//! Planning reads and renders; it writes nothing. A Simple page is a function of the journal up to a
+//! serial, so a batch that was planned and lost is planned again with the same pages.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use waxseal_index::simple::{FileEntry, ProjectList, ProjectPage};
+use waxseal_index::{DistributionFilename, NormalizedName, paths};
+use waxseal_tuf::hash::{Hashes, Sha256};
+use waxseal_tuf::{TargetFile, TargetPath};
+
+use crate::batch::NewObject;
+use crate::bin_file::Change;
+use crate::bins::Bins;
+use crate::database::{
+    CatalogChange, Database, Entry, FileRow, JournalRow, ProjectRow, UploadEntry,
+};
+use crate::error::Error;
+use crate::repository::{Repository, target_path};
+use crate::store::{Link, StoreKey};
+
+/// What a batch is planned with.
+pub(crate) struct Planner<'a> {
+    pub(crate) repository: &'a Repository,
+}
+
+/// What journal entries do.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) catalog: CatalogChange,
+    pub(crate) objects: Vec<NewObject>,
+    pub(crate) links: Vec<Link>,
+    targets: BTreeMap<u32, BTreeMap<TargetPath, Option<Vec<u8>>>>,
+}
+
+impl Planner<'_> {
+    /// Plans a batch of these entries; none of them is fine too, and makes the first project list.
+    pub(crate) fn plan(&self, entries: &[JournalRow]) -> Result<Plan, Error> {
+        let mut plan = Plan::default();
+        self.apply_entries(entries, &mut plan)?;
+        Ok(plan)
+    }
+
+    fn database(&self) -> &Database {
+        self.repository.database()
+    }
+
+    /// Applies the entries, in order, to the projects they name, and renders those projects' pages.
+    fn apply_entries(&self, entries: &[JournalRow], plan: &mut Plan) -> Result<(), Error> {
+        let mut projects: BTreeMap<NormalizedName, Project> = BTreeMap::new();
+        let mut appeared = BTreeSet::new();
+        for row in entries {
+            let Entry::Upload(upload) = &row.entry;
+            let corrupt = |problem| Error::JournalCorrupt { serial: row.serial, problem };
+            let filename: DistributionFilename = upload
+                .filename
+                .parse()
+                .map_err(|error| corrupt(format!("its filename is not one: {error}")))?;
+            let name = filename.project().clone();
+            if !projects.contains_key(&name) {
+                if self.database().project(name.as_str())?.is_none() {
+                    appeared.insert(name.clone());
+                }
+                let files = self.database().project_files(name.as_str())?;
+                projects.insert(name.clone(), Project::new(&name, files));
+            }
+            if let Some(project) = projects.get_mut(&name) {
+                project.upload(row.serial, upload);
+            }
+            self.publish_file(&filename, upload, plan)?;
+        }
+        for (name, project) in projects {
+            self.render_project(&name, project, plan)?;
+        }
+        let no_list_yet =
+            || self.repository.target(&project_list_path()?).map(|file| file.is_none());
+        if !appeared.is_empty() || no_list_yet()? {
+            self.render_project_list(appeared, plan)?;
+        }
+        Ok(())
+    }
+
+    /// The file itself and its core metadata become targets, and get their plain names.
+    fn publish_file(
+        &self,
+        filename: &DistributionFilename,
+        upload: &UploadEntry,
+        plan: &mut Plan,
+    ) -> Result<(), Error> {
+        let mut published = vec![(paths::distribution(filename), upload.size, upload.sha256)];
+        if let Some(metadata) = upload.metadata {
+            published.push((paths::core_metadata(filename), metadata.size, metadata.sha256));
+        }
+        for (path, length, sha256) in published {
+            let path = target_path(path)?;
+            let from = StoreKey::Target { path: path.clone(), digest: sha256 };
+            plan.links.push(Link { from, to: StoreKey::File(path.clone()) });
+            plan.put(self.repository.bins(), path, length, sha256);
+        }
+        Ok(())
+    }
+
+    fn render_project(
+        &self,
+        name: &NormalizedName,
+        project: Project,
+        plan: &mut Plan,
+    ) -> Result<(), Error> {
+        let files = project.files.values().map(file_entry).collect::<Result<_, Error>>()?;
+        let last_serial = project.row.last_serial;
+        let page = ProjectPage { name: name.clone(), last_serial, files };
+        self.render_page(paths::project_json(name), page.to_json(), plan)?;
+        self.render_page(paths::project_html(name), page.to_html(), plan)?;
+        plan.catalog.projects.push(project.row);
+        plan.catalog.files.extend(project.added);
+        Ok(())
+    }
+
+    fn render_project_list(
+        &self,
+        appeared: BTreeSet<NormalizedName>,
+        plan: &mut Plan,
+    ) -> Result<(), Error> {
+        let mut names = appeared;
+        for name in self.database().project_names()? {
+            names.insert(name.parse().map_err(|error| catalog_damaged(&name, &error))?);
+        }
+        let list = ProjectList { names };
+        self.render_page(paths::PROJECT_LIST_JSON.to_owned(), list.to_json(), plan)?;
+        self.render_page(paths::PROJECT_LIST_HTML.to_owned(), list.to_html(), plan)
+    }
+
+    fn render_page(&self, path: String, bytes: Vec<u8>, plan: &mut Plan) -> Result<(), Error> {
+        let path = target_path(path)?;
+        let (length, sha256) = (bytes.len() as u64, Sha256::of(&bytes));
+        let key = StoreKey::Target { path: path.clone(), digest: sha256 };
+        plan.objects.push(NewObject { key, bytes });
+        plan.put(self.repository.bins(), path, length, sha256);
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// The bins in which targets change.
+    pub(crate) fn bins(&self) -> impl Iterator<Item = u32> {
+        self.targets.keys().copied()
+    }
+
+    /// What changes in a bin, ordered by path.
+    pub(crate) fn changes(&self, bin: u32) -> Vec<Change> {
+        let changes = self.targets.get(&bin).into_iter().flatten();
+        changes.map(|(path, file)| Change { path: path.clone(), file: file.clone() }).collect()
+    }
+
+    fn put(&mut self, bins: Bins, path: TargetPath, length: u64, sha256: Sha256) {
+        let file = TargetFile { length, hashes: Hashes::sha256(sha256), custom: None };
+        let bin = self.targets.entry(bins.bin_of(&path)).or_default();
+        bin.insert(path, Some(file.to_canonical()));
+    }
+}
+
+/// A project while a batch is planned.
+struct Project {
+    row: ProjectRow,
+    files: BTreeMap<String, FileRow>,
+    added: Vec<FileRow>,
+}
+
+impl Project {
+    fn new(name: &NormalizedName, files: Vec<FileRow>) -> Self {
+        let row =
+            ProjectRow { name: name.to_string(), display_name: String::new(), last_serial: 0 };
+        let files = files.into_iter().map(|row| (row.filename.clone(), row)).collect();
+        Self { row, files, added: Vec::new() }
+    }
+
+    fn upload(&mut self, serial: u64, upload: &UploadEntry) {
+        let row = FileRow {
+            project: self.row.name.clone(),
+            filename: upload.filename.clone(),
+            version: upload.version.clone(),
+            sha256: upload.sha256,
+            size: upload.size,
+            upload_time: upload.upload_time,
+            requires_python: upload.requires_python.clone(),
+            metadata: upload.metadata,
+            yanked: None,
+            serial,
+        };
+        self.row.display_name.clone_from(&upload.display_name);
+        self.row.last_serial = serial;
+        self.files.insert(row.filename.clone(), row.clone());
+        self.added.push(row);
+    }
+}
+
+fn file_entry(row: &FileRow) -> Result<FileEntry, Error> {
+    Ok(FileEntry {
+        filename: row.filename.parse().map_err(|error| catalog_damaged(&row.filename, &error))?,
+        sha256: row.sha256.0,
+        size: row.size,
+        upload_time: row.upload_time,
+        requires_python: row.requires_python.clone(),
+        core_metadata_sha256: row.metadata.map(|metadata| metadata.sha256.0),
+        yanked: row.yanked.clone(),
+    })
+}
+
+fn project_list_path() -> Result<TargetPath, Error> {
+    target_path(paths::PROJECT_LIST_JSON.to_owned())
+}
+
+fn catalog_damaged(name: &str, problem: &dyn std::error::Error) -> Error {
+    Error::CatalogDamaged { name: name.to_owned(), problem: problem.to_string() }
+}

@@ -1,0 +1,28 @@
+//! When bins are signed again.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::database::BinRow;
+
+/// Most bins that are signed again in one batch while they are still valid: uploads wait for it.
+const AHEAD_A_BATCH: usize = 256;
+
+/// The bins to sign at the time `now`, whatever changes in them.
+///
+/// Those that were never signed or have expired, all of them: a snapshot without them would send clients
+/// nowhere. And those whose time has come: each bin has its own moment between one and two thirds of its
+/// lifetime, so that neither this process nor the caches of clients see a storm.
+pub(crate) fn due_bins(bins: &[BinRow], lifetime: SignedDuration, now: Timestamp) -> Vec<u32> {
+    let lifetime = i128::from(lifetime.as_secs());
+    let count = bins.len() as i128;
+    let mut ahead = 0;
+    let is_due = |bin: &&BinRow| {
+        let Some(file) = bin.published else { return true };
+        let remaining = i128::from(file.expires.duration_since(now).as_secs());
+        let spread = i128::from(bin.number) * lifetime / (3 * count);
+        let due = remaining < lifetime / 3 + spread;
+        ahead += usize::from(due);
+        due && (remaining <= 0 || ahead <= AHEAD_A_BATCH)
+    };
+    bins.iter().filter(is_due).map(|bin| bin.number).collect()
+}

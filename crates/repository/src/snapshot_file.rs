@@ -1,0 +1,118 @@
+//! The snapshot as text: sixteen thousand versions, of which a batch changes a few.
+//!
+//! Snapshot lists versions only (PEP 458, V11), so its text follows from the version of each bin. It is
+//! kept, and a version of as many digits is written over the one before.
+
+use jiff::Timestamp;
+use waxseal_tuf::RoleName;
+use waxseal_tuf::metadata::{SPEC_VERSION, format_time};
+
+use crate::bins::Bins;
+
+/// The entries of a snapshot's `meta`.
+#[derive(Debug)]
+pub(crate) struct SnapshotText {
+    bins: Bins,
+    versions: Vec<u64>,
+    /// The two other roles it lists, `bins` and `targets`, as their entries stand at the end.
+    rest: String,
+    text: Vec<u8>,
+    /// Where each bin's version stands in the text.
+    at: Vec<usize>,
+}
+
+impl SnapshotText {
+    /// Lists the bins with `versions`, by number, and the offline roles.
+    pub(crate) fn new(bins: Bins, versions: Vec<u64>, bins_role: u64, targets: u64) -> Self {
+        let rest = format!(
+            "\"bins.json\":{{\"version\":{bins_role}}},\"targets.json\":{{\"version\":{targets}}}"
+        );
+        let mut this = Self { bins, versions, rest, text: Vec::new(), at: Vec::new() };
+        this.write();
+        this
+    }
+
+    /// The version that is listed of a bin.
+    #[cfg(test)]
+    fn version(&self, bin: u32) -> u64 {
+        self.versions[bin as usize]
+    }
+
+    /// Lists other versions of some bins.
+    pub(crate) fn update(&mut self, versions: impl Iterator<Item = (u32, u64)>) {
+        let mut fits = true;
+        for (bin, version) in versions {
+            let bin = bin as usize;
+            let (old, new) = (self.versions[bin].to_string(), version.to_string());
+            self.versions[bin] = version;
+            fits &= old.len() == new.len();
+            if fits {
+                let at = self.at[bin];
+                self.text[at..at + new.len()].copy_from_slice(new.as_bytes());
+            }
+        }
+        if !fits {
+            self.write();
+        }
+    }
+
+    /// The canonical `signed` value.
+    pub(crate) fn signed(&self, version: u64, expires: Timestamp) -> Vec<u8> {
+        let head = format!(
+            "{{\"_type\":\"snapshot\",\"expires\":\"{}\",\"meta\":{{",
+            format_time(expires)
+        );
+        let tail = format!("}},\"spec_version\":\"{SPEC_VERSION}\",\"version\":{version}}}");
+        [head.as_bytes(), &self.text, tail.as_bytes()].concat()
+    }
+
+    /// Writes all entries: `bin-…` come before `bins` and `targets`, and in the order of their numbers,
+    /// for names have one width.
+    fn write(&mut self) {
+        self.text.clear();
+        self.at.clear();
+        for (bin, version) in (0..).zip(&self.versions) {
+            let role: RoleName = self.bins.role(bin);
+            self.text.push(b'"');
+            self.text.extend_from_slice(role.as_str().as_bytes());
+            self.text.extend_from_slice(b".json\":{\"version\":");
+            self.at.push(self.text.len());
+            self.text.extend_from_slice(version.to_string().as_bytes());
+            self.text.extend_from_slice(b"},");
+        }
+        self.text.extend_from_slice(self.rest.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+    use waxseal_testkit::simulator::TestKey;
+    use waxseal_tuf::metadata::{MetaFile, Snapshot, sign, sign_canonical};
+
+    use super::*;
+    use crate::bins::BinStyle;
+    use crate::ceremony::BINS;
+
+    #[test]
+    fn the_text_is_what_would_be_written_anew() {
+        let bins = Bins::new(32, BinStyle::Succinct).unwrap();
+        let expires = "2100-01-02T03:04:05Z".parse().unwrap();
+        let key = TestKey::new("online");
+        let mut text = SnapshotText::new(bins, vec![1; 32], 1, 12);
+        for round in 1..200_u64 {
+            let changed = [(round % 32, round * round), ((round * 7) % 32, 3 * round + 5)];
+            text.update(
+                changed.iter().map(|(bin, version)| (u32::try_from(*bin).unwrap(), *version)),
+            );
+            let listed = (0..32).map(|bin| (bins.role(bin), MetaFile::version(text.version(bin))));
+            let others = [(BINS, 1), (RoleName::targets(), 12)];
+            let others = others.map(|(role, version)| (role, MetaFile::version(version)));
+            let roles = listed.chain(others).collect();
+            let anew = sign(&Snapshot { version: round, expires, roles }, &[&key]).unwrap();
+            let file = sign_canonical(&text.signed(round, expires), &[&key]).unwrap();
+            assert_eq!(String::from_utf8(file).unwrap(), String::from_utf8(anew).unwrap());
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Metadata as text: for a repository that keeps the canonical form of what it signs and changes parts
+//! of it, rather than write all of it again.
+
+use data_encoding::HEXLOWER;
+use jiff::Timestamp;
+
+use super::TargetFile;
+use crate::error::FormatError;
+use crate::json::{Document, Object, Value};
+use crate::keys::{SignError, Signer};
+use crate::limits::Limits;
+
+/// Writes a metadata file around the canonical form of its `signed` value, with one signature of each
+/// signer.
+///
+/// Canonical JSON is JSON as long as no string in it has a control character; that is the caller's to
+/// see to.
+pub fn sign_canonical(canonical: &[u8], signers: &[&dyn Signer]) -> Result<Vec<u8>, SignError> {
+    let signatures = Value::from(signatures(canonical, signers)?).to_json();
+    let parts: [&[u8]; 5] = [b"{\"signatures\":", &signatures, b",\"signed\":", canonical, b"}"];
+    Ok(parts.concat())
+}
+
+/// The signatures of a metadata file over the canonical form of its `signed` value.
+pub(super) fn signatures(
+    canonical: &[u8],
+    signers: &[&dyn Signer],
+) -> Result<Vec<Object>, SignError> {
+    let signature = |signer: &&dyn Signer| {
+        let sig = HEXLOWER.encode(&signer.sign(canonical)?);
+        let keyid = signer.public_key().default_keyid();
+        Ok(Object::from_iter([("keyid", keyid.as_str()), ("sig", sig.as_str())]))
+    };
+    signers.iter().map(signature).collect()
+}
+
+/// A time as metadata has it: UTC, whole seconds (TUF 4.2.1, `expires`).
+pub fn format_time(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+impl TargetFile {
+    /// Its canonical form: the value under its path in `targets` (TUF 4.5).
+    pub fn to_canonical(&self) -> Vec<u8> {
+        self.to_value().to_canonical()
+    }
+
+    /// Reads that form, or any other JSON of the same meaning, within the default [`Limits`].
+    pub fn from_json(text: &[u8]) -> Result<Self, FormatError> {
+        let limits = Limits::default();
+        let document = Document::parse(text, &limits);
+        Self::read(document.map_err(|problem| FormatError::new("JSON", problem))?.root())
+    }
+}
