@@ -30,6 +30,20 @@ pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })?)
 }
 
+/// The one writer of the index in `folder`.
+pub(crate) fn snapshot_process(
+    folder: &DataFolder,
+    repository: Arc<Repository>,
+) -> anyhow::Result<SnapshotProcess> {
+    let config = folder.config()?;
+    let lock = folder.lock()?;
+    let key = config.online_key(folder.path()).parse()?;
+    let online = waxseal_signing::open(&key)?;
+    let hours = SignedDuration::from_hours(i64::from(config.online_lifetime_hours));
+    let lifetimes = Lifetimes { bin_n: hours, snapshot: hours, timestamp: hours };
+    Ok(SnapshotProcess::new(repository, online, lifetimes, lock)?)
+}
+
 /// An index that is open, whole and listening, and not yet serving.
 pub(crate) struct Host {
     repository: Arc<Repository>,
@@ -45,13 +59,8 @@ impl Host {
     /// returns, and whatever has expired is signed again.
     pub(crate) fn open(folder: &DataFolder, listener: TcpListener) -> anyhow::Result<Self> {
         let config = folder.config()?;
-        let lock = folder.lock()?;
         let repository = folder.repository()?;
-        let key = config.online_key(folder.path()).parse()?;
-        let online = waxseal_signing::open(&key)?;
-        let hours = SignedDuration::from_hours(i64::from(config.online_lifetime_hours));
-        let lifetimes = Lifetimes { bin_n: hours, snapshot: hours, timestamp: hours };
-        let process = SnapshotProcess::new(Arc::clone(&repository), online, lifetimes, lock)?;
+        let process = snapshot_process(folder, Arc::clone(&repository))?;
         if let Err(error) = process.publish_all(Timestamp::now()) {
             // What is published can be served, and a full disk may be emptied meanwhile.
             output::warning(&format!("cannot publish now, and tries again: {error}"));

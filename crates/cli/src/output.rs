@@ -65,6 +65,15 @@ pub(crate) fn progress(bytes: u64) -> ProgressBar {
     }
 }
 
+/// The progress of something in steps, on stderr where that is a terminal.
+pub(crate) fn steps() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    match ProgressStyle::with_template("{bar:40} {percent:>3}% {msg} {elapsed}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
 /// A table on stdout.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
     let mut table = Table::new();

@@ -3,8 +3,7 @@
 //! A bin is its published file with the changes made in it ([`crate::bin_file`]). Bins are signed on all
 //! cores and written in slices, so that a batch may change every bin of a large index in bounded memory.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::panic::resume_unwind;
 use std::thread;
 
 use jiff::{SignedDuration, Timestamp};
@@ -60,8 +59,27 @@ pub(crate) struct Contents<'a> {
     pub(crate) catalog: &'a CatalogChange,
     /// The bins to sign, in order.
     pub(crate) bins: Vec<u32>,
-    /// The changes of one of them, ordered by path, each path once.
-    pub(crate) changes: &'a (dyn Fn(u32) -> Result<Vec<Change>, Error> + Sync),
+    /// What changes in them.
+    pub(crate) changes: &'a dyn Changes,
+}
+
+/// Where the changes of a bin come from.
+pub(crate) trait Changes: Sync {
+    /// About how many bytes the changes of a bin have.
+    fn length(&self, bin: u32) -> u64;
+
+    /// Shows `visitor` the changes of a bin, ordered by path, each path once.
+    fn visit(&self, bin: u32, visitor: Visitor<'_>) -> Result<(), Error>;
+}
+
+/// What is shown the changes of a bin.
+pub(crate) type Visitor<'a> = &'a mut dyn FnMut(&[Change<'_>]) -> Result<(), Error>;
+
+/// A bin that was signed.
+struct SignedBin {
+    file: BinFile,
+    /// What to create; `None` when it is in the store already.
+    bytes: Option<Vec<u8>>,
 }
 
 /// What the writer knows of what is published. It is read from database and store when a process
@@ -135,12 +153,13 @@ impl State {
     }
 
     /// The next version of everything that a batch signs.
-    fn reservation(&self, bins: &[u32]) -> Reservation {
+    pub(crate) fn reservation(&self, bins: &[u32]) -> Reservation {
         let next = |bin: &u32| (*bin, self.bins[*bin as usize].version + 1);
         Reservation {
             snapshot: self.snapshot.version + 1,
             timestamp: self.timestamp.version + 1,
             bins: bins.iter().map(next).collect(),
+            source: None,
         }
     }
 }
@@ -163,24 +182,43 @@ impl Writer<'_> {
         contents: &Contents<'_>,
         progress: &dyn Fn(usize),
     ) -> Result<Decision, Error> {
-        let database = self.repository.database();
         let reservation = state.reservation(&contents.bins);
+        Ok(self.write_reserved(state, contents, &reservation, false, progress)?.0)
+    }
+
+    /// The same with versions that are reserved already if `resumed`: then some of the files may be
+    /// there. Answers how many were.
+    pub(crate) fn write_reserved(
+        &self,
+        state: &mut State,
+        contents: &Contents<'_>,
+        reservation: &Reservation,
+        resumed: bool,
+        progress: &dyn Fn(usize),
+    ) -> Result<(Decision, usize), Error> {
+        let database = self.repository.database();
         // Before the first write, and where nothing is written yet, after the key has signed all: one
         // that fails uses up no versions.
-        let mut reserved = false;
+        let mut reserved = resumed;
         let mut reserve = || match std::mem::replace(&mut reserved, true) {
             true => Ok(()),
-            false => database.reserve(self.epoch, &reservation),
+            false => database.reserve(self.epoch, reservation),
         };
         let mut objects: Vec<NewObject> = Vec::new();
         let mut signed = Vec::with_capacity(reservation.bins.len());
+        let mut found = 0;
         let mut left = reservation.bins.as_slice();
         while !left.is_empty() {
-            let (slice, rest) = left.split_at(slice_length(state, left));
-            let files = self.sign_bins(state, slice, contents.changes)?;
-            for (bin, (file, bytes)) in slice.iter().zip(files) {
+            let (slice, rest) = left.split_at(slice_length(state, left, contents.changes));
+            let files = self.sign_bins(state, slice, contents.changes, resumed)?;
+            for (bin, SignedBin { file, bytes }) in slice.iter().zip(files) {
                 signed.push((bin.0, file));
-                objects.push(NewObject { key: self.bin_key(bin.0, file.version), bytes });
+                match bytes {
+                    Some(bytes) => {
+                        objects.push(NewObject { key: self.bin_key(bin.0, file.version), bytes });
+                    }
+                    None => found += 1,
+                }
             }
             left = rest;
             if !left.is_empty() {
@@ -193,7 +231,7 @@ impl Writer<'_> {
 
         state.snapshot_text.update(signed.iter().map(|(bin, file)| (*bin, file.version)));
         let (snapshot, snapshot_expires) = self.sign_snapshot(state, reservation.snapshot)?;
-        let (timestamp_json, timestamp_expires) = self.sign_timestamp(&reservation, &snapshot)?;
+        let (timestamp_json, timestamp_expires) = self.sign_timestamp(reservation, &snapshot)?;
         let key = StoreKey::Metadata { version: reservation.snapshot, role: SNAPSHOT };
         objects.push(NewObject { key, bytes: snapshot });
         reserve()?;
@@ -212,7 +250,7 @@ impl Writer<'_> {
             previous_timestamp: state.timestamp_json,
         };
         database.decide(self.epoch, contents.catalog, &decision)?;
-        Ok(decision)
+        Ok((decision, found))
     }
 
     /// Snapshot lists versions only (the PEP's V11).
@@ -241,65 +279,72 @@ impl Writer<'_> {
         Ok((sign(&timestamp, &[self.online])?, expires))
     }
 
-    /// Signs some bins, on all cores; the files in the order of the bins.
+    /// Signs some bins, on all cores; the files in the order of the bins. Each thread takes neighbours.
     fn sign_bins(
         &self,
         state: &State,
         bins: &[(u32, u64)],
-        changes: &(dyn Fn(u32) -> Result<Vec<Change>, Error> + Sync),
-    ) -> Result<Vec<(BinFile, Vec<u8>)>, Error> {
-        let sign = |(bin, version): (u32, u64)| {
-            self.sign_bin(&state.bins[bin as usize], version, &changes(bin)?)
+        changes: &dyn Changes,
+        resumed: bool,
+    ) -> Result<Vec<SignedBin>, Error> {
+        let sign = |(number, version): &(u32, u64)| {
+            let bin = &state.bins[*number as usize];
+            let mut signed = None;
+            changes.visit(*number, &mut |changes| {
+                signed = Some(self.sign_bin(bin, *version, changes, resumed)?);
+                Ok(())
+            })?;
+            signed.map_or_else(|| self.sign_bin(bin, *version, &[], resumed), Ok)
         };
-        let workers = thread::available_parallelism().map_or(1, usize::from).min(bins.len());
-        if workers < 2 {
-            return bins.iter().map(|bin| sign(*bin)).collect();
+        let workers = thread::available_parallelism().map_or(1, usize::from);
+        if workers == 1 || bins.len() < 2 {
+            return bins.iter().map(sign).collect();
         }
-        let next = AtomicUsize::new(0);
-        let done = Mutex::new(Vec::with_capacity(bins.len()));
-        let work = || {
-            while let Some(bin) = bins.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let file = sign(*bin);
-                let failed = file.is_err();
-                done.lock().unwrap_or_else(PoisonError::into_inner).push((bin.0, file));
-                if failed {
-                    next.store(bins.len(), Ordering::Relaxed);
-                }
-            }
-        };
+        let sign_part = |bins: &[(u32, u64)]| bins.iter().map(sign).collect::<Result<Vec<_>, _>>();
+        let (first, rest) = bins.split_at(bins.len().div_ceil(workers));
         thread::scope(|scope| {
-            for _ in 1..workers {
-                scope.spawn(work);
+            let parts = rest.chunks(first.len());
+            let others: Vec<_> = parts.map(|part| scope.spawn(move || sign_part(part))).collect();
+            let mut signed = sign_part(first)?;
+            for other in others {
+                // A panic of the other thread goes on in this one.
+                signed.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic))?);
             }
-            work();
-        });
-        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        done.sort_unstable_by_key(|(bin, _)| *bin);
-        done.into_iter().map(|(_, file)| file).collect()
+            Ok(signed)
+        })
     }
 
     fn sign_bin(
         &self,
         bin: &BinRow,
         version: u64,
-        changes: &[Change],
-    ) -> Result<(BinFile, Vec<u8>), Error> {
+        changes: &[Change<'_>],
+        resumed: bool,
+    ) -> Result<SignedBin, Error> {
         let role = self.repository.bins().role(bin.number);
         let expires = whole_seconds(self.now + self.lifetimes.bin_n);
         let published = self.repository.published_bin(bin)?;
-        let damaged =
-            |_| self.repository.bin_damaged(bin, "is not in the form that this program writes");
-        let entries = match &published {
-            Some(bytes) => Entries::of_file(bytes).map_err(damaged)?,
-            None => Entries::default(),
-        };
+        let not_ours = |_| self.repository.bin_not_ours(bin);
+        let entries = published.as_deref().map_or(Ok(Entries::default()), Entries::of_file);
+        let entries = entries.map_err(not_ours)?;
         let added = changes.iter().map(Change::length).sum::<usize>();
         let capacity = published.as_ref().map_or(0, Vec::len) + added;
         let text =
             bin_file::signed(&role, version, expires, capacity, |out| entries.splice(changes, out));
-        let bytes = sign_canonical(&text.map_err(damaged)?, &[self.online])?;
+        let text = text.map_err(not_ours)?;
+        let found = match resumed {
+            true => self.repository.metadata_file(&self.bin_key(bin.number, version))?,
+            false => None,
+        };
+        let found = found.filter(|found| bin_file::has_signed(found, &text));
+        let is_there = found.is_some();
+        let bytes = match found {
+            Some(found) => found,
+            None => sign_canonical(&text, &[self.online])?,
+        };
         let (length, sha256) = (bytes.len() as u64, Sha256::of(&bytes));
-        Ok((BinFile { version, expires, length, sha256 }, bytes))
+        let file = BinFile { version, expires, length, sha256 };
+        Ok(SignedBin { file, bytes: (!is_there).then_some(bytes) })
     }
 
     fn bin_key(&self, bin: u32, version: u64) -> StoreKey {
@@ -308,12 +353,12 @@ impl Writer<'_> {
 }
 
 /// How many of the bins have about [`SLICE`] bytes together; at least one.
-fn slice_length(state: &State, bins: &[(u32, u64)]) -> usize {
+fn slice_length(state: &State, bins: &[(u32, u64)], changes: &dyn Changes) -> usize {
     let mut total = 0;
     let fits = |(bin, _): &&(u32, u64)| {
-        let length = state.bins[*bin as usize].published.map_or(0, |file| file.length);
+        let published = state.bins[*bin as usize].published.map_or(0, |file| file.length);
         // So many small ones are enough, too.
-        total += length.max(4096);
+        total += (published + changes.length(*bin)).max(4096);
         total <= SLICE
     };
     bins.iter().take_while(fits).count().max(1)

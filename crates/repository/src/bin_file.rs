@@ -7,6 +7,7 @@
 //! Callers have compared the file with the digest that the database keeps: what stands here is what
 //! this program wrote, and anything else is reported as damage, never repaired.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use jiff::Timestamp;
@@ -20,18 +21,18 @@ const TARGETS: &[u8] = b"\",\"targets\":{";
 const VERSION: &[u8] = b"},\"version\":";
 
 /// A target that a bin is to list, or to list no longer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Change {
-    /// Its path.
-    pub(crate) path: TargetPath,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Change<'a> {
+    /// Its path, which was checked ([`TargetPath`]).
+    pub(crate) path: &'a str,
     /// The canonical form of its [`TargetFile`]; `None`: it is removed.
-    pub(crate) file: Option<Vec<u8>>,
+    pub(crate) file: Option<&'a [u8]>,
 }
 
-impl Change {
+impl Change<'_> {
     /// About how long its entry is, in bytes.
     pub(crate) fn length(&self) -> usize {
-        self.file.as_ref().map_or(0, |file| self.path.as_str().len() + file.len() + 4)
+        self.file.map_or(0, |file| self.path.len() + file.len() + 4)
     }
 }
 
@@ -64,15 +65,31 @@ impl<'a> Entries<'a> {
 
     /// The target at `path`, if it is listed.
     pub(crate) fn find(self, path: &TargetPath) -> Result<Option<TargetFile>, NotOurs> {
-        let key = escaped(path);
-        let mut at = 0;
-        while let Some(entry) = self.next(at)? {
-            if entry.key == key.as_slice() {
-                return TargetFile::from_json(entry.value).map(Some).map_err(|_| NotOurs);
+        let path = path.as_str();
+        let text = self.find_each(std::iter::once(path))?.pop().flatten();
+        text.map(|text| TargetFile::from_json(text).map_err(|_| NotOurs)).transpose()
+    }
+
+    /// What stands under each of `paths`, which are ordered.
+    pub(crate) fn find_each<'p>(
+        self,
+        paths: impl Iterator<Item = &'p str>,
+    ) -> Result<Vec<Option<&'a [u8]>>, NotOurs> {
+        let mut found = Vec::new();
+        let mut entry = self.next(0)?;
+        for path in paths {
+            let mut order = Ordering::Greater;
+            while let Some(here) = &entry {
+                order = compare(here.key, path);
+                if order != Ordering::Less {
+                    break;
+                }
+                entry = self.next(here.end + 1)?;
             }
-            at = entry.end + 1;
+            let same = entry.as_ref().filter(|_| order == Ordering::Equal);
+            found.push(same.map(|entry| entry.value));
         }
-        Ok(None)
+        Ok(found)
     }
 
     /// Calls `visit` with each target.
@@ -92,7 +109,7 @@ impl<'a> Entries<'a> {
     }
 
     /// Writes the entries with `changes` made, which are ordered by path, each path once.
-    pub(crate) fn splice(self, changes: &[Change], out: &mut Vec<u8>) -> Result<(), NotOurs> {
+    pub(crate) fn splice(self, changes: &[Change<'_>], out: &mut Vec<u8>) -> Result<(), NotOurs> {
         let begin = out.len();
         let mut copied = 0;
         let mut at = 0;
@@ -102,14 +119,14 @@ impl<'a> Entries<'a> {
             let start = at;
             at = entry.end + 1;
             while let Some(change) = changes.peek() {
-                let order = compare(entry.key, change.path.as_str());
+                let order = compare(entry.key, change.path);
                 if order == Ordering::Less {
                     break;
                 }
                 push_entries(&self.0[copied..start.saturating_sub(1).max(copied)], begin, out);
                 copied = start;
-                if let Some(file) = &change.file {
-                    push_change(&change.path, file, begin, out);
+                if let Some(file) = change.file {
+                    push_change(change.path, file, begin, out);
                 }
                 changes.next();
                 if order == Ordering::Equal {
@@ -120,8 +137,8 @@ impl<'a> Entries<'a> {
         }
         push_entries(&self.0[copied..], begin, out);
         for change in changes {
-            if let Some(file) = &change.file {
-                push_change(&change.path, file, begin, out);
+            if let Some(file) = change.file {
+                push_change(change.path, file, begin, out);
             }
         }
         Ok(())
@@ -173,6 +190,12 @@ pub(crate) fn signed<E>(
     Ok(out)
 }
 
+/// Whether a metadata file has this canonical `signed` value.
+pub(crate) fn has_signed(file: &[u8], signed: &[u8]) -> bool {
+    let head = file.strip_suffix(b"}").and_then(|file| file.strip_suffix(signed));
+    head.is_some_and(|head| head.ends_with(b",\"signed\":"))
+}
+
 fn push_entries(entries: &[u8], begin: usize, out: &mut Vec<u8>) {
     if !entries.is_empty() {
         push_comma(begin, out);
@@ -180,10 +203,10 @@ fn push_entries(entries: &[u8], begin: usize, out: &mut Vec<u8>) {
     }
 }
 
-fn push_change(path: &TargetPath, file: &[u8], begin: usize, out: &mut Vec<u8>) {
+fn push_change(path: &str, file: &[u8], begin: usize, out: &mut Vec<u8>) {
     push_comma(begin, out);
     out.push(b'"');
-    out.extend_from_slice(&escaped(path));
+    out.extend_from_slice(escaped(path).as_bytes());
     out.extend_from_slice(b"\":");
     out.extend_from_slice(file);
 }
@@ -195,8 +218,11 @@ fn push_comma(begin: usize, out: &mut Vec<u8>) {
 }
 
 /// A path as it stands between quotes; it has no backslash and no control character.
-fn escaped(path: &TargetPath) -> Vec<u8> {
-    path.as_str().replace('"', "\\\"").into_bytes()
+fn escaped(path: &str) -> Cow<'_, str> {
+    match path.contains('"') {
+        true => Cow::Owned(path.replace('"', "\\\"")),
+        false => Cow::Borrowed(path),
+    }
 }
 
 fn unescaped(key: &[u8]) -> Vec<u8> {
@@ -296,7 +322,7 @@ mod tests {
         sign(&targets, &[&TestKey::new("online")]).unwrap()
     }
 
-    fn spliced(file: &[u8], changes: &[Change], version: u64) -> Vec<u8> {
+    fn spliced(file: &[u8], changes: &[Change<'_>], version: u64) -> Vec<u8> {
         let expires = "2100-01-02T03:04:05Z".parse().unwrap();
         let entries = Entries::of_file(file).unwrap();
         let text = signed(&role(), version, expires, 0, |out| entries.splice(changes, out));
@@ -338,9 +364,12 @@ mod tests {
                     None => after.remove(path),
                 };
             }
-            let changes: Vec<_> = changes.into_iter().map(|(path, file)| Change {
-                path: TargetPath::new(path).unwrap(),
-                file: file.map(|file| file.to_canonical()),
+            let canonical: Vec<_> = changes.iter().map(|(path, file)| {
+                (path.as_str(), file.as_ref().map(TargetFile::to_canonical))
+            }).collect();
+            let changes: Vec<_> = canonical.iter().map(|(path, file)| Change {
+                path,
+                file: file.as_deref(),
             }).collect();
             let file = spliced(&written(&before, 7), &changes, 8);
             prop_assert_eq!(&file, &written(&after, 8));
@@ -372,7 +401,7 @@ mod tests {
             let cut = cut.index(file.len() + 1);
             for file in [&file[..], &file[..cut]] {
                 if let Ok(entries) = Entries::of_file(file) {
-                    let change = Change { path: TargetPath::new("b").unwrap(), file: None };
+                    let change = Change { path: "b", file: None };
                     let _ = entries.splice(&[change], &mut Vec::new());
                     let _ = entries.for_each(|_, _| {});
                 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use waxseal_tuf::metadata::{
     DelegatedRole, Delegations, Keys, Paths, RoleKeys, Roles, SuccinctRoles, Targets,
 };
-use waxseal_tuf::paths::PathHash;
+use waxseal_tuf::paths::bin_of;
 use waxseal_tuf::{PublicKey, RoleName, TargetPath};
 
 /// What the names of the bins start with: `bin-0a`.
@@ -79,7 +79,12 @@ impl Bins {
 
     /// The bin that `path` falls into.
     pub fn bin_of(self, path: &TargetPath) -> u32 {
-        PathHash::of(path).bin(self.bit_length)
+        self.bin_of_str(path.as_str())
+    }
+
+    /// The same of a path that was checked.
+    pub(crate) fn bin_of_str(self, path: &str) -> u32 {
+        bin_of(path, self.bit_length)
     }
 
     /// The role that signs a bin.

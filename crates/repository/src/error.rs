@@ -145,6 +145,15 @@ pub enum Error {
         problem: String,
     },
 
+    /// What is sorted on disk cannot be read back.
+    #[error("cannot use {} for sorting: {source}", path.display())]
+    Scratch {
+        /// The folder.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+
     /// A name in the catalog cannot be read. The catalog is made of the journal, so the file is
     /// damaged.
     #[error(

@@ -18,6 +18,7 @@ pub mod bins;
 pub mod ceremony;
 pub mod database;
 mod error;
+pub mod import;
 mod plan;
 mod renewal;
 mod repository;

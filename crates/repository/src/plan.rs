@@ -10,7 +10,7 @@ use waxseal_index::{DistributionFilename, NormalizedName, paths};
 use waxseal_tuf::hash::{Hashes, Sha256};
 use waxseal_tuf::{TargetFile, TargetPath};
 
-use crate::batch::NewObject;
+use crate::batch::{Changes, NewObject, Visitor};
 use crate::bin_file::Change;
 use crate::bins::Bins;
 use crate::database::{
@@ -147,16 +147,26 @@ impl Plan {
         self.targets.keys().copied()
     }
 
-    /// What changes in a bin, ordered by path.
-    pub(crate) fn changes(&self, bin: u32) -> Vec<Change> {
-        let changes = self.targets.get(&bin).into_iter().flatten();
-        changes.map(|(path, file)| Change { path: path.clone(), file: file.clone() }).collect()
-    }
-
     fn put(&mut self, bins: Bins, path: TargetPath, length: u64, sha256: Sha256) {
         let file = TargetFile { length, hashes: Hashes::sha256(sha256), custom: None };
         let bin = self.targets.entry(bins.bin_of(&path)).or_default();
         bin.insert(path, Some(file.to_canonical()));
+    }
+}
+
+impl Changes for Plan {
+    fn length(&self, bin: u32) -> u64 {
+        let changes = self.targets.get(&bin).into_iter().flatten();
+        let lengths =
+            changes.map(|(path, file)| path.as_str().len() + file.as_ref().map_or(0, Vec::len));
+        lengths.sum::<usize>() as u64
+    }
+
+    fn visit(&self, bin: u32, visitor: Visitor<'_>) -> Result<(), Error> {
+        let changes = self.targets.get(&bin).into_iter().flatten();
+        let changes =
+            changes.map(|(path, file)| Change { path: path.as_str(), file: file.as_deref() });
+        visitor(&changes.collect::<Vec<_>>())
     }
 }
 

@@ -174,7 +174,7 @@ impl Repository {
         let Some(row) = self.database.bin(self.bins.bin_of(path))? else { return Ok(None) };
         let Some(file) = self.published_bin(&row)? else { return Ok(None) };
         let entries = Entries::of_file(&file).and_then(|entries| entries.find(path));
-        entries.map_err(|_| self.bin_damaged(&row, "is not in the form that this program writes"))
+        entries.map_err(|_| self.bin_not_ours(&row))
     }
 
     /// The published file of a bin, which is the one that this program wrote; `None` when there is
@@ -190,7 +190,11 @@ impl Repository {
         }
     }
 
-    pub(crate) fn bin_damaged(&self, bin: &BinRow, problem: &str) -> Error {
+    pub(crate) fn bin_not_ours(&self, bin: &BinRow) -> Error {
+        self.bin_damaged(bin, "is not in the form that this program writes")
+    }
+
+    fn bin_damaged(&self, bin: &BinRow, problem: &str) -> Error {
         let version = bin.published.map_or(0, |file| file.version);
         let file = format!("{version}.{}.json", self.bins.role(bin.number));
         Error::BinDamaged { file, problem: problem.to_owned() }

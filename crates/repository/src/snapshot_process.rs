@@ -25,8 +25,9 @@ use tracing::{debug, error, info};
 use waxseal_tuf::Signer;
 
 use crate::batch::{Contents, Lifetimes, RoleState, State, Writer};
-use crate::database::{Batch, Decision, Epoch};
-use crate::error::Error;
+use crate::database::{Batch, Decision, Epoch, Reservation};
+use crate::error::{Error, StoreError};
+use crate::import::Source;
 use crate::plan::Planner;
 use crate::renewal;
 use crate::repository::{Repository, bins_metadata};
@@ -134,19 +135,93 @@ impl SnapshotProcess {
         }
         let plan = Planner { repository: &self.repository }.plan(&entries)?;
         let bins: BTreeSet<_> = plan.bins().chain(due).collect();
-        let changes = |bin| Ok(plan.changes(bin));
         let contents = Contents {
             serial: entries.last().map_or(published, |last| last.serial),
             objects: &plan.objects,
             links: &plan.links,
             catalog: &plan.catalog,
             bins: bins.into_iter().collect(),
-            changes: &changes,
+            changes: &plan,
         };
         let batch = self.writer(now).write(state, &contents, &|_| {})?;
         let published = self.commit(&batch)?;
         state.advance(&batch);
         Ok(Some(published))
+    }
+
+    /// The repository it writes to.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// Publishes what waits, unless an import of `source` is to be gone on with.
+    pub(crate) fn publish_before_import(
+        &self,
+        source: Source,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let database = self.repository.database();
+        while self.interrupted_import(source, now)?.is_none() {
+            let waiting = !database.waiting(database.published_serial()?, 1)?.is_empty();
+            if !waiting && database.batch()?.is_none() {
+                break;
+            }
+            self.publish(now)?;
+        }
+        Ok(())
+    }
+
+    /// Publishes the targets of an import file, and answers how many of its bins were there from an
+    /// earlier run.
+    pub(crate) fn publish_import(
+        &self,
+        contents: &Contents<'_>,
+        source: Source,
+        now: Timestamp,
+        progress: &dyn Fn(usize),
+    ) -> Result<(Published, usize), Error> {
+        let mut kept = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = None;
+        let mut state = State::read(&self.repository)?;
+        let interrupted = self.interrupted_import(source, now)?;
+        let same =
+            interrupted.filter(|batch| batch.bins.iter().map(|(bin, _)| bin).eq(&contents.bins));
+        let resumed = same.is_some();
+        let (reservation, begun) = match same {
+            Some(batch) => {
+                let begun = batch.source.map_or(now, |(_, begun)| begun);
+                (batch, begun)
+            }
+            None => {
+                self.repository.database().abandon(self.epoch)?;
+                state = State::read(&self.repository)?;
+                let mut reservation = state.reservation(&contents.bins);
+                reservation.source = Some((source, now));
+                (reservation, now)
+            }
+        };
+        let writer = self.writer(begun);
+        let written = writer.write_reserved(&mut state, contents, &reservation, resumed, progress);
+        if let (true, Err(Error::Store(StoreError::Exists { .. }))) = (resumed, &written) {
+            // What is there was made of something else; the next try begins anew.
+            self.repository.database().abandon(self.epoch)?;
+        }
+        let (batch, found) = written?;
+        Ok((self.commit(&batch)?, found))
+    }
+
+    /// An import of `source` that was not finished, and is not so old that its files would expire soon.
+    fn interrupted_import(
+        &self,
+        source: Source,
+        now: Timestamp,
+    ) -> Result<Option<Reservation>, Error> {
+        let Some(Batch::Reserved(batch)) = self.repository.database().batch()? else {
+            return Ok(None);
+        };
+        let recent = |begun: Timestamp| now.duration_since(begun) < self.lifetimes.bin_n / 4;
+        let same = batch.source.is_some_and(|(of, begun)| of == source && recent(begun));
+        Ok(same.then_some(batch))
     }
 
     fn writer(&self, now: Timestamp) -> Writer<'_> {

@@ -142,20 +142,15 @@ impl TargetPath {
     /// Checks a path.
     pub fn new(path: impl Into<String>) -> Result<Self, InvalidName> {
         let path = path.into();
-        let problem = if path.is_empty() {
-            "is empty"
-        } else if path.len() > MAX_LENGTH {
-            "is longer than 4096 bytes"
-        } else if path.chars().any(|c| c.is_control() || c == '\\') {
-            "has a control character or a backslash"
-        } else if path.split('/').any(str::is_empty) {
-            "has an empty segment"
-        } else if path.split('/').any(|segment| segment == "." || segment == "..") {
-            "has a segment `.` or `..`"
-        } else {
-            return Ok(Self(path));
-        };
-        Err(invalid("target path", &path, problem))
+        Self::check(&path).map(|()| Self(path))
+    }
+
+    /// Whether `path` would do.
+    pub fn check(path: &str) -> Result<(), InvalidName> {
+        match path_problem(path) {
+            None => Ok(()),
+            Some(problem) => Err(invalid("target path", path, problem)),
+        }
     }
 
     /// The path as it is in metadata.
@@ -175,6 +170,37 @@ impl TargetPath {
             None => format!("{digest}.{}", self.0),
         }
     }
+}
+
+/// What is wrong with a target path. One look at each byte: large indexes have millions of paths.
+fn path_problem(path: &str) -> Option<&'static str> {
+    if path.is_empty() {
+        return Some("is empty");
+    }
+    if path.len() > MAX_LENGTH {
+        return Some("is longer than 4096 bytes");
+    }
+    let bytes = path.as_bytes();
+    let mut begin = 0;
+    for (at, byte) in bytes.iter().chain(b"/").enumerate() {
+        match byte {
+            b'/' => {
+                match &bytes[begin..at] {
+                    b"" => return Some("has an empty segment"),
+                    b"." | b".." => return Some("has a segment `.` or `..`"),
+                    _ => {}
+                }
+                begin = at + 1;
+            }
+            b'\\' | 0..0x20 | 0x7f => return Some("has a control character or a backslash"),
+            _ => {}
+        }
+    }
+    // The control characters that are not ASCII are two bytes, of which the first is this.
+    if bytes.contains(&0xc2) && path.chars().any(char::is_control) {
+        return Some("has a control character or a backslash");
+    }
+    None
 }
 
 impl FromStr for TargetPath {

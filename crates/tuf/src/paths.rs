@@ -21,9 +21,18 @@ impl PathHash {
 
     /// The number that the first `bits` bits make (TAP 15); `bits` is at most 32.
     pub fn bin(&self, bits: u8) -> u32 {
-        let first = u32::from_be_bytes([self.0.0[0], self.0.0[1], self.0.0[2], self.0.0[3]]);
-        first.checked_shr(32 - u32::from(bits.min(32))).unwrap_or(0)
+        bin(self.0, bits)
     }
+}
+
+/// The bin of a path, by the first `bits` bits of its SHA-256 (TAP 15); `bits` is at most 32.
+pub fn bin_of(path: &str, bits: u8) -> u32 {
+    bin(Sha256::of(path.as_bytes()), bits)
+}
+
+fn bin(Sha256(hash): Sha256, bits: u8) -> u32 {
+    let first = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
+    first.checked_shr(32 - u32::from(bits.min(32))).unwrap_or(0)
 }
 
 /// Whether a `PATHPATTERN` of TUF 4.5 matches: `*` any run, `?` one character, `[…]` one of a set,

@@ -14,7 +14,7 @@ use waxseal_tuf::RoleName;
 use waxseal_tuf::hash::Sha256;
 
 use super::catalog::{BinFile, FileRow, ProjectRow, put_file, put_project};
-use super::row::{optional_digest, seconds, signed, unsigned};
+use super::row::{microseconds, optional_digest, seconds, signed, unsigned};
 use super::{Database, Failure};
 use crate::Error;
 
@@ -40,6 +40,9 @@ pub struct Reservation {
     pub timestamp: u64,
     /// Of bins, by number.
     pub bins: Vec<(u32, u64)>,
+    /// What it is made of, where it can be gone on with after a crash: the digest of an import file,
+    /// and the time that its files state.
+    pub source: Option<(Sha256, Timestamp)>,
 }
 
 /// A batch whose files are all in the store, but for `timestamp.json`.
@@ -86,7 +89,7 @@ impl Database {
     pub fn batch(&self) -> Result<Option<Batch>, Error> {
         self.read("reading the batch", |connection| {
             let sql = "SELECT snapshot_version, timestamp_version, bins, serial, expires, \
-                       timestamp_expires, timestamp, previous_timestamp FROM batch";
+                       timestamp_expires, timestamp, previous_timestamp, source, begun FROM batch";
             Ok(connection.prepare_cached(sql)?.query_row([], batch).optional()?)
         })
     }
@@ -100,13 +103,16 @@ impl Database {
             check_unused(transaction, RoleName::TIMESTAMP, batch.timestamp)?;
             let inserted = transaction
                 .prepare_cached(
-                    "INSERT INTO batch (one, snapshot_version, timestamp_version, bins) \
-                     VALUES (1, $1, $2, $3) ON CONFLICT (one) DO NOTHING",
+                    "INSERT INTO batch \
+                     (one, snapshot_version, timestamp_version, bins, source, begun) \
+                     VALUES (1, $1, $2, $3, $4, $5) ON CONFLICT (one) DO NOTHING",
                 )?
                 .execute((
                     signed(batch.snapshot)?,
                     signed(batch.timestamp)?,
                     record::reserved(&batch.bins),
+                    batch.source.map(|(source, _)| source.0),
+                    batch.source.map(|(_, begun)| begun.as_microsecond()),
                 ))?;
             match inserted {
                 1 => Ok(()),
@@ -289,7 +295,11 @@ fn batch(row: &Row<'_>) -> rusqlite::Result<Batch> {
     let timestamp_json: Option<Vec<u8>> = row.get(6)?;
     let Some(timestamp_json) = timestamp_json else {
         let bins = record::read_reserved(bins);
-        return Ok(Batch::Reserved(Reservation { snapshot, timestamp, bins }));
+        let source = match optional_digest(row, 8)? {
+            Some(source) => Some((source, microseconds(row, 9)?)),
+            None => None,
+        };
+        return Ok(Batch::Reserved(Reservation { snapshot, timestamp, bins, source }));
     };
     Ok(Batch::Decided(Decision {
         snapshot,

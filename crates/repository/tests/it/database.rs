@@ -208,7 +208,12 @@ fn change(version: u64) -> CatalogChange {
 }
 
 fn reservation(version: u64) -> Reservation {
-    Reservation { snapshot: version, timestamp: version + 1, bins: vec![(3, version), (700, 9)] }
+    Reservation {
+        snapshot: version,
+        timestamp: version + 1,
+        bins: vec![(3, version), (700, 9)],
+        source: None,
+    }
 }
 
 fn decision(version: u64) -> Decision {

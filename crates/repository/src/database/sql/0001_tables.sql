@@ -91,6 +91,8 @@ CREATE TABLE batch (
     snapshot_version BIGINT NOT NULL,
     timestamp_version BIGINT NOT NULL,
     bins BYTEA NOT NULL, -- a record for each, see database/batch.rs
+    source BYTEA, -- digest of an import file, which can be gone on with
+    begun BIGINT, -- the time that the files of that import state
     serial BIGINT,
     expires BIGINT, -- of snapshot and timestamp, which
     timestamp_expires BIGINT,

@@ -3,16 +3,9 @@ use std::process::ExitCode;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::DataOption;
+use super::super::DataOption;
 use crate::data_folder::DataFolder;
 use crate::output;
-
-/// Look into an index of one's own.
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Repo {
-    /// Show what is published, what waits, and when each role expires
-    Status(Status),
-}
 
 /// Show what is published, what waits, and when each role expires.
 #[derive(Debug, clap::Args)]
@@ -49,16 +42,8 @@ struct Role {
     expired: bool,
 }
 
-impl Repo {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        match self {
-            Self::Status(status) => status.run(),
-        }
-    }
-}
-
 impl Status {
-    fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let now = Timestamp::now();
         let report = self.report(now)?;
         if self.json {

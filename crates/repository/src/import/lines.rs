@@ -1,0 +1,317 @@
+//! The lines of an import file.
+//!
+//! ```json
+//! {"path": "packages/flask/flask-3.0-py3-none-any.whl", "length": 101760, "hashes": {"sha256": "…"}}
+//! ```
+//!
+//! `path`, `length` and `hashes` as in TUF metadata, `hashes` with a SHA-256; `custom` may be there. The
+//! file may be packed by gzip or Zstandard.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use waxseal_tuf::hash::Sha256;
+use waxseal_tuf::json::Value;
+use waxseal_tuf::{TargetFile, TargetPath};
+
+use super::partitions::{Partitions, Shares};
+use super::{ImportError, ImportProgress, Source, file_error, open};
+use crate::bins::Bins;
+
+/// How many bytes of lines a worker takes at a time.
+const CHUNK: usize = 1 << 20;
+
+/// Longest line in bytes: a path and its `custom`.
+const LONGEST: usize = 1 << 20;
+
+/// Whole lines, and the number of the first.
+struct Chunk {
+    first: u64,
+    text: Vec<u8>,
+}
+
+/// Reads the file into `partitions`; the digest of its bytes.
+pub(super) fn read(
+    path: &Path,
+    bins: Bins,
+    partitions: &Partitions,
+    progress: &(dyn Fn(ImportProgress) + Sync),
+) -> Result<Source, ImportError> {
+    let (file, total) = open(path)?;
+    let counted = Counted::new(file);
+    let bytes = Arc::clone(&counted.bytes);
+    let digest = Arc::clone(&counted.digest);
+    let mut reader =
+        unpacked(BufReader::with_capacity(CHUNK, counted)).map_err(file_error(path))?;
+
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let (sender, receiver) = sync_channel(2 * workers);
+    let receiver = Mutex::new(receiver);
+    let failure = Mutex::new(None);
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| work(&receiver, bins, partitions, &failure));
+        }
+        let report = || {
+            let bytes = bytes.load(Ordering::Relaxed);
+            progress(ImportProgress::Reading { bytes, total, targets: partitions.targets() });
+        };
+        let sent = send(&mut reader, &sender, report, || has(&failure));
+        // Ends the workers.
+        drop(sender);
+        sent.map_err(file_error(path))
+    })?;
+    if let Some(failure) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(failure);
+    }
+    drop(reader);
+    let digest = digest.lock().unwrap_or_else(PoisonError::into_inner).clone().finish();
+    let mut source = [0; 32];
+    source.copy_from_slice(digest.as_ref());
+    Ok(Sha256(source))
+}
+
+fn has(failure: &Mutex<Option<ImportError>>) -> bool {
+    failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+}
+
+/// Gives whole lines to the workers, until the end or until one of them has failed.
+fn send(
+    reader: &mut dyn Read,
+    sender: &SyncSender<Chunk>,
+    report: impl Fn(),
+    failed: impl Fn() -> bool,
+) -> io::Result<()> {
+    let mut first = 1;
+    let mut rest = Vec::new();
+    loop {
+        let mut text = std::mem::take(&mut rest);
+        let had = text.len();
+        text.resize(had + CHUNK, 0);
+        let read = fill(reader, &mut text[had..])?;
+        text.truncate(had + read);
+        let end = read < CHUNK;
+        let lines = match end {
+            true => text.len(),
+            false => memchr::memrchr(b'\n', &text).map_or(0, |at| at + 1),
+        };
+        if text.len() - lines > LONGEST {
+            return Err(io::Error::other(format!(
+                "a line after line {first} is longer than 1 MiB"
+            )));
+        }
+        rest = text.split_off(lines);
+        let count = memchr::memchr_iter(b'\n', &text).count() as u64;
+        if failed() || sender.send(Chunk { first, text }).is_err() {
+            return Ok(());
+        }
+        first += count;
+        report();
+        if end {
+            return Ok(());
+        }
+    }
+}
+
+fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+fn work(
+    chunks: &Mutex<Receiver<Chunk>>,
+    bins: Bins,
+    partitions: &Partitions,
+    failure: &Mutex<Option<ImportError>>,
+) {
+    let mut shares = Shares::new(partitions);
+    loop {
+        let chunk = chunks.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(chunk) = chunk else { return };
+        if let Err(problem) = take(&chunk, bins, &mut shares) {
+            let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
+            // Of two bad lines the first is named, as far as both were met.
+            let earlier = match (&*failure, &problem) {
+                (Some(ImportError::Line { line: known, .. }), ImportError::Line { line, .. }) => {
+                    line < known
+                }
+                (known, _) => known.is_none(),
+            };
+            if earlier {
+                *failure = Some(problem);
+            }
+            // Goes on receiving, so that the reader is not held up.
+        }
+    }
+}
+
+fn take(chunk: &Chunk, bins: Bins, shares: &mut Shares<'_>) -> Result<(), ImportError> {
+    for (number, line) in (chunk.first..).zip(chunk.text.split(|byte| *byte == b'\n')) {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            continue;
+        }
+        let bad = |problem| ImportError::Line { line: number, problem };
+        match usual(line) {
+            Some((path, length, sha256)) => {
+                TargetPath::check(path).map_err(|error| bad(error.to_string()))?;
+                shares.push_usual(bins.bin_of_str(path), path, length, sha256);
+            }
+            None => {
+                let (path, file) = unusual(line).map_err(bad)?;
+                shares.push(bins.bin_of(&path), path.as_str(), &file);
+            }
+        }
+    }
+    shares.deliver()
+}
+
+/// Path, length and SHA-256 of a line as most are: these fields in this order, a blank after `:` and
+/// `,` or none.
+fn usual(line: &[u8]) -> Option<(&str, &str, &str)> {
+    let text = std::str::from_utf8(line).ok()?;
+    let rest = after(text, "{", "\"path\":")?;
+    let rest = rest.trim_start_matches(' ').strip_prefix('"')?;
+    let (path, rest) = rest.split_at(memchr::memchr2(b'"', b'\\', rest.as_bytes())?);
+    let rest = after(rest, "\",", "\"length\":")?.trim_start_matches(' ');
+    let (length, rest) = rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count());
+    // Numbers of metadata fit 53 bits; and a zero at the beginning is no JSON.
+    if length.is_empty() || length.len() > 15 || (length.len() > 1 && length.starts_with('0')) {
+        return None;
+    }
+    let rest = after(rest, ",", "\"hashes\":")?;
+    let rest = after(rest.trim_start_matches(' '), "{", "\"sha256\":")?;
+    let (sha256, rest) = rest.trim_start_matches(' ').strip_prefix('"')?.split_at_checked(64)?;
+    let is_hex = sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (is_hex && matches!(rest, "\"}}")).then_some((path, length, sha256))
+}
+
+/// What stands after two tokens, blanks between them or none.
+fn after<'a>(text: &'a str, first: &str, second: &str) -> Option<&'a str> {
+    text.strip_prefix(first)?.trim_start_matches(' ').strip_prefix(second)
+}
+
+/// Any line that is right.
+fn unusual(line: &[u8]) -> Result<(TargetPath, Vec<u8>), String> {
+    let Value::Object(mut object) = Value::parse(line)? else {
+        return Err("is not a JSON object".to_owned());
+    };
+    let path = match object.remove("path") {
+        Some(Value::String(path)) => TargetPath::new(path).map_err(|error| error.to_string())?,
+        Some(_) => return Err("`path` is not a string".to_owned()),
+        None => return Err("has no `path`".to_owned()),
+    };
+    if let Some((name, _)) =
+        object.iter().find(|(name, _)| !matches!(*name, "length" | "hashes" | "custom"))
+    {
+        return Err(format!("has a field {name:?}, which is none of an import file"));
+    }
+    let file = TargetFile::from_json(&Value::Object(object).to_json());
+    let file = file.map_err(|error| error.to_string())?;
+    if file.hashes.listed_sha256().is_none() {
+        return Err("`hashes` has no SHA-256 of 64 lower-case hex digits".to_owned());
+    }
+    let canonical = file.to_canonical();
+    match canonical.iter().any(u8::is_ascii_control) {
+        true => Err("`custom` has a control character in a string".to_owned()),
+        false => Ok((path, canonical)),
+    }
+}
+
+/// The bytes of a file, counted and hashed on the way.
+struct Counted<R> {
+    inner: R,
+    bytes: Arc<AtomicU64>,
+    digest: Arc<Mutex<Context>>,
+}
+
+impl<R> Counted<R> {
+    fn new(inner: R) -> Self {
+        Self { inner, bytes: Arc::default(), digest: Arc::new(Mutex::new(Context::new(&SHA256))) }
+    }
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.bytes.fetch_add(count as u64, Ordering::Relaxed);
+        self.digest.lock().unwrap_or_else(PoisonError::into_inner).update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// Unpacks gzip and Zstandard, which their first bytes tell.
+fn unpacked<'a>(
+    mut file: BufReader<impl Read + Send + 'a>,
+) -> io::Result<Box<dyn Read + Send + 'a>> {
+    Ok(match file.fill_buf()? {
+        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::Decoder::with_buffer(file)?),
+        _ => Box::new(file),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+    use super::*;
+
+    const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    /// Lines that the quick look takes are read as the slow one reads them.
+    #[test]
+    fn the_quick_look_and_the_slow_one_agree() {
+        let line = |text: &str| text.replace("HASH", DIGEST).into_bytes();
+        for text in [
+            r#"{"path":"a/b.whl","length":12,"hashes":{"sha256":"HASH"}}"#,
+            r#"{"path": "a/b é.whl", "length": 0, "hashes": {"sha256": "HASH"}}"#,
+        ] {
+            let line = line(text);
+            let (path, length, sha256) = usual(&line).unwrap();
+            let (slow_path, slow) = unusual(&line).unwrap();
+            assert_eq!(path, slow_path.as_str());
+            let file = format!("{{\"hashes\":{{\"sha256\":\"{sha256}\"}},\"length\":{length}}}");
+            assert_eq!(file.as_bytes(), slow);
+        }
+        for text in [
+            r#"{"length":12,"path":"a/b.whl","hashes":{"sha256":"HASH"}}"#,
+            r#"{"path":"a\u002fb","length":12,"hashes":{"sha256":"HASH","md5":"00"}}"#,
+            r#"{"path":"a","length":12,"hashes":{"sha256":"HASH"},"custom":{"a":"\"}"}}"#,
+        ] {
+            assert_eq!(usual(&line(text)), None);
+            unusual(&line(text)).unwrap();
+        }
+        for (text, problem) in [
+            (r#"{"path":"a","length":012,"hashes":{"sha256":"HASH"}}"#, "JSON"),
+            (r#"{"path":"a","length":-1,"hashes":{"sha256":"HASH"}}"#, "length"),
+            (r#"{"path":"a","length":1,"hashes":{"sha256":"HASH"},"extra":1}"#, "extra"),
+            (r#"{"path":"a","length":1,"hashes":{"sha512":"00"}}"#, "SHA-256"),
+            (r#"{"path":"a","length":1,"hashes":{"sha256":"00"}}"#, "SHA-256"),
+            (r#"{"path":"a","length":1,"hashes":{"sha256":"HASH"},"custom":"\n"}"#, "control"),
+            (r#"{"path":"../a","length":1,"hashes":{"sha256":"HASH"}}"#, "`..`"),
+            (r#"{"path":"a","path":"b","length":1,"hashes":{"sha256":"HASH"}}"#, "twice"),
+            ("[]", "object"),
+            ("{", ""),
+        ] {
+            let line = line(text);
+            let found = usual(&line).map(|(path, ..)| TargetPath::check(path));
+            assert!(!matches!(found, Some(Ok(()))), "{text}");
+            let error = unusual(&line).unwrap_err();
+            assert!(problem == "JSON" || error.contains(problem), "{text}: {error}");
+        }
+    }
+}

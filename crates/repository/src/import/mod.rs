@@ -1,0 +1,334 @@
+//! Import: takes over an index that exists, all of its targets in one snapshot.
+//!
+//! The file has a line of JSON for each target ([`lines`]). It is read once, checked whole, and sorted
+//! by bin on disk ([`partitions`]), so that millions of targets need little memory. Nothing is written to
+//! the store before the last line was read, and nothing is visible to clients before all of it is there.
+//!
+//! An import that was interrupted is begun again with the same file: what it had signed and written is
+//! found, compared and kept.
+
+mod lines;
+mod partitions;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use waxseal_index::paths;
+use waxseal_tuf::hash::Sha256;
+
+use self::partitions::Partitions;
+use crate::batch::{Changes, Contents, State, Visitor};
+use crate::bin_file::{Change, Entries, NotOurs};
+use crate::database::CatalogChange;
+use crate::error::Error;
+use crate::plan::{Plan, Planner};
+use crate::snapshot_process::{Published, SnapshotProcess};
+
+/// How many problems of one kind an error names.
+const SHOWN: usize = 10;
+
+/// How an import is done.
+#[derive(Debug, Clone)]
+pub struct ImportOptions {
+    /// Whether a target that is published with other content gets the one of the file.
+    pub replace: bool,
+    /// A folder for about as many bytes as the file has, unpacked. They are gone afterwards, however it
+    /// ends.
+    pub scratch: PathBuf,
+}
+
+/// How far an import is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportProgress {
+    /// The file is read.
+    Reading {
+        /// Bytes of the file so far, packed as it is.
+        bytes: u64,
+        /// Bytes of the file.
+        total: u64,
+        /// Targets so far.
+        targets: u64,
+    },
+    /// Bins are compared with what is published.
+    Comparing {
+        /// Bins so far.
+        bins: usize,
+        /// Bins that the file has targets in.
+        total: usize,
+    },
+    /// Bins are signed and written.
+    Signing {
+        /// Bins so far.
+        bins: usize,
+        /// Bins to sign.
+        total: usize,
+    },
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Imported {
+    /// Targets in the file.
+    pub targets: u64,
+    /// Bins that were signed.
+    pub bins: usize,
+    /// Those among them that an interrupted import of the same file had written.
+    pub resumed: usize,
+    /// The snapshot; `None` when all of it was published before.
+    pub published: Option<Published>,
+}
+
+/// An import that did not happen. What is published is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file cannot be read, or not unpacked.
+    #[error("cannot read {}: {source}; nothing was published", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+
+    /// The scratch folder cannot be used.
+    #[error(
+        "cannot use {} for the targets to be sorted: {source}; it needs about as much space as the \
+         file has, unpacked; nothing was published", path.display()
+    )]
+    Scratch {
+        /// The folder.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+
+    /// A line is not a target.
+    #[error("line {line}: {problem}; nothing was published: correct the file and import it again")]
+    Line {
+        /// Its number, from 1.
+        line: u64,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// Two lines say different things of one target.
+    #[error("{path} is in the file twice, with different content; nothing was published")]
+    Twice {
+        /// The target's path.
+        path: String,
+    },
+
+    /// A target belongs to a project whose files are uploaded to this index.
+    #[error(
+        "{path} belongs to a project whose files are uploaded to this index, and uploads alone change \
+         it; nothing was published: take its lines out of the file"
+    )]
+    Hosted {
+        /// The target's path.
+        path: String,
+    },
+
+    /// Targets are published with other content.
+    #[error(
+        "{count} targets are published with other content, such as {}; nothing was published: import \
+         with `--replace` if the file is right", paths.join(", ")
+    )]
+    Conflict {
+        /// How many there are.
+        count: u64,
+        /// The first of them.
+        paths: Vec<String>,
+    },
+
+    /// The repository failed.
+    #[error(transparent)]
+    Repository(#[from] Error),
+}
+
+impl SnapshotProcess {
+    /// Publishes all targets of a file in one snapshot, at the time `now`; what waits in the journal is
+    /// published before.
+    pub fn import(
+        &self,
+        file: &Path,
+        options: &ImportOptions,
+        now: Timestamp,
+        progress: &(dyn Fn(ImportProgress) + Sync),
+    ) -> Result<Imported, ImportError> {
+        let bins = self.repository().bins();
+        let partitions = Partitions::new(bins, &options.scratch)?;
+        let source = lines::read(file, bins, &partitions, progress)?;
+
+        self.publish_before_import(source, now)?;
+        let changed = self.compare(&partitions, options, progress)?;
+        // What the first snapshot of an index has in any case: every bin, and the project list.
+        let rows = State::read(self.repository())?.bins;
+        let unsigned = rows.iter().filter(|row| row.published.is_none()).map(|row| row.number);
+        let plan = Planner { repository: self.repository() }.plan(&[])?;
+        let bins: BTreeSet<_> = changed.into_iter().chain(unsigned).chain(plan.bins()).collect();
+        let targets = partitions.targets();
+        if bins.is_empty() {
+            return Ok(Imported { targets, bins: 0, resumed: 0, published: None });
+        }
+        let total = bins.len();
+        let contents = Contents {
+            serial: self.repository().database().published_serial()?,
+            objects: &plan.objects,
+            links: &[],
+            catalog: &CatalogChange::default(),
+            bins: bins.into_iter().collect(),
+            changes: &WithPlan { partitions: &partitions, plan: &plan },
+        };
+        let signing = |bins| progress(ImportProgress::Signing { bins, total });
+        let (published, resumed) = self.publish_import(&contents, source, now, &signing)?;
+        Ok(Imported { targets, bins: total, resumed, published: Some(published) })
+    }
+
+    /// The bins in which something changes. Targets that are published as the file has them change
+    /// nothing; others are conflicts.
+    fn compare(
+        &self,
+        partitions: &Partitions,
+        options: &ImportOptions,
+        progress: &(dyn Fn(ImportProgress) + Sync),
+    ) -> Result<Vec<u32>, ImportError> {
+        let rows = State::read(self.repository())?.bins;
+        let named = partitions.bins();
+        let total = named.len();
+        let projects = self.repository().database().project_names()?.into_iter().collect();
+        let mut found = Comparison { projects, ..Comparison::default() };
+        for (done, bin) in named.into_iter().enumerate() {
+            if done % 256 == 0 {
+                progress(ImportProgress::Comparing { bins: done, total });
+            }
+            let row = &rows[bin as usize];
+            let file = self.repository().published_bin(row)?;
+            let entries = file.as_deref().map_or(Ok(Entries::default()), Entries::of_file);
+            let entries = entries.map_err(|_| self.repository().bin_not_ours(row))?;
+            partitions.visit(bin, &mut |changes| {
+                let compared = found.compare(bin, entries, changes);
+                compared.map_err(|_| self.repository().bin_not_ours(row))
+            })?;
+        }
+        if let Some(path) = found.twice {
+            return Err(ImportError::Twice { path });
+        }
+        if let Some(path) = found.hosted {
+            return Err(ImportError::Hosted { path });
+        }
+        match found.conflicts == 0 || options.replace {
+            true => Ok(found.changed),
+            false => Err(ImportError::Conflict { count: found.conflicts, paths: found.shown }),
+        }
+    }
+}
+
+/// What differs between a file and what is published.
+#[derive(Default)]
+struct Comparison {
+    /// The projects whose files are uploaded here.
+    projects: HashSet<String>,
+    changed: Vec<u32>,
+    /// A path of one of them.
+    hosted: Option<String>,
+    /// A path that has two contents in the file.
+    twice: Option<String>,
+    conflicts: u64,
+    /// The first of them.
+    shown: Vec<String>,
+}
+
+impl Comparison {
+    fn compare(
+        &mut self,
+        bin: u32,
+        entries: Entries<'_>,
+        changes: &[Change<'_>],
+    ) -> Result<(), NotOurs> {
+        let twice = changes.windows(2).find(|pair| pair[0].path == pair[1].path);
+        if let (None, Some(pair)) = (&self.twice, twice) {
+            self.twice = Some(pair[0].path.to_owned());
+        }
+        let there = entries.find_each(changes.iter().map(|change| change.path))?;
+        let differ = changes.iter().zip(there).filter(|(change, there)| change.file != *there);
+        let mut any = false;
+        for (change, there) in differ {
+            any = true;
+            if self.hosted.is_none() && self.is_hosted(change.path) {
+                self.hosted = Some(change.path.to_owned());
+            }
+            if there.is_some() && !self.is_empty_list(change.path) {
+                self.conflicts += 1;
+                if self.shown.len() < SHOWN {
+                    self.shown.push(change.path.to_owned());
+                }
+            }
+        }
+        if any {
+            self.changed.push(bin);
+        }
+        Ok(())
+    }
+
+    /// Whether uploads own this path.
+    fn is_hosted(&self, path: &str) -> bool {
+        if is_list(path) {
+            return !self.projects.is_empty();
+        }
+        let rest = path.strip_prefix("packages/").or_else(|| path.strip_prefix("simple/"));
+        let project = rest.and_then(|rest| rest.split_once('/')).map(|(project, _)| project);
+        project.is_some_and(|project| self.projects.contains(project))
+    }
+
+    /// Whether this is the project list while there are no projects: what is published of it says so,
+    /// and gives way.
+    fn is_empty_list(&self, path: &str) -> bool {
+        self.projects.is_empty() && is_list(path)
+    }
+}
+
+fn is_list(path: &str) -> bool {
+    matches!(path, paths::PROJECT_LIST_JSON | paths::PROJECT_LIST_HTML)
+}
+
+/// The targets of a file, and what a plan has beside them.
+struct WithPlan<'a> {
+    partitions: &'a Partitions,
+    plan: &'a Plan,
+}
+
+impl Changes for WithPlan<'_> {
+    fn length(&self, bin: u32) -> u64 {
+        self.partitions.length(bin) + self.plan.length(bin)
+    }
+
+    fn visit(&self, bin: u32, visitor: Visitor<'_>) -> Result<(), Error> {
+        self.plan.visit(bin, &mut |planned| {
+            self.partitions.visit(bin, &mut |of_file| {
+                if planned.is_empty() {
+                    return visitor(of_file);
+                }
+                let both: BTreeMap<_, _> =
+                    planned.iter().chain(of_file).map(|change| (change.path, *change)).collect();
+                visitor(&both.into_values().collect::<Vec<_>>())
+            })
+        })
+    }
+}
+
+/// What makes two import files one: the digest of their bytes.
+pub(crate) type Source = Sha256;
+
+fn file_error(path: &Path) -> impl Fn(io::Error) -> ImportError {
+    let path = path.to_owned();
+    move |source| ImportError::File { path: path.clone(), source }
+}
+
+fn open(path: &Path) -> Result<(File, u64), ImportError> {
+    let file = File::open(path).map_err(file_error(path))?;
+    let length = file.metadata().map_err(file_error(path))?.len();
+    Ok((file, length))
+}
