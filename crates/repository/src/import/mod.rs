@@ -38,6 +38,15 @@ pub struct ImportOptions {
     /// A folder for about as many bytes as the file has, unpacked. They are gone afterwards, however it
     /// ends.
     pub scratch: PathBuf,
+    /// About how many bytes of targets are kept in memory while the file is read.
+    pub memory: usize,
+}
+
+impl ImportOptions {
+    /// The usual options, with a scratch folder.
+    pub fn new(scratch: impl Into<PathBuf>) -> Self {
+        Self { replace: false, scratch: scratch.into(), memory: 192 << 20 }
+    }
 }
 
 /// How far an import is.
@@ -159,7 +168,7 @@ impl SnapshotProcess {
         progress: &(dyn Fn(ImportProgress) + Sync),
     ) -> Result<Imported, ImportError> {
         let bins = self.repository().bins();
-        let partitions = Partitions::new(bins, &options.scratch)?;
+        let partitions = Partitions::new(bins, options)?;
         let source = lines::read(file, bins, &partitions, progress)?;
 
         self.publish_before_import(source, now)?;

@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::ImportError;
+use super::{ImportError, ImportOptions};
 use crate::batch::{Changes, Visitor};
 use crate::bin_file::Change;
 use crate::bins::Bins;
@@ -20,9 +20,6 @@ use crate::error::Error;
 /// Into how many partitions bins are split, at most.
 const MOST: u32 = 1024;
 
-/// Most bytes in memory while the file is read; more go to a file.
-const IN_MEMORY: usize = 192 << 20;
-
 /// How many sorted partitions are kept: each thread goes through neighbours.
 const SORTED: usize = 8;
 
@@ -30,6 +27,8 @@ const SORTED: usize = 8;
 pub(super) struct Partitions {
     bins: Bins,
     scratch: PathBuf,
+    /// Most bytes in memory while the file is read; more go to the file.
+    memory: usize,
     file: File,
     file_length: AtomicU64,
     parts: Vec<Mutex<Partition>>,
@@ -68,13 +67,15 @@ struct Record {
 const HEAD: usize = 4 + 2 + 4;
 
 impl Partitions {
-    pub(super) fn new(bins: Bins, scratch: &Path) -> Result<Self, ImportError> {
+    pub(super) fn new(bins: Bins, options: &ImportOptions) -> Result<Self, ImportError> {
+        let scratch = &options.scratch;
         let file = std::fs::create_dir_all(scratch).and_then(|()| tempfile::tempfile_in(scratch));
-        let failed = |source| ImportError::Scratch { path: scratch.to_owned(), source };
+        let failed = |source| ImportError::Scratch { path: scratch.clone(), source };
         let count = bins.count().min(MOST);
         Ok(Self {
             bins,
-            scratch: scratch.to_owned(),
+            scratch: scratch.clone(),
+            memory: options.memory,
             file: file.map_err(failed)?,
             file_length: AtomicU64::new(0),
             parts: (0..count).map(|_| Mutex::default()).collect(),
@@ -108,8 +109,8 @@ impl Partitions {
         let mut partition = lock(&self.parts[number]);
         let total = self.in_memory.fetch_add(records.len(), Ordering::Relaxed) + records.len();
         partition.buffer.append(records);
-        let share = IN_MEMORY / self.parts.len();
-        if total > IN_MEMORY && partition.buffer.len() > share / 2 {
+        let share = self.memory / self.parts.len();
+        if total > self.memory && partition.buffer.len() > share / 2 {
             let length = partition.buffer.len();
             let at = self.file_length.fetch_add(length as u64, Ordering::Relaxed);
             let written = self.file.write_all_at(&partition.buffer, at);

@@ -1,8 +1,8 @@
 //! The store in a folder that any web server can serve.
 //!
 //! An object is written to a file beside the store, made durable, and then given its name by
-//! `link(2)`: that is atomic and fails when the name is taken, which makes it create-only without
-//! a lock. The folders that changed are made durable before a call returns.
+//! `renameat2(2)` or `link(2)`: that is atomic and fails when the name is taken, which makes it
+//! create-only without a lock. The folders that changed are made durable before a call returns.
 //!
 //! A batch costs two barriers, not two per object: past a few objects `syncfs(2)` replaces the
 //! `fsync(2)` of each (the one waits for the disk once, the other once per file).
@@ -98,8 +98,8 @@ impl Store for FilesystemStore {
         objects.iter().try_for_each(|object| check_create_only(object.key))?;
         let mut batch = Batch::begin(self)?;
         let drafts = self.drafts(&batch, objects)?;
-        for (object, draft) in objects.iter().zip(&drafts) {
-            batch.place(draft, object.key)?;
+        for (object, draft) in objects.iter().zip(drafts) {
+            batch.place_draft(draft, object.key)?;
         }
         batch.settle()
     }
@@ -109,7 +109,7 @@ impl Store for FilesystemStore {
         let mut batch = Batch::begin(self)?;
         spool::finish(&file)?;
         sync_file(&file)?;
-        batch.place(file.path(), key)?;
+        batch.place_draft(file.into_temp_path(), key)?;
         batch.settle()
     }
 

@@ -52,6 +52,17 @@ pub(crate) fn read_everything(
     trust: &mut simulator::Store,
     now: Timestamp,
 ) -> Result<BTreeMap<String, Sha256>, Error> {
+    let absent = |path: &str| panic!("{path} is published and not there");
+    read_present(store, trust, now, &absent)
+}
+
+/// The same of an index some files of which may be elsewhere: `absent` is told which.
+pub(crate) fn read_present(
+    store: &dyn Store,
+    trust: &mut simulator::Store,
+    now: Timestamp,
+    absent: &dyn Fn(&str),
+) -> Result<BTreeMap<String, Sha256>, Error> {
     let fetch = |file: &MetadataFile| {
         let key = StoreKey::from_path(&format!("tuf/metadata/{}", file.path)).unwrap();
         store.read(&key, LIMIT).unwrap()
@@ -77,8 +88,10 @@ pub(crate) fn read_everything(
         let location = trusted.target_location(&target, &file)?;
         let key = StoreKey::from_path(&format!("tuf/targets/{location}"));
         let key = key.unwrap_or_else(|| panic!("the store has no place for {location}"));
-        let bytes = store.read(&key, LIMIT).unwrap();
-        let bytes = bytes.unwrap_or_else(|| panic!("{path} is published and not there"));
+        let Some(bytes) = store.read(&key, LIMIT).unwrap() else {
+            absent(&path);
+            continue;
+        };
         let digest = Sha256::of(&bytes);
         assert_eq!(
             (file.length, location),

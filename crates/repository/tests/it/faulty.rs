@@ -69,6 +69,8 @@ struct State {
     /// Which calls fail: from this one, so many.
     fail: Option<(usize, usize, Fault)>,
     failed: usize,
+    /// An index that was imported: its files are not in its store.
+    files_elsewhere: bool,
     /// Everything that was ever seen, by path; every version of timestamp by itself.
     history: BTreeMap<String, Sha256>,
 }
@@ -111,6 +113,11 @@ impl FaultyStore {
         lock(&self.0.state).calls.clone()
     }
 
+    /// Lets the store be without the files that its targets name: nothing is read at every write.
+    pub(crate) fn files_are_elsewhere(&self) {
+        lock(&self.0.state).files_elsewhere = true;
+    }
+
     /// Calls `hook` before and after every write.
     pub(crate) fn set_hook(&self, hook: Option<Hook>) {
         *lock(&self.0.hook) = hook;
@@ -151,6 +158,9 @@ impl FaultyStore {
     }
 
     fn watch(&self, method: &str) {
+        if lock(&self.0.state).files_elsewhere {
+            return;
+        }
         let inner = self.unwatched();
         self.remember(&*inner);
         // Nothing has expired for a client of that time.

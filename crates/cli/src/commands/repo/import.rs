@@ -55,7 +55,7 @@ impl Import {
         let begun = Instant::now();
         let folder = DataFolder::open(&self.data.data)?;
         let process = host::snapshot_process(&folder, folder.repository()?)?;
-        let options = ImportOptions { replace: self.replace, scratch: folder.path().to_owned() };
+        let options = ImportOptions { replace: self.replace, ..ImportOptions::new(folder.path()) };
         let shown = Shown::new();
         let imported =
             process.import(&self.file, &options, Timestamp::now(), &|now| shown.show(now));

@@ -6,6 +6,8 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use tempfile::TempPath;
+
 use super::{FilesystemStore, StoreError, StoreKey, open_file};
 
 /// Up to how many files or folders are made durable one by one; `syncfs(2)` is Linux's.
@@ -43,18 +45,27 @@ impl<'a> Batch<'a> {
         done.map_err(|source| StoreError::io("sync the file system of", &self.store.base, source))
     }
 
-    /// Gives the finished and durable file `from` the name of `key`.
+    /// Moves the finished and durable file `draft` to the name of `key`.
+    pub(super) fn place_draft(
+        &mut self,
+        draft: TempPath,
+        key: &StoreKey,
+    ) -> Result<(), StoreError> {
+        let path = self.store.path(key);
+        self.prepare(&path)?;
+        match draft.persist_noclobber(&path) {
+            Ok(()) => Ok(()),
+            Err(failed) => taken(failed.error, &failed.path, path, key),
+        }
+    }
+
+    /// Gives the finished and durable file `from` the name of `key` too.
     pub(super) fn place(&mut self, from: &Path, key: &StoreKey) -> Result<(), StoreError> {
         let path = self.store.path(key);
         self.prepare(&path)?;
         match fs::hard_link(from, &path) {
             Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let same = same_content(from, &path);
-                let same = same.map_err(|source| StoreError::io("compare", &path, source))?;
-                if same { Ok(()) } else { Err(StoreError::Exists { key: key.clone() }) }
-            }
-            Err(source) => Err(StoreError::io("create", path, source)),
+            Err(error) => taken(error, from, path, key),
         }
     }
 
@@ -84,6 +95,18 @@ impl<'a> Batch<'a> {
         }
         self.store.known_folders.remember(fresh);
         Ok(())
+    }
+}
+
+/// What becomes of a name that could not be given: one that has the same bytes is fine.
+fn taken(error: io::Error, from: &Path, path: PathBuf, key: &StoreKey) -> Result<(), StoreError> {
+    if error.kind() != io::ErrorKind::AlreadyExists {
+        return Err(StoreError::io("create", path, error));
+    }
+    match same_content(from, &path) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(StoreError::Exists { key: key.clone() }),
+        Err(source) => Err(StoreError::io("compare", path, source)),
     }
 }
 
