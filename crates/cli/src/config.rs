@@ -24,6 +24,9 @@ pub(crate) struct Config {
     pub(crate) publish_wait_seconds: u64,
     /// How long bins, snapshot and timestamp are valid, in hours. They are signed again well before.
     pub(crate) online_lifetime_hours: u32,
+    /// How long a snapshot can still be used after the next one, in minutes; then what only it names is
+    /// removed. The last three are always kept.
+    pub(crate) gc_grace_minutes: u32,
 }
 
 impl Default for Config {
@@ -34,6 +37,7 @@ impl Default for Config {
             max_upload_bytes: 1 << 30,
             publish_wait_seconds: 10,
             online_lifetime_hours: 24,
+            gc_grace_minutes: 60,
         }
     }
 }

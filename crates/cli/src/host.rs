@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use waxseal_repository::{Lifetimes, Repository, SnapshotProcess, Stop};
 use waxseal_server::{AppState, Limits, Settings};
 
+use crate::collector::Collector;
 use crate::config::Config;
 use crate::data_folder::DataFolder;
 use crate::failure::{Exit, Failure};
@@ -89,6 +90,8 @@ impl Host {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let stop = Stop::new(Arc::clone(&self.repository));
         let process = spawn(self.process, stop.clone())?;
+        let grace = SignedDuration::from_mins(i64::from(self.config.gc_grace_minutes));
+        let _collector = Collector::start(Arc::clone(&self.repository), grace)?;
         let settings = Settings {
             max_upload: self.config.max_upload_bytes,
             publish_wait: Duration::from_secs(self.config.publish_wait_seconds),

@@ -1,6 +1,7 @@
 //! The `waxseal` command line: the only place where the crates are put together.
 
 mod child;
+mod collector;
 mod commands;
 mod config;
 mod data_folder;

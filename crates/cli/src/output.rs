@@ -74,6 +74,11 @@ pub(crate) fn steps() -> ProgressBar {
     }
 }
 
+/// Something whose end is not known, on stderr where that is a terminal.
+pub(crate) fn spinner() -> ProgressBar {
+    ProgressBar::new_spinner()
+}
+
 /// A table on stdout.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
     let mut table = Table::new();

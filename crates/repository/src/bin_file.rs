@@ -93,7 +93,6 @@ impl<'a> Entries<'a> {
     }
 
     /// Calls `visit` with each target.
-    #[cfg(test)]
     pub(crate) fn for_each(
         self,
         mut visit: impl FnMut(TargetPath, TargetFile),

@@ -92,12 +92,11 @@ impl Bins {
         self.succinct(&[]).name(bin)
     }
 
-    /// Whether `role` is one of the bins.
-    pub fn names(self, role: &RoleName) -> bool {
-        let number =
-            role.as_str().strip_prefix(NAME_PREFIX).and_then(|rest| rest.strip_prefix('-'));
-        let bin = number.and_then(|number| u32::from_str_radix(number, 16).ok());
-        bin.is_some_and(|bin| bin < self.count() && self.role(bin) == *role)
+    /// The number of the bin that `role` signs; `None` for other roles.
+    pub fn number(self, role: &RoleName) -> Option<u32> {
+        let number = role.as_str().strip_prefix(NAME_PREFIX)?.strip_prefix('-')?;
+        let bin = u32::from_str_radix(number, 16).ok()?;
+        (bin < self.count() && self.role(bin) == *role).then_some(bin)
     }
 
     /// The delegations of `bins`: every bin signed by any one of `online`.

@@ -18,6 +18,7 @@ pub mod bins;
 pub mod ceremony;
 pub mod database;
 mod error;
+mod gc;
 pub mod import;
 mod plan;
 mod renewal;
@@ -28,5 +29,6 @@ pub mod store;
 
 pub use batch::Lifetimes;
 pub use error::{Error, StoreError};
+pub use gc::{Collected, GcOptions};
 pub use repository::{Accepted, Repository, Upload};
 pub use snapshot_process::{Published, SnapshotProcess, Stop, WriterLock};

@@ -146,6 +146,8 @@ impl Repository {
         if let Some(claim) = self.database.claimed(&identity)? {
             return Ok(Accepted::of(claim, &entry));
         }
+        // Until the journal names them.
+        let _hold = self.database.hold_objects()?;
         if let (Some(bytes), Some(digested)) = (&upload.metadata, &entry.metadata) {
             let path = target_path(paths::core_metadata(&upload.filename))?;
             let key = StoreKey::Target { path, digest: digested.sha256 };
@@ -198,6 +200,11 @@ impl Repository {
         let version = bin.published.map_or(0, |file| file.version);
         let file = format!("{version}.{}.json", self.bins.role(bin.number));
         Error::BinDamaged { file, problem: problem.to_owned() }
+    }
+
+    /// A version of a bin's file; `None` when it is not there.
+    pub(crate) fn bin_file(&self, bin: u32, version: u64) -> Result<Option<Vec<u8>>, Error> {
+        self.metadata_file(&StoreKey::Metadata { version, role: self.bins.role(bin) })
     }
 
     /// Reads a metadata file of ours out of the store.

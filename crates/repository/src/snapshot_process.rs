@@ -143,6 +143,7 @@ impl SnapshotProcess {
             bins: bins.into_iter().collect(),
             changes: &plan,
         };
+        let _hold = database.hold_objects()?;
         let batch = self.writer(now).write(state, &contents, &|_| {})?;
         let published = self.commit(&batch)?;
         state.advance(&batch);
@@ -201,6 +202,7 @@ impl SnapshotProcess {
             }
         };
         let writer = self.writer(begun);
+        let _hold = self.repository.database().hold_objects()?;
         let written = writer.write_reserved(&mut state, contents, &reservation, resumed, progress);
         if let (true, Err(Error::Store(StoreError::Exists { .. }))) = (resumed, &written) {
             // What is there was made of something else; the next try begins anew.

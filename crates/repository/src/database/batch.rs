@@ -212,6 +212,42 @@ impl Database {
     }
 }
 
+/// A snapshot that was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotRow {
+    /// Its version.
+    pub version: u64,
+    /// The serial up to which it holds the journal.
+    pub serial: u64,
+    /// When it was published, by the clock of the machine that did.
+    pub published_at: Timestamp,
+}
+
+impl Database {
+    /// The snapshots that were published, the newest first, with the first for which `more` says no.
+    pub fn snapshots_while(
+        &self,
+        mut more: impl FnMut(&SnapshotRow) -> bool,
+    ) -> Result<Vec<SnapshotRow>, Error> {
+        self.read("reading the snapshots", |connection| {
+            let sql = "SELECT version, serial, published_at FROM snapshot ORDER BY version DESC";
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut rows = statement.query([])?;
+            let mut snapshots = Vec::new();
+            while let Some(row) = rows.next()? {
+                let (version, serial) = (unsigned(row, 0)?, unsigned(row, 1)?);
+                let snapshot = SnapshotRow { version, serial, published_at: microseconds(row, 2)? };
+                let go_on = more(&snapshot);
+                snapshots.push(snapshot);
+                if !go_on {
+                    break;
+                }
+            }
+            Ok(snapshots)
+        })
+    }
+}
+
 /// Whether `epoch` still is the newest. On PostgreSQL the row's lock holds later writers off until
 /// this transaction ends.
 fn check(transaction: &Transaction<'_>, epoch: Epoch) -> Result<(), Failure> {

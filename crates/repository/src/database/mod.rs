@@ -11,6 +11,7 @@ mod batch;
 mod catalog;
 mod journal;
 mod migrate;
+mod objects;
 mod row;
 mod token;
 
@@ -25,9 +26,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::Error;
 
-pub use batch::{Batch, CatalogChange, Decision, Epoch, Reservation};
+pub use batch::{Batch, CatalogChange, Decision, Epoch, Reservation, SnapshotRow};
 pub use catalog::{BinFile, BinRow, CoreMetadata, FileRow, ProjectRow, RoleRow};
 pub use journal::{Appended, Entry, JournalRow, UploadEntry};
+pub use objects::{Collecting, Hold};
 pub use token::{TokenRow, TokenSecret};
 
 /// How long a statement waits for another process that writes.

@@ -17,10 +17,11 @@ mod spool;
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, DirEntry, File, Permissions, ReadDir};
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
 use tempfile::{NamedTempFile, TempPath};
 use waxseal_tuf::hash::Sha256;
@@ -231,7 +232,9 @@ impl Walk {
         // A name that is not UTF-8, or not a file's, is nobody's object even if it looks like one.
         let ours = is.is_file() && name.to_str().is_some();
         let key = StoreKey::from_path(&path).filter(|_| ours);
-        Ok(Some(Listed { path, key, length: is.len() }))
+        // The time of the change of the file itself, which copying tools cannot set back.
+        let changed = Timestamp::from_second(is.ctime()).unwrap_or(Timestamp::MAX);
+        Ok(Some(Listed { path, key, length: is.len(), changed }))
     }
 }
 

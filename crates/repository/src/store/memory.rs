@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read, Seek};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use tempfile::NamedTempFile;
 use waxseal_tuf::hash::Sha256;
 
@@ -15,7 +16,20 @@ use super::{
 /// The contract of [`Store`] kept in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    objects: Mutex<BTreeMap<StoreKey, Arc<[u8]>>>,
+    objects: Mutex<BTreeMap<StoreKey, Kept>>,
+}
+
+/// An object, and when it was put here.
+#[derive(Debug, Clone)]
+struct Kept {
+    bytes: Arc<[u8]>,
+    changed: Timestamp,
+}
+
+impl Kept {
+    fn now(bytes: Arc<[u8]>) -> Self {
+        Self { bytes, changed: Timestamp::now() }
+    }
 }
 
 impl MemoryStore {
@@ -24,7 +38,7 @@ impl MemoryStore {
         Self::default()
     }
 
-    fn objects(&self) -> MutexGuard<'_, BTreeMap<StoreKey, Arc<[u8]>>> {
+    fn objects(&self) -> MutexGuard<'_, BTreeMap<StoreKey, Kept>> {
         // Each change is one insertion or removal: a panic elsewhere leaves the map whole.
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -32,10 +46,10 @@ impl MemoryStore {
     fn insert(&self, key: &StoreKey, bytes: Arc<[u8]>) -> Result<(), StoreError> {
         let mut objects = self.objects();
         match objects.get(key) {
-            Some(there) if *there == bytes => Ok(()),
+            Some(there) if there.bytes == bytes => Ok(()),
             Some(_) => Err(StoreError::Exists { key: key.clone() }),
             None => {
-                objects.insert(key.clone(), bytes);
+                objects.insert(key.clone(), Kept::now(bytes));
                 Ok(())
             }
         }
@@ -59,23 +73,23 @@ impl Store for MemoryStore {
     fn link(&self, links: &[Link]) -> Result<(), StoreError> {
         links.iter().try_for_each(|link| check_create_only(&link.to))?;
         links.iter().try_for_each(|Link { from, to }| {
-            let bytes = self.objects().get(from).cloned();
+            let bytes = self.objects().get(from).map(|kept| Arc::clone(&kept.bytes));
             self.insert(to, bytes.ok_or_else(|| StoreError::Missing { key: from.clone() })?)
         })
     }
 
     fn replace_timestamp(&self, expected: Option<Sha256>, bytes: &[u8]) -> Result<(), StoreError> {
         let mut objects = self.objects();
-        let found = objects.get(&StoreKey::Timestamp).map(|there| Sha256::of(there));
+        let found = objects.get(&StoreKey::Timestamp).map(|there| Sha256::of(&there.bytes));
         if found != expected && found != Some(Sha256::of(bytes)) {
             return Err(StoreError::Changed { expected, found });
         }
-        objects.insert(StoreKey::Timestamp, bytes.into());
+        objects.insert(StoreKey::Timestamp, Kept::now(bytes.into()));
         Ok(())
     }
 
     fn read(&self, key: &StoreKey, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(bytes) = self.objects().get(key).cloned() else { return Ok(None) };
+        let Some(Kept { bytes, .. }) = self.objects().get(key).cloned() else { return Ok(None) };
         let length = bytes.len() as u64;
         if length > limit {
             return Err(StoreError::TooLarge { key: key.clone(), length, limit });
@@ -84,8 +98,8 @@ impl Store for MemoryStore {
     }
 
     fn open(&self, key: &StoreKey) -> Result<Option<OpenObject>, StoreError> {
-        let bytes = self.objects().get(key).cloned();
-        Ok(bytes.map(|bytes| OpenObject {
+        let kept = self.objects().get(key).cloned();
+        Ok(kept.map(|Kept { bytes, .. }| OpenObject {
             length: bytes.len() as u64,
             reader: ObjectReader::Memory(Cursor::new(bytes)),
         }))
@@ -102,9 +116,9 @@ impl Store for MemoryStore {
 
     fn list(&self, area: Area) -> Result<Listing<'_>, StoreError> {
         let objects = self.objects();
-        let listed = objects.iter().filter(|(key, _)| key.area() == area).map(|(key, bytes)| {
-            let length = bytes.len() as u64;
-            Ok(Listed { path: key.path(), key: Some(key.clone()), length })
+        let listed = objects.iter().filter(|(key, _)| key.area() == area).map(|(key, kept)| {
+            let (length, changed) = (kept.bytes.len() as u64, kept.changed);
+            Ok(Listed { path: key.path(), key: Some(key.clone()), length, changed })
         });
         Ok(Box::new(listed.collect::<Vec<_>>().into_iter()))
     }

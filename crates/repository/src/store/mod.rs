@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tempfile::NamedTempFile;
 use waxseal_tuf::RoleName;
 use waxseal_tuf::hash::Sha256;
@@ -134,6 +135,8 @@ pub struct Listed {
     pub key: Option<StoreKey>,
     /// Its length in bytes.
     pub length: u64,
+    /// When it was put there, or got another name; of whoever keeps the storage's clock.
+    pub changed: Timestamp,
 }
 
 /// An object opened for reading, its cursor at the beginning.

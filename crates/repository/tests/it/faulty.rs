@@ -69,6 +69,8 @@ struct State {
     /// Which calls fail: from this one, so many.
     fail: Option<(usize, usize, Fault)>,
     failed: usize,
+    /// How many removals fail, having done a half.
+    failing_removals: usize,
     /// An index that was imported: its files are not in its store.
     files_elsewhere: bool,
     /// Everything that was ever seen, by path; every version of timestamp by itself.
@@ -111,6 +113,11 @@ impl FaultyStore {
     /// The writes so far.
     pub(crate) fn calls(&self) -> Vec<&'static str> {
         lock(&self.0.state).calls.clone()
+    }
+
+    /// Lets the next `count` removals do a half and fail.
+    pub(crate) fn fail_removals(&self, count: usize) {
+        lock(&self.0.state).failing_removals = count;
     }
 
     /// Lets the store be without the files that its targets name: nothing is read at every write.
@@ -242,7 +249,21 @@ impl Store for FaultyStore {
     }
 
     fn remove(&self, keys: &[StoreKey]) -> Result<(), StoreError> {
-        self.unwatched().remove(keys)
+        let state = &mut *lock(&self.0.state);
+        // What is removed may come again: a name keeps its content while it is there.
+        for key in keys {
+            state.history.remove(&key.path());
+        }
+        let fails = state.failing_removals > 0;
+        state.failing_removals = state.failing_removals.saturating_sub(1);
+        match fails {
+            false => self.unwatched().remove(keys),
+            true => {
+                self.unwatched().remove(Fault::FirstHalf.part(keys))?;
+                let source = io::Error::from(io::ErrorKind::TimedOut);
+                Err(StoreError::Io { action: "reach", path: "remove".into(), source })
+            }
+        }
     }
 
     fn list(&self, area: Area) -> Result<Listing<'_>, StoreError> {
@@ -257,4 +278,52 @@ impl Store for FaultyStore {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A store as a client sees it that read `timestamp.json` some time ago.
+#[derive(Debug)]
+pub(crate) struct OldTimestamp {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) timestamp: Vec<u8>,
+}
+
+impl Store for OldTimestamp {
+    fn create(&self, objects: &[Object<'_>]) -> Result<(), StoreError> {
+        self.store.create(objects)
+    }
+
+    fn create_from_file(&self, key: &StoreKey, file: NamedTempFile) -> Result<(), StoreError> {
+        self.store.create_from_file(key, file)
+    }
+
+    fn link(&self, links: &[Link]) -> Result<(), StoreError> {
+        self.store.link(links)
+    }
+
+    fn replace_timestamp(&self, expected: Option<Sha256>, bytes: &[u8]) -> Result<(), StoreError> {
+        self.store.replace_timestamp(expected, bytes)
+    }
+
+    fn read(&self, key: &StoreKey, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        match key {
+            StoreKey::Timestamp => Ok(Some(self.timestamp.clone())),
+            key => self.store.read(key, limit),
+        }
+    }
+
+    fn open(&self, key: &StoreKey) -> Result<Option<OpenObject>, StoreError> {
+        self.store.open(key)
+    }
+
+    fn remove(&self, keys: &[StoreKey]) -> Result<(), StoreError> {
+        self.store.remove(keys)
+    }
+
+    fn list(&self, area: Area) -> Result<Listing<'_>, StoreError> {
+        self.store.list(area)
+    }
+
+    fn spool(&self) -> Result<NamedTempFile, StoreError> {
+        self.store.spool()
+    }
 }

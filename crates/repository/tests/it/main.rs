@@ -9,6 +9,7 @@ mod contract;
 mod database;
 mod faulty;
 mod filesystem;
+mod gc;
 mod import;
 mod index;
 mod open;

@@ -1,3 +1,4 @@
+mod gc;
 mod import;
 mod init;
 mod status;
@@ -13,6 +14,8 @@ pub(crate) enum Repo {
     Init(init::Init),
     /// Take over the targets of an index that exists, all of them in one snapshot
     Import(import::Import),
+    /// Remove what no snapshot names that a client may still be using
+    Gc(gc::Gc),
     /// Show what is published, what waits, and when each role expires
     Status(status::Status),
 }
@@ -22,6 +25,7 @@ impl Repo {
         match self {
             Self::Init(init) => init.run(),
             Self::Import(import) => import.run(),
+            Self::Gc(gc) => gc.run(),
             Self::Status(status) => status.run(),
         }
     }

@@ -1,0 +1,395 @@
+//! Garbage collection: removes from the store what no snapshot names that a client may still be using.
+//!
+//! *Mark*: the last snapshots, and all that were the newest within the grace time, with every bin they
+//! list and every target of those; the batch that is being published; what waits in the journal. *Sweep*:
+//! whatever else is in the store and was put there before the grace time. Roots are never removed.
+//!
+//! It may run beside the snapshot process, uploads and clients, and be killed at any moment. An object
+//! that was garbage may be wanted again while it is collected - the same file is uploaded, a page returns
+//! to an older text - so objects are removed a few at a time, while nobody makes any
+//! ([`Database::collect_objects`]), after each was looked up once more.
+//!
+//! Memory is bounded by [`CHUNK`] candidates; time grows with what the store holds and, for each chunk,
+//! with the bins that its candidates fall into.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use jiff::{SignedDuration, Timestamp};
+use tracing::info;
+use waxseal_index::{DistributionFilename, paths};
+use waxseal_tuf::hash::Sha256;
+use waxseal_tuf::{RoleName, TargetPath, metadata};
+
+use crate::bin_file::Entries;
+use crate::ceremony::BINS;
+use crate::database::{Batch, BinFile, Database, Entry};
+use crate::error::Error;
+use crate::repository::{ROOT, Repository, SNAPSHOT, read_claims};
+use crate::store::{Area, StoreKey};
+
+/// How many candidates are looked up together.
+const CHUNK: usize = 100_000;
+
+/// How many objects are removed while uploads wait.
+const AT_ONCE: usize = 256;
+
+/// How many journal entries are read at a time.
+const ENTRIES: u64 = 1_000;
+
+/// What is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GcOptions {
+    /// For how long after it is superseded a snapshot can still be used: a client may have begun with it
+    /// and be slow.
+    pub grace: SignedDuration,
+    /// How many snapshots are kept at least; below 3 it is 3.
+    pub snapshots: usize,
+    /// Whether files and pages are looked at too, and not only metadata, of which every batch leaves some.
+    pub targets: bool,
+    /// Whether nothing is removed, and only counted.
+    pub dry_run: bool,
+}
+
+impl Default for GcOptions {
+    fn default() -> Self {
+        let grace = SignedDuration::from_hours(1);
+        Self { grace, snapshots: 3, targets: true, dry_run: false }
+    }
+}
+
+/// What a collection found. In a dry run `removed` is what would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Collected {
+    /// How many snapshots were kept.
+    pub snapshots: usize,
+    /// Objects that were looked at.
+    pub seen: u64,
+    /// Objects that were removed.
+    pub removed: u64,
+    /// Their bytes together. A file and its plain name are counted both, and may share their space.
+    pub removed_bytes: u64,
+    /// Files in the store that this program did not put there; they are left alone.
+    pub foreign: u64,
+}
+
+impl Repository {
+    /// Collects garbage, at the time `now` of this machine's clock. `progress` is told now and then.
+    pub fn collect_garbage(
+        &self,
+        options: &GcOptions,
+        now: Timestamp,
+        progress: &dyn Fn(&Collected),
+    ) -> Result<Collected, Error> {
+        let marks = Marks::of(self, options, now)?;
+        let mut sweep = Sweep {
+            repository: self,
+            options,
+            before: now - options.grace,
+            marks,
+            candidates: Vec::new(),
+            found: Collected::default(),
+            progress,
+        };
+        sweep.found.snapshots = sweep.marks.snapshots.len();
+        sweep.area(Area::Metadata)?;
+        if options.targets {
+            sweep.area(Area::Targets)?;
+            sweep.area(Area::Files)?;
+        }
+        info!(
+            seen = sweep.found.seen,
+            removed = sweep.found.removed,
+            bytes = sweep.found.removed_bytes,
+            "collected garbage"
+        );
+        Ok(sweep.found)
+    }
+}
+
+/// What is in use, but for targets, which are looked up in the bins.
+struct Marks {
+    snapshots: BTreeSet<u64>,
+    /// Of each bin.
+    bins: BTreeMap<u32, BTreeSet<u64>>,
+    /// Those of them that came after the first look.
+    added: BTreeMap<u32, BTreeSet<u64>>,
+    /// Of `targets` and `bins`.
+    offline: BTreeMap<RoleName, BTreeSet<u64>>,
+    /// What the journal holds that is not published.
+    waiting: HashSet<StoreKey>,
+    /// The newest journal entry in `waiting`.
+    serial: u64,
+    /// The newest snapshot when this was marked.
+    newest: u64,
+}
+
+impl Marks {
+    fn of(repository: &Repository, options: &GcOptions, now: Timestamp) -> Result<Self, Error> {
+        let database = repository.database();
+        let mut this = Self {
+            snapshots: BTreeSet::new(),
+            bins: BTreeMap::new(),
+            added: BTreeMap::new(),
+            offline: BTreeMap::new(),
+            waiting: HashSet::new(),
+            serial: database.published_serial()?,
+            newest: 0,
+        };
+        this.mark_waiting(database)?;
+        this.mark_batch(repository)?;
+        // A snapshot was in use until the one after it was published, and for the grace time after that.
+        let mut count = 0;
+        let least = options.snapshots.max(3);
+        let kept = database.snapshots_while(|snapshot| {
+            count += 1;
+            count < least || snapshot.published_at >= now - options.grace
+        })?;
+        this.newest = kept.first().map_or(0, |snapshot| snapshot.version);
+        for snapshot in kept {
+            this.mark_snapshot(repository, snapshot.version)?;
+        }
+        this.added.clear();
+        Ok(this)
+    }
+
+    /// Marks what came since.
+    fn catch_up(&mut self, repository: &Repository) -> Result<(), Error> {
+        let database = repository.database();
+        self.mark_waiting(database)?;
+        self.mark_batch(repository)?;
+        let known = self.newest;
+        for snapshot in database.snapshots_while(|snapshot| snapshot.version > known)? {
+            if snapshot.version > known {
+                self.newest = self.newest.max(snapshot.version);
+                self.mark_snapshot(repository, snapshot.version)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn mark_bin(&mut self, bin: u32, version: u64) {
+        if self.bins.entry(bin).or_default().insert(version) {
+            self.added.entry(bin).or_default().insert(version);
+        }
+    }
+
+    fn mark_snapshot(&mut self, repository: &Repository, version: u64) -> Result<(), Error> {
+        let key = StoreKey::Metadata { version, role: SNAPSHOT };
+        // One that an earlier collection took, with a shorter grace time, names nothing any more.
+        let Some(bytes) = repository.metadata_file(&key)? else { return Ok(()) };
+        let snapshot: metadata::Snapshot =
+            read_claims(&format!("{version}.snapshot.json"), &bytes)?;
+        self.snapshots.insert(version);
+        for (role, file) in snapshot.roles.iter() {
+            match repository.bins().number(role) {
+                Some(bin) => self.mark_bin(bin, file.version),
+                None => _ = self.offline.entry(role.clone()).or_default().insert(file.version),
+            }
+        }
+        Ok(())
+    }
+
+    /// What is being published. A decided batch will be; one of an import may be gone on with.
+    fn mark_batch(&mut self, repository: &Repository) -> Result<(), Error> {
+        let (snapshot, bins): (_, Vec<_>) = match repository.database().batch()? {
+            Some(Batch::Decided(batch)) => {
+                let version = |(bin, file): (u32, BinFile)| (bin, file.version);
+                (batch.snapshot, batch.bins.into_iter().map(version).collect())
+            }
+            Some(Batch::Reserved(batch)) => (batch.snapshot, batch.bins),
+            None => return Ok(()),
+        };
+        for (bin, version) in bins {
+            self.mark_bin(bin, version);
+        }
+        self.snapshots.insert(snapshot);
+        Ok(())
+    }
+
+    /// Marks what journal entries name that came since the last call.
+    fn mark_waiting(&mut self, database: &Database) -> Result<(), Error> {
+        loop {
+            let entries = database.waiting(self.serial, ENTRIES)?;
+            let Some(last) = entries.last() else { return Ok(()) };
+            self.serial = last.serial;
+            for row in entries {
+                self.mark_entry(&row.entry);
+            }
+        }
+    }
+
+    fn mark_entry(&mut self, entry: &Entry) {
+        let Entry::Upload(upload) = entry;
+        let Ok(filename) = upload.filename.parse::<DistributionFilename>() else { return };
+        let mut mark = |path: String, digest: Sha256| {
+            let Ok(path) = TargetPath::new(path) else { return };
+            self.waiting.insert(StoreKey::File(path.clone()));
+            self.waiting.insert(StoreKey::Target { path, digest });
+        };
+        mark(paths::distribution(&filename), upload.sha256);
+        if let Some(metadata) = upload.metadata {
+            mark(paths::core_metadata(&filename), metadata.sha256);
+        }
+    }
+
+    /// Whether a metadata file is in use; those of other roles are nobody's business here.
+    fn has_metadata(&self, bin: Option<u32>, role: &RoleName, version: u64) -> bool {
+        let has = |versions: Option<&BTreeSet<u64>>| versions.is_some_and(|v| v.contains(&version));
+        match bin {
+            Some(bin) => has(self.bins.get(&bin)),
+            None if *role == SNAPSHOT => self.snapshots.contains(&version),
+            None if *role == BINS || *role == RoleName::targets() => has(self.offline.get(role)),
+            None => true,
+        }
+    }
+}
+
+/// An object that was put there before the grace time.
+struct Candidate {
+    /// The bin that would list it; `None` for metadata.
+    bin: Option<u32>,
+    key: StoreKey,
+    length: u64,
+}
+
+struct Sweep<'a> {
+    repository: &'a Repository,
+    options: &'a GcOptions,
+    before: Timestamp,
+    marks: Marks,
+    candidates: Vec<Candidate>,
+    found: Collected,
+    progress: &'a dyn Fn(&Collected),
+}
+
+impl Sweep<'_> {
+    fn area(&mut self, area: Area) -> Result<(), Error> {
+        for listed in self.repository.store().list(area)? {
+            let listed = listed?;
+            self.found.seen += 1;
+            let Some(key) = listed.key else {
+                self.found.foreign += 1;
+                continue;
+            };
+            let bin = match &key {
+                StoreKey::Timestamp => continue,
+                StoreKey::Metadata { role, .. } if *role == ROOT => continue,
+                StoreKey::Metadata { role, version } => {
+                    if self.marks.has_metadata(self.repository.bins().number(role), role, *version)
+                    {
+                        continue;
+                    }
+                    None
+                }
+                StoreKey::Target { path, .. } | StoreKey::File(path) => {
+                    Some(self.repository.bins().bin_of(path))
+                }
+            };
+            if listed.changed >= self.before {
+                continue;
+            }
+            self.candidates.push(Candidate { bin, key, length: listed.length });
+            if self.candidates.len() >= CHUNK {
+                self.sweep()?;
+            }
+        }
+        self.sweep()
+    }
+
+    /// Removes those candidates that nothing names.
+    fn sweep(&mut self) -> Result<(), Error> {
+        let mut candidates = std::mem::take(&mut self.candidates);
+        let of_bins: BTreeSet<_> = candidates.iter().filter_map(|it| it.bin).collect();
+        let mut named = HashSet::new();
+        candidates.sort_by_key(|candidate| candidate.bin);
+        let mut rest = candidates.as_slice();
+        for bin in of_bins {
+            let begin = rest.partition_point(|candidate| candidate.bin < Some(bin));
+            let end = rest.partition_point(|candidate| candidate.bin <= Some(bin));
+            let keys = rest[begin..end].iter().map(|candidate| &candidate.key).collect();
+            let versions = self.marks.bins.get(&bin).into_iter().flatten();
+            for version in versions {
+                mark_named(self.repository, bin, *version, &keys, &mut named)?;
+            }
+            rest = &rest[end..];
+        }
+        candidates.retain(|it| !named.contains(&it.key) && !self.marks.waiting.contains(&it.key));
+        for garbage in candidates.chunks(AT_ONCE) {
+            self.remove(garbage)?;
+            (self.progress)(&self.found);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, garbage: &[Candidate]) -> Result<(), Error> {
+        let database = self.repository.database();
+        let mut garbage: Vec<&Candidate> = garbage.iter().collect();
+        if !self.options.dry_run {
+            let _collecting = loop {
+                if let Some(collecting) = database.collect_objects()? {
+                    break collecting;
+                }
+                std::thread::sleep(std::time::Duration::from_secs(2));
+            };
+            self.look_again(&mut garbage)?;
+            let keys: Vec<_> = garbage.iter().map(|candidate| candidate.key.clone()).collect();
+            self.repository.store().remove(&keys)?;
+        }
+        self.found.removed += garbage.len() as u64;
+        self.found.removed_bytes += garbage.iter().map(|candidate| candidate.length).sum::<u64>();
+        Ok(())
+    }
+
+    /// Takes out what something names now. Nobody makes objects meanwhile.
+    fn look_again(&mut self, garbage: &mut Vec<&Candidate>) -> Result<(), Error> {
+        self.marks.catch_up(self.repository)?;
+        let mut named = HashSet::new();
+        for (bin, versions) in &self.marks.added {
+            let keys = garbage.iter().filter(|it| it.bin == Some(*bin)).map(|it| &it.key);
+            let keys: HashSet<_> = keys.collect();
+            for version in versions.iter().filter(|_| !keys.is_empty()) {
+                mark_named(self.repository, *bin, *version, &keys, &mut named)?;
+            }
+        }
+        garbage.retain(|it| !named.contains(&it.key));
+        let marks = &self.marks;
+        let bins = self.repository.bins();
+        garbage.retain(|it| match &it.key {
+            StoreKey::Metadata { role, version } => {
+                !marks.has_metadata(bins.number(role), role, *version)
+            }
+            key => !marks.waiting.contains(key),
+        });
+        Ok(())
+    }
+}
+
+/// Adds to `named` those `keys` that a version of a bin lists.
+fn mark_named(
+    repository: &Repository,
+    bin: u32,
+    version: u64,
+    keys: &HashSet<&StoreKey>,
+    named: &mut HashSet<StoreKey>,
+) -> Result<(), Error> {
+    // Of a batch that is being written it may not be there yet.
+    let Some(file) = repository.bin_file(bin, version)? else { return Ok(()) };
+    let listed = Entries::of_file(&file).and_then(|entries| {
+        entries.for_each(|path, target| {
+            let plain = StoreKey::File(path.clone());
+            if keys.contains(&plain) {
+                named.insert(plain);
+            }
+            if let Some(digest) = target.hashes.listed_sha256() {
+                let key = StoreKey::Target { path, digest };
+                if keys.contains(&key) {
+                    named.insert(key);
+                }
+            }
+        })
+    });
+    listed.map_err(|_| Error::BinDamaged {
+        file: format!("{version}.{}.json", repository.bins().role(bin)),
+        problem: "is not in the form that this program writes".to_owned(),
+    })
+}

@@ -1,0 +1,238 @@
+//! Garbage goes, and nothing that anyone may still want.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use jiff::{SignedDuration, Timestamp};
+use waxseal_repository::store::{Object, StoreKey};
+use waxseal_repository::{Collected, GcOptions, Repository, StoreError};
+
+use super::audit::{Client, audit_all, read_everything};
+use super::faulty::{Fault, contents};
+use super::index::{Index, Kind, hours, send, start, upload};
+
+/// The store's own clock goes on as it does; this is how the collector sees it.
+fn later(hours: i64) -> Timestamp {
+    Timestamp::now() + SignedDuration::from_hours(hours)
+}
+
+fn collect(repository: &Repository, now: Timestamp) -> Collected {
+    repository.collect_garbage(&GcOptions::default(), now, &|_| {}).unwrap()
+}
+
+fn paths(repository: &Repository) -> Vec<String> {
+    contents(repository.store()).into_keys().collect()
+}
+
+#[test]
+fn what_is_superseded_goes_after_the_grace_time() {
+    for kind in Kind::EACH {
+        let (index, repository, process) = Index::published(kind);
+        for n in 1..=6 {
+            send(&repository, &format!("flask-{n}.tar.gz"));
+            process.publish(start()).unwrap();
+        }
+        let before = contents(repository.store());
+        assert_eq!(collect(&repository, Timestamp::now()).removed, 0, "within the grace time");
+        let dry = GcOptions { dry_run: true, ..GcOptions::default() };
+        let counted = repository.collect_garbage(&dry, later(2), &|_| {}).unwrap();
+        assert_eq!(contents(repository.store()), before);
+
+        let collected = collect(&repository, later(2));
+        assert_eq!(collected, counted);
+        assert_eq!((collected.snapshots, collected.foreign), (3, 0));
+        let after = paths(&repository);
+        assert_eq!(usize::try_from(collected.removed).unwrap(), before.len() - after.len());
+        for (snapshot, kept) in [(1, false), (4, false), (5, true), (6, true), (7, true)] {
+            let name = format!("tuf/metadata/{snapshot}.snapshot.json");
+            assert_eq!(after.contains(&name), kept, "{name}");
+        }
+        for name in ["1.root.json", "1.targets.json", "1.bins.json"] {
+            assert!(after.contains(&format!("tuf/metadata/{name}")), "{name}");
+        }
+        // The page of each serial; three of them are in use.
+        let pages = |names: &[String]| {
+            let of_flask =
+                names.iter().filter(|name| name.starts_with("tuf/targets/simple/flask/"));
+            of_flask.count()
+        };
+        let all: Vec<_> = before.keys().cloned().collect();
+        assert_eq!((pages(&all), pages(&after)), (12, 6));
+        audit_all(&repository, start());
+        assert_eq!(collect(&repository, later(2)).removed, 0, "a second time");
+        drop((repository, process));
+        let (repository, process) = index.open().unwrap();
+        send(&repository, "flask-7.tar.gz");
+        process.publish_all(start()).unwrap();
+        audit_all(&repository, start());
+    }
+}
+
+/// A client that has read timestamp and snapshot and goes on an hour later with what they name.
+#[test]
+fn a_slow_client_finds_what_its_snapshot_names() {
+    let (index, repository, process) = Index::published(Kind::Memory);
+    send(&repository, "flask-1.tar.gz");
+    process.publish(start()).unwrap();
+    let old = repository.store().read(&StoreKey::Timestamp, 1 << 20).unwrap().unwrap();
+    for n in 2..=6 {
+        send(&repository, &format!("flask-{n}.tar.gz"));
+        process.publish(start()).unwrap();
+    }
+    let options = GcOptions { grace: SignedDuration::from_hours(3), ..GcOptions::default() };
+    repository.collect_garbage(&options, later(2), &|_| {}).unwrap();
+    // What the client sees: the old timestamp, and whatever is left.
+    let view = super::faulty::OldTimestamp { store: index.store.unwatched(), timestamp: old };
+    let found = read_everything(&view, &mut BTreeMap::new(), start()).unwrap();
+    assert!(found.contains_key("packages/flask/flask-1.tar.gz"));
+    assert!(!found.contains_key("packages/flask/flask-2.tar.gz"));
+}
+
+#[test]
+fn what_a_crash_or_a_refusal_left_goes_too() {
+    let (index, repository, process) = Index::published(Kind::Filesystem);
+    send(&repository, "flask-1.tar.gz");
+    index.store.fail_next(1, Fault::All);
+    process.publish(start()).unwrap_err();
+    process.publish_all(start()).unwrap();
+    // Its bytes were stored before its name turned out to be taken.
+    let path = "packages/flask/flask-1.tar.gz";
+    let orphan = super::target(path, b"never accepted");
+    let object = Object { key: &orphan, bytes: b"never accepted" };
+    repository.store().create(&[object]).unwrap();
+    let foreign = index.path().join("store/tuf/metadata/notes.txt");
+    std::fs::write(&foreign, "mine").unwrap();
+
+    let collected = collect(&repository, later(2));
+    assert_eq!(collected.foreign, 1);
+    std::fs::remove_file(&foreign).unwrap();
+    let after = paths(&repository);
+    assert!(!after.contains(&orphan.path()));
+    // The snapshot that was never published, and its bins.
+    assert!(!after.contains(&"tuf/metadata/2.snapshot.json".to_owned()));
+    audit_all(&repository, start());
+}
+
+#[test]
+fn what_waits_is_kept_however_long_it_waits() {
+    for kind in Kind::EACH {
+        let (index, repository, process) = Index::published(kind);
+        send(&repository, "flask-1-py3-none-any.whl");
+        // Reserved and then decided, by a process that ends there.
+        let calls = index.store.calls().len();
+        index.store.fail(calls + 2, 1, Fault::Nothing);
+        process.publish(start()).unwrap_err();
+        assert!(repository.database().batch().unwrap().is_some());
+        drop((repository, process));
+
+        let repository = index.open_repository().unwrap();
+        send(&repository, "click-1-py3-none-any.whl");
+        collect(&repository, later(48));
+        drop(repository);
+        let (repository, process) = index.open().unwrap();
+        process.publish_all(start()).unwrap();
+        audit_all(&repository, start());
+    }
+}
+
+#[test]
+fn targets_that_are_no_longer_listed_go_with_their_plain_names() {
+    let (_index, repository, process) = Index::published(Kind::Filesystem);
+    send(&repository, "flask-1.tar.gz");
+    process.publish_all(start()).unwrap();
+    // As after the file is revoked: nothing lists it.
+    let path = "packages/flask/flask-0.tar.gz";
+    let key = super::target(path, b"revoked");
+    repository.store().create(&[Object { key: &key, bytes: b"revoked" }]).unwrap();
+    let plain = super::file(path);
+    let link = waxseal_repository::store::Link { from: key.clone(), to: plain.clone() };
+    repository.store().link(&[link]).unwrap();
+    let metadata_only = GcOptions { targets: false, ..GcOptions::default() };
+    repository.collect_garbage(&metadata_only, later(2), &|_| {}).unwrap();
+    assert!(paths(&repository).contains(&plain.path()));
+    collect(&repository, later(2));
+    let after = paths(&repository);
+    assert!(!after.contains(&plain.path()) && !after.contains(&key.path()));
+    audit_all(&repository, start());
+}
+
+#[test]
+fn roots_cannot_be_removed() {
+    let (_index, repository, _process) = Index::published(Kind::Filesystem);
+    let refused = repository.store().remove(&[super::metadata(1, "root")]).unwrap_err();
+    assert!(matches!(refused, StoreError::Refused { .. }));
+}
+
+/// Everything at once, with no grace time: only what is in use and who holds objects protect them.
+#[test]
+fn it_runs_beside_uploads_and_publishing() {
+    for kind in Kind::EACH {
+        let (index, repository, process) = Index::published(kind);
+        let done = AtomicBool::new(false);
+        let options = GcOptions { grace: SignedDuration::from_secs(-5), ..GcOptions::default() };
+        let mut removed = 0;
+        thread::scope(|scope| {
+            let uploads = |project: &'static str| {
+                let repository: &Arc<Repository> = &repository;
+                move || {
+                    for n in 0..40 {
+                        let name = format!("{project}-{n}-py3-none-any.whl");
+                        // Whose bytes are garbage until the journal has them; three times each.
+                        let bytes = format!("the same bytes {n}");
+                        let path = format!("packages/{project}/{name}");
+                        let key = super::target(&path, bytes.as_bytes());
+                        let object = Object { key: &key, bytes: bytes.as_bytes() };
+                        repository.store().create(&[object]).unwrap();
+                        upload(repository, &name, bytes.as_bytes()).unwrap();
+                        upload(repository, &name, bytes.as_bytes()).unwrap();
+                    }
+                }
+            };
+            let uploaders = [scope.spawn(uploads("flask")), scope.spawn(uploads("click"))];
+            let publisher = scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    process.publish(start()).unwrap();
+                }
+            });
+            let mut returning = Client::default();
+            while !uploaders.iter().all(thread::ScopedJoinHandle::is_finished) {
+                let now = Timestamp::now();
+                removed += repository.collect_garbage(&options, now, &|_| {}).unwrap().removed;
+            }
+            for uploader in uploaders {
+                uploader.join().unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+            publisher.join().unwrap();
+            process.publish_all(start()).unwrap();
+            returning.audit(&repository, start());
+        });
+        removed += repository.collect_garbage(&options, Timestamp::now(), &|_| {}).unwrap().removed;
+        assert!(removed > 100, "{removed}");
+        audit_all(&repository, hours(1));
+        assert_eq!(repository.database().last_serial().unwrap(), 80);
+        drop(index);
+    }
+}
+
+/// Removing fails half-way, or the process is killed: the next collection does the rest.
+#[test]
+fn a_collection_that_is_cut_off_is_done_again() {
+    let (index, repository, process) = Index::published(Kind::Filesystem);
+    for n in 1..=5 {
+        send(&repository, &format!("flask-{n}.tar.gz"));
+        process.publish(start()).unwrap();
+    }
+    let objects = contents(repository.store()).len();
+    index.store.fail_removals(1);
+    let error = repository.collect_garbage(&GcOptions::default(), later(2), &|_| {}).unwrap_err();
+    assert!(error.to_string().contains("timed out"), "{error}");
+    let some = contents(repository.store()).len();
+    assert!(some < objects);
+    audit_all(&repository, start());
+    collect(&repository, later(2));
+    assert!(contents(repository.store()).len() < some);
+    audit_all(&repository, start());
+}
