@@ -231,6 +231,13 @@ pub enum Error {
     #[error(transparent)]
     Sign(#[from] SignError),
 
+    /// Too little space is left for uploads; what there is keeps the index fresh.
+    #[error(
+        "the index's storage is full: uploads are refused until there is space again; what is \
+         published stays available"
+    )]
+    NoSpace,
+
     /// A name in a path is not one that can be used.
     #[error(transparent)]
     Name(#[from] InvalidName),
@@ -252,12 +259,10 @@ pub enum Error {
 impl Error {
     /// Whether space ran out, so that the same operation succeeds once some is freed.
     pub fn is_storage_full(&self) -> bool {
-        let full = |source: &io::Error| {
-            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-        };
         match self {
+            Self::NoSpace => true,
             Self::Store(StoreError::Io { source, .. }) | Self::DatabaseFile { source, .. } => {
-                full(source)
+                is_full(source)
             }
             Self::Database { source, .. } => {
                 source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
@@ -265,6 +270,11 @@ impl Error {
             _ => false,
         }
     }
+}
+
+/// Whether an operation failed because space ran out.
+pub(crate) fn is_full(source: &io::Error) -> bool {
+    matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// A store operation that did not happen, or not completely.

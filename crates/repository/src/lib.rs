@@ -30,5 +30,5 @@ pub mod store;
 pub use batch::Lifetimes;
 pub use error::{Error, StoreError};
 pub use gc::{Collected, GcOptions};
-pub use repository::{Accepted, Repository, Upload};
+pub use repository::{Accepted, Publishing, Repository, Upload};
 pub use snapshot_process::{Published, SnapshotProcess, Stop, WriterLock};

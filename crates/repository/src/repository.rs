@@ -29,7 +29,28 @@ pub struct Repository {
     database: Database,
     bins: Bins,
     published: watch::Sender<u64>,
+    publishing: Mutex<Publishing>,
     wake: Wake,
+}
+
+/// What the snapshot process is at.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Publishing {
+    /// Nothing, or it runs in another process.
+    #[default]
+    Idle,
+    /// It signs and writes.
+    Working {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// It fails and tries again. What is accepted meanwhile waits in the journal.
+    Failing {
+        /// Since when.
+        since: Timestamp,
+        /// The last failure.
+        problem: String,
+    },
 }
 
 /// A file that was uploaded and checked, still in the store's spool.
@@ -111,7 +132,8 @@ impl Repository {
         check_same_age(&*store, &database)?;
         let bins = read_bins(&*store, &database)?;
         let published = watch::Sender::new(database.published_serial()?);
-        Ok(Self { store, database, bins, published, wake: Wake::default() })
+        let (publishing, wake) = (Mutex::default(), Wake::default());
+        Ok(Self { store, database, bins, published, publishing, wake })
     }
 
     /// What clients download.
@@ -146,6 +168,7 @@ impl Repository {
         if let Some(claim) = self.database.claimed(&identity)? {
             return Ok(Accepted::of(claim, &entry));
         }
+        self.check_space()?;
         // Until the journal names them.
         let _hold = self.database.hold_objects()?;
         if let (Some(bytes), Some(digested)) = (&upload.metadata, &entry.metadata) {
@@ -159,6 +182,23 @@ impl Repository {
         let appended = self.database.append_upload(&entry, &identity)?;
         self.wake.wake();
         Ok(Accepted::of(appended, &entry))
+    }
+
+    /// [`Error::NoSpace`] when so little space is left that the snapshot process needs it.
+    pub fn check_space(&self) -> Result<(), Error> {
+        match self.store.has_reserve()? {
+            true => Ok(()),
+            false => Err(Error::NoSpace),
+        }
+    }
+
+    /// What the snapshot process of this program is at; of one in another process it knows nothing.
+    pub fn publishing(&self) -> Publishing {
+        self.publishing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn report(&self, publishing: Publishing) {
+        *self.publishing.lock().unwrap_or_else(PoisonError::into_inner) = publishing;
     }
 
     /// The serial up to which everything is published; it changes when a snapshot is.

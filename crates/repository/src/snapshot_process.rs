@@ -21,21 +21,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 use waxseal_tuf::Signer;
 
 use crate::batch::{Contents, Lifetimes, RoleState, State, Writer};
 use crate::database::{Batch, Decision, Epoch, Reservation};
-use crate::error::{Error, StoreError};
+use crate::error::{Error, StoreError, is_full};
 use crate::import::Source;
 use crate::plan::Planner;
 use crate::renewal;
-use crate::repository::{Repository, bins_metadata};
+use crate::repository::{Publishing, Repository, bins_metadata};
 
 /// Most journal entries in one batch.
 const ENTRIES_A_BATCH: u64 = 1_000;
-/// How often it looks for roles that run out.
-const RENEWAL_CHECK: Duration = Duration::from_mins(1);
 /// Longest pause after a failure; the first one is a tenth of a second.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -72,6 +70,8 @@ pub struct SnapshotProcess {
     epoch: Epoch,
     /// `None` after a failure, until it is read again.
     state: Mutex<Option<State>>,
+    /// Whether the storage was full and no space can be set aside since.
+    without_space: AtomicBool,
     _lock: WriterLock,
 }
 
@@ -94,12 +94,29 @@ impl SnapshotProcess {
     ) -> Result<Self, Error> {
         check_online_key(&repository, &*online)?;
         let epoch = repository.database().take_over()?;
-        Ok(Self { repository, online, lifetimes, epoch, state: Mutex::default(), _lock: lock })
+        let (state, without_space) = (Mutex::default(), AtomicBool::new(false));
+        Ok(Self { repository, online, lifetimes, epoch, state, without_space, _lock: lock })
     }
 
     /// Publishes at the time `now` what waits and what runs out, as one snapshot; `None` when there
     /// is nothing of either. A batch that was decided earlier is published first.
+    ///
+    /// When the storage is full, the space that is set aside is used to keep fresh what is published;
+    /// what waits goes on waiting until there is space again.
     pub fn publish(&self, now: Timestamp) -> Result<Option<Published>, Error> {
+        if self.without_space.load(Ordering::Relaxed) {
+            let has_space = self.repository.store().set_reserve().is_ok();
+            self.without_space.store(!has_space, Ordering::Relaxed);
+        }
+        let published = self.try_publish(now);
+        if published.as_ref().is_err_and(Error::is_storage_full) {
+            self.repository.store().use_reserve()?;
+            self.without_space.store(true, Ordering::Relaxed);
+        }
+        published
+    }
+
+    fn try_publish(&self, now: Timestamp) -> Result<Option<Published>, Error> {
         let mut kept = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // Taken out, so that after a failure it is read again.
         let mut state = kept.take();
@@ -128,8 +145,12 @@ impl SnapshotProcess {
     fn publish_next(&self, state: &mut State, now: Timestamp) -> Result<Option<Published>, Error> {
         let database = self.repository.database();
         let published = database.published_serial()?;
-        let entries = database.waiting(published, ENTRIES_A_BATCH)?;
-        let due = renewal::due_bins(&state.bins, self.lifetimes.bin_n, now);
+        let without_space = self.without_space.load(Ordering::Relaxed);
+        let (entries, ahead) = match without_space {
+            false => (database.waiting(published, ENTRIES_A_BATCH)?, renewal::AHEAD),
+            true => (Vec::new(), renewal::AHEAD_WITHOUT_SPACE),
+        };
+        let due = renewal::due_bins(&state.bins, self.lifetimes.bin_n, now, ahead);
         if entries.is_empty() && due.is_empty() && !self.freshness_is_due(state, now) {
             return Ok(None);
         }
@@ -271,22 +292,67 @@ impl SnapshotProcess {
     /// are logged and tried again; what they hold up stays in the journal. One that is met while
     /// stopping is returned: then something accepted is not published yet.
     pub fn run(&self, stop: &Stop) -> Result<(), Error> {
-        let mut pause = None;
+        if let Err(failure) = self.repository.store().set_reserve() {
+            warn!("no space can be set aside for publishing when the storage is full: {failure}");
+            self.without_space.store(failure_is_full(&failure), Ordering::Relaxed);
+        }
+        let mut failing: Option<Failing> = None;
         loop {
             let stopping = stop.is_requested();
+            if failing.is_none() {
+                self.repository.report(Publishing::Working { since: Timestamp::now() });
+            }
             match self.publish(Timestamp::now()) {
-                Ok(Some(_)) => pause = None,
-                Ok(None) if stopping => return Ok(()),
-                Ok(None) => self.repository.wake().wait(RENEWAL_CHECK),
+                Ok(published) => {
+                    if failing.take().is_some() {
+                        info!("the snapshot process publishes again");
+                    }
+                    self.report_published();
+                    match published {
+                        Some(_) => {}
+                        None if stopping => return self.nothing_left(),
+                        None => self.repository.wake().wait(self.renewal_check()),
+                    }
+                }
+                Err(failure @ Error::Fenced { .. }) => return Err(failure),
                 Err(failure) if stopping => return Err(failure),
                 Err(failure) => {
                     error!("the snapshot process failed and tries again: {failure}");
-                    let next = pause.map_or(Duration::from_millis(100), |last: Duration| last * 2);
-                    let next = next.min(LONGEST_PAUSE);
-                    self.pause(next, stop);
-                    pause = Some(next);
+                    let now_failing = Failing::again(failing.as_ref());
+                    let (since, problem) = (now_failing.since, failure.to_string());
+                    self.repository.report(Publishing::Failing { since, problem });
+                    self.pause(now_failing.pause, stop);
+                    failing = Some(now_failing);
                 }
             }
+        }
+    }
+
+    /// How often it looks for roles that run out when nothing else happens: each look may make a
+    /// snapshot, which every client fetches.
+    fn renewal_check(&self) -> Duration {
+        if self.without_space.load(Ordering::Relaxed) {
+            return LONGEST_PAUSE;
+        }
+        let Lifetimes { bin_n, snapshot, timestamp } = self.lifetimes;
+        let shortest = bin_n.min(snapshot).min(timestamp).unsigned_abs();
+        (shortest / 96).clamp(Duration::from_secs(1), Duration::from_mins(15))
+    }
+
+    fn report_published(&self) {
+        self.repository.report(match self.without_space.load(Ordering::Relaxed) {
+            true => {
+                Publishing::Failing { since: Timestamp::now(), problem: Error::NoSpace.to_string() }
+            }
+            false => Publishing::Idle,
+        });
+    }
+
+    /// Whoever stops it hears that something is not published.
+    fn nothing_left(&self) -> Result<(), Error> {
+        match self.without_space.load(Ordering::Relaxed) {
+            true => Err(Error::NoSpace),
+            false => Ok(()),
         }
     }
 
@@ -301,6 +367,28 @@ impl SnapshotProcess {
             self.repository.wake().wait(left);
         }
     }
+}
+
+/// Failures in a row.
+struct Failing {
+    since: Timestamp,
+    /// How long to wait after the last one.
+    pause: Duration,
+}
+
+impl Failing {
+    fn again(before: Option<&Self>) -> Self {
+        match before {
+            None => Self { since: Timestamp::now(), pause: Duration::from_millis(100) },
+            Some(Self { since, pause }) => {
+                Self { since: *since, pause: (*pause * 2).min(LONGEST_PAUSE) }
+            }
+        }
+    }
+}
+
+fn failure_is_full(failure: &StoreError) -> bool {
+    matches!(failure, StoreError::Io { source, .. } if is_full(source))
 }
 
 /// Asks [`SnapshotProcess::run`] to end.

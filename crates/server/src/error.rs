@@ -233,6 +233,12 @@ pub enum ReadinessProblem {
     /// No snapshot was published yet.
     #[error("no snapshot is published yet; its snapshot process has to run once")]
     NothingPublished,
+    /// Clients refuse what is published.
+    #[error(
+        "what is published has expired, and clients refuse it; its snapshot process has to run, or root \
+         has to be renewed (`waxseal repo status` shows which role it is)"
+    )]
+    Expired,
 }
 
 /// The cause of a failure, carried to where it is logged.

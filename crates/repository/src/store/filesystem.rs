@@ -12,6 +12,7 @@
 //! Whoever can write to the base itself is trusted.
 
 mod batch;
+mod reserve;
 mod spool;
 
 use std::collections::{BTreeSet, HashSet};
@@ -27,6 +28,7 @@ use tempfile::{NamedTempFile, TempPath};
 use waxseal_tuf::hash::Sha256;
 
 use self::batch::{Batch, create_folder};
+use self::reserve::Reserve;
 use self::spool::Spool;
 use super::{
     Area, Link, Listed, Listing, Object, ObjectReader, OpenObject, Store, StoreError, StoreKey,
@@ -36,12 +38,17 @@ use super::{
 /// The largest `timestamp.json` read when it is replaced, in bytes.
 const TIMESTAMP_LIMIT: u64 = 1 << 20;
 
+/// How much space is set aside in bytes: enough for snapshots of 16,384 bins and some hundred bins of
+/// a large index, until garbage is collected.
+pub const RESERVE: u64 = 64 << 20;
+
 /// The contract of [`Store`] kept in a folder.
 #[derive(Debug)]
 pub struct FilesystemStore {
     base: PathBuf,
     spool: Spool,
     timestamp_lock: PathBuf,
+    reserve: Reserve,
     known_folders: KnownFolders,
 }
 
@@ -59,7 +66,15 @@ impl FilesystemStore {
             .map_err(|source| StoreError::io("set the mode of", &private, source))?;
         let spool = Spool::open(&private)?;
         let timestamp_lock = private.join("timestamp.lock");
-        Ok(Self { base, spool, timestamp_lock, known_folders: KnownFolders::default() })
+        let reserve = Reserve::new(&private, RESERVE);
+        Ok(Self { base, spool, timestamp_lock, reserve, known_folders: KnownFolders::default() })
+    }
+
+    /// The same with another amount of space set aside, in bytes; [`RESERVE`] is the default.
+    #[must_use]
+    pub fn with_reserve(mut self, bytes: u64) -> Self {
+        self.reserve = Reserve::new(&self.base.join(".store"), bytes);
+        self
     }
 
     /// The folder to serve.
@@ -202,6 +217,18 @@ impl Store for FilesystemStore {
             Err(source) => return Err(StoreError::io("list", folder, source)),
         };
         Ok(Box::new(Walk { stack }))
+    }
+
+    fn set_reserve(&self) -> Result<(), StoreError> {
+        self.reserve.set()
+    }
+
+    fn use_reserve(&self) -> Result<(), StoreError> {
+        self.reserve.release()
+    }
+
+    fn has_reserve(&self) -> Result<bool, StoreError> {
+        self.reserve.is_set()
     }
 
     fn spool(&self) -> Result<NamedTempFile, StoreError> {

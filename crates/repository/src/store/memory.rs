@@ -123,6 +123,18 @@ impl Store for MemoryStore {
         Ok(Box::new(listed.collect::<Vec<_>>().into_iter()))
     }
 
+    fn set_reserve(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn use_reserve(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn has_reserve(&self) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
     fn spool(&self) -> Result<NamedTempFile, StoreError> {
         let folder = std::env::temp_dir();
         NamedTempFile::new()

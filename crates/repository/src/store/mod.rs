@@ -18,7 +18,7 @@ use tempfile::NamedTempFile;
 use waxseal_tuf::RoleName;
 use waxseal_tuf::hash::Sha256;
 
-pub use filesystem::FilesystemStore;
+pub use filesystem::{FilesystemStore, RESERVE};
 pub use key::{CachePolicy, StoreKey};
 pub use memory::MemoryStore;
 
@@ -77,6 +77,17 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Everything in one area, in no particular order and in bounded memory. What is created or
     /// removed meanwhile may be seen or not.
     fn list(&self, area: Area) -> Result<Listing<'_>, StoreError>;
+
+    /// Sets space aside that uploads do not get, so that what is published can be kept fresh when the
+    /// storage is full. Fails as any write does when there is not enough; then [`Store::has_reserve`]
+    /// is `false`.
+    fn set_reserve(&self) -> Result<(), StoreError>;
+
+    /// Gives that space back to whoever writes next.
+    fn use_reserve(&self) -> Result<(), StoreError>;
+
+    /// Whether the space is set aside, or was never to be.
+    fn has_reserve(&self) -> Result<bool, StoreError>;
 
     /// A new empty file to receive an upload, for [`Store::create_from_file`]. It is gone when
     /// dropped, and after a crash it is swept.

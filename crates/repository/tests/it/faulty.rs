@@ -69,6 +69,10 @@ struct State {
     /// Which calls fail: from this one, so many.
     fail: Option<(usize, usize, Fault)>,
     failed: usize,
+    /// Whether the disk is full: only the reserve is left, where there is one.
+    full: bool,
+    /// Whether space is set aside; `None` where it never was.
+    reserve: Option<bool>,
     /// How many removals fail, having done a half.
     failing_removals: usize,
     /// An index that was imported: its files are not in its store.
@@ -115,6 +119,11 @@ impl FaultyStore {
         lock(&self.0.state).calls.clone()
     }
 
+    /// Fills the disk, or frees space.
+    pub(crate) fn fill(&self, full: bool) {
+        lock(&self.0.state).full = full;
+    }
+
     /// Lets the next `count` removals do a half and fail.
     pub(crate) fn fail_removals(&self, count: usize) {
         lock(&self.0.state).failing_removals = count;
@@ -146,6 +155,11 @@ impl FaultyStore {
             let call = state.calls.len();
             state.calls.push(method);
             let fault = state.fail.filter(|(from, count, _)| (*from..from + count).contains(&call));
+            // What the reserve gives back is enough for a few writes.
+            if state.full && state.reserve != Some(false) {
+                state.failed += 1;
+                return Err(full(method));
+            }
             state.failed += usize::from(fault.is_some());
             fault.map(|(.., fault)| fault)
         };
@@ -271,9 +285,32 @@ impl Store for FaultyStore {
         Ok(Box::new(listed.into_iter()))
     }
 
+    fn set_reserve(&self) -> Result<(), StoreError> {
+        let mut state = lock(&self.0.state);
+        if state.full {
+            return Err(full("set_reserve"));
+        }
+        state.reserve = Some(true);
+        Ok(())
+    }
+
+    fn use_reserve(&self) -> Result<(), StoreError> {
+        lock(&self.0.state).reserve = Some(false);
+        Ok(())
+    }
+
+    fn has_reserve(&self) -> Result<bool, StoreError> {
+        Ok(lock(&self.0.state).reserve.unwrap_or(true))
+    }
+
     fn spool(&self) -> Result<NamedTempFile, StoreError> {
         self.unwatched().spool()
     }
+}
+
+fn full(method: &str) -> StoreError {
+    let source = io::Error::from(io::ErrorKind::StorageFull);
+    StoreError::Io { action: "reach", path: method.into(), source }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -321,6 +358,18 @@ impl Store for OldTimestamp {
 
     fn list(&self, area: Area) -> Result<Listing<'_>, StoreError> {
         self.store.list(area)
+    }
+
+    fn set_reserve(&self) -> Result<(), StoreError> {
+        self.store.set_reserve()
+    }
+
+    fn use_reserve(&self) -> Result<(), StoreError> {
+        self.store.use_reserve()
+    }
+
+    fn has_reserve(&self) -> Result<bool, StoreError> {
+        self.store.has_reserve()
     }
 
     fn spool(&self) -> Result<NamedTempFile, StoreError> {

@@ -9,6 +9,7 @@ mod contract;
 mod database;
 mod faulty;
 mod filesystem;
+mod full_disk;
 mod gc;
 mod import;
 mod index;

@@ -38,7 +38,7 @@ impl Wake for Unpark {
 }
 
 /// Ends the process also where a test fails, which waits for its threads.
-struct StopAtEnd<'a>(&'a Stop);
+pub(crate) struct StopAtEnd<'a>(pub(crate) &'a Stop);
 
 impl Drop for StopAtEnd<'_> {
     fn drop(&mut self) {

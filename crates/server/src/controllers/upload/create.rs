@@ -37,6 +37,7 @@ pub(crate) async fn create(
             return Err(error);
         }
     };
+    state.blocking(|repository| Ok(repository.check_space()?)).await?;
     let turn = state.uploads.acquire().await.map_err(Error::internal)?;
     let mut multipart = Multipart::new(&headers, body, limit, state.settings.upload_idle)?;
     let received = Form::read(&state, &mut multipart, FIELDS_LIMIT).await;
