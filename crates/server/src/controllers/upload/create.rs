@@ -37,7 +37,6 @@ pub(crate) async fn create(
             return Err(error);
         }
     };
-    state.blocking(|repository| Ok(repository.check_space()?)).await?;
     let turn = state.uploads.acquire().await.map_err(Error::internal)?;
     let mut multipart = Multipart::new(&headers, body, limit, state.settings.upload_idle)?;
     let received = Form::read(&state, &mut multipart, FIELDS_LIMIT).await;
@@ -71,6 +70,8 @@ pub(crate) async fn create(
 /// how much of its body to skip.
 async fn admit(state: &AppState, headers: &HeaderMap, limit: u64) -> Result<String, (Error, u64)> {
     let token = authenticate(state, headers).await.map_err(|error| (error, DRAIN_UNKNOWN))?;
+    let space = state.blocking(|repository| Ok(repository.check_space()?)).await;
+    space.map_err(|error| (error, DRAIN))?;
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     match length {
         Some(length) if limit < length => {
