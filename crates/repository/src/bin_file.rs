@@ -63,11 +63,11 @@ impl<'a> Entries<'a> {
         file.get(start..end).map(Self).ok_or(NotOurs)
     }
 
-    /// The target at `path`, if it is listed.
-    pub(crate) fn find(self, path: &TargetPath) -> Result<Option<TargetFile>, NotOurs> {
-        let path = path.as_str();
-        let text = self.find_each(std::iter::once(path))?.pop().flatten();
-        text.map(|text| TargetFile::from_json(text).map_err(|_| NotOurs)).transpose()
+    /// The targets at some paths, which are ordered, as far as they are listed.
+    pub(crate) fn find(self, paths: &[&TargetPath]) -> Result<Vec<Option<TargetFile>>, NotOurs> {
+        let read = |text: Option<&[u8]>| text.map(TargetFile::from_json).transpose();
+        let texts = self.find_each(paths.iter().map(|path| path.as_str()))?.into_iter();
+        texts.map(|text| read(text).map_err(|_| NotOurs)).collect()
     }
 
     /// What stands under each of `paths`, which are ordered.
@@ -377,13 +377,12 @@ mod tests {
             let mut found = Listed::new();
             entries.for_each(|path, file| _ = found.insert(path.to_string(), file)).unwrap();
             prop_assert_eq!(&found, &after);
+            let absent = TargetPath::new("absent").unwrap();
             for (path, listed) in &after {
                 let path = TargetPath::new(path.clone()).unwrap();
-                let found = entries.find(&path).unwrap();
-                prop_assert_eq!(found.as_ref(), Some(listed));
+                prop_assert_eq!(entries.find(&[&path]).unwrap(), [Some(listed.clone())]);
             }
-            let absent = TargetPath::new("absent").unwrap();
-            prop_assert_eq!(entries.find(&absent).unwrap(), None);
+            prop_assert_eq!(entries.find(&[&absent]).unwrap(), [None]);
         }
 
         /// What is not ours is refused, and nothing else happens.

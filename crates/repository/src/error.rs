@@ -198,6 +198,13 @@ pub enum Error {
         recorded: u64,
     },
 
+    /// Targets were published faster than what is published could be read.
+    #[error(
+        "what is published was read three times and was too old each time; nothing was recorded, \
+         repeat it, or send fewer targets at once"
+    )]
+    Overtaken,
+
     /// Another process writes to this repository.
     #[error(
         "another process holds {}: a repository has exactly one snapshot process; stop the other \

@@ -6,12 +6,14 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`Repository`] | what a web process does: accept uploads, read what is published |
+//! | [`target_changes`] | what another index asks for through the API |
 //! | [`SnapshotProcess`] | the one writer, and how it resumes |
 //! | [`ceremony`] | making root, targets and bins |
 //! | [`bins`] | which role signs a target |
 //! | [`store`] | what clients download, and the contract that keeps it safe |
-//! | [`database`] | journal, catalog, the staged batch, upload tokens |
+//! | [`database`] | journal, catalog, the staged batch, tokens |
 
+mod accept_targets;
 mod batch;
 mod bin_file;
 pub mod bins;
@@ -26,9 +28,12 @@ mod repository;
 mod snapshot_file;
 mod snapshot_process;
 pub mod store;
+pub mod target_changes;
 
+pub use accept_targets::AcceptedTargets;
 pub use batch::Lifetimes;
 pub use error::{Error, StoreError};
 pub use gc::{Collected, GcOptions};
 pub use repository::{Accepted, Publishing, Repository, Upload};
 pub use snapshot_process::{Published, SnapshotProcess, Stop, WriterLock};
+pub use target_changes::TargetChanges;

@@ -14,7 +14,8 @@ use crate::batch::{Changes, NewObject, Visitor};
 use crate::bin_file::Change;
 use crate::bins::Bins;
 use crate::database::{
-    CatalogChange, Database, Entry, FileRow, JournalRow, ProjectRow, UploadEntry,
+    AddTarget, CatalogChange, Database, Entry, FileRow, JournalRow, ProjectRow, TargetsEntry,
+    UploadEntry,
 };
 use crate::error::Error;
 use crate::repository::{Repository, target_path};
@@ -51,7 +52,13 @@ impl Planner<'_> {
         let mut projects: BTreeMap<NormalizedName, Project> = BTreeMap::new();
         let mut appeared = BTreeSet::new();
         for row in entries {
-            let Entry::Upload(upload) = &row.entry;
+            let upload = match &row.entry {
+                Entry::Upload(upload) => upload,
+                Entry::Targets(entry) => {
+                    plan.apply_targets(self.repository.bins(), entry);
+                    continue;
+                }
+            };
             let corrupt = |problem| Error::JournalCorrupt { serial: row.serial, problem };
             let filename: DistributionFilename = upload
                 .filename
@@ -73,8 +80,12 @@ impl Planner<'_> {
         for (name, project) in projects {
             self.render_project(&name, project, plan)?;
         }
-        let no_list_yet =
-            || self.repository.target(&project_list_path()?).map(|file| file.is_none());
+        let no_list_yet = || -> Result<bool, Error> {
+            let list = project_list_path()?;
+            // Another index may have lists of its own.
+            let changed = plan.changes_path(self.repository.bins(), &list);
+            Ok(!changed && self.repository.target(&list)?.is_none())
+        };
         if !appeared.is_empty() || no_list_yet()? {
             self.render_project_list(appeared, plan)?;
         }
@@ -149,8 +160,25 @@ impl Plan {
 
     fn put(&mut self, bins: Bins, path: TargetPath, length: u64, sha256: Sha256) {
         let file = TargetFile { length, hashes: Hashes::sha256(sha256), custom: None };
-        let bin = self.targets.entry(bins.bin_of(&path)).or_default();
-        bin.insert(path, Some(file.to_canonical()));
+        self.change(bins, path, Some(file.to_canonical()));
+    }
+
+    /// What another index changed: a later entry goes before an earlier one.
+    fn apply_targets(&mut self, bins: Bins, entry: &TargetsEntry) {
+        for AddTarget { path, file } in &entry.add {
+            self.change(bins, path.clone(), Some(file.to_canonical()));
+        }
+        for path in &entry.remove {
+            self.change(bins, path.clone(), None);
+        }
+    }
+
+    fn changes_path(&self, bins: Bins, path: &TargetPath) -> bool {
+        self.targets.get(&bins.bin_of(path)).is_some_and(|bin| bin.contains_key(path))
+    }
+
+    fn change(&mut self, bins: Bins, path: TargetPath, file: Option<Vec<u8>>) {
+        self.targets.entry(bins.bin_of(&path)).or_default().insert(path, file);
     }
 }
 

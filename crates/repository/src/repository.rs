@@ -1,12 +1,14 @@
 //! A repository as web processes see it: they accept uploads and read what is published, and hold no
 //! key.
 
+use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tempfile::NamedTempFile;
 use tokio::sync::watch;
+use waxseal_index::simple::ProjectList;
 use waxseal_index::{DistributionFilename, ProjectName, paths};
 use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::metadata::{self, Unverified};
@@ -94,6 +96,12 @@ pub enum Accepted {
         /// The filename as it was uploaded then.
         filename: String,
     },
+    /// It would be the project's first upload, and the API has targets among the project's paths;
+    /// nothing changed.
+    Foreign {
+        /// One of those targets.
+        path: String,
+    },
 }
 
 impl Repository {
@@ -169,6 +177,9 @@ impl Repository {
             return Ok(Accepted::of(claim, &entry));
         }
         self.check_space()?;
+        if let Some(path) = self.foreign_target(&upload.filename)? {
+            return Ok(Accepted::Foreign { path: path.to_string() });
+        }
         // Until the journal names them.
         let _hold = self.database.hold_objects()?;
         if let (Some(bytes), Some(digested)) = (&upload.metadata, &entry.metadata) {
@@ -201,6 +212,50 @@ impl Repository {
         *self.publishing.lock().unwrap_or_else(PoisonError::into_inner) = publishing;
     }
 
+    /// A target of another index at a path which a project's first upload would take. What the API
+    /// changed lately is looked at when the upload is appended.
+    fn foreign_target(&self, filename: &DistributionFilename) -> Result<Option<TargetPath>, Error> {
+        let project = filename.project();
+        if self.database.is_hosted(project.as_str())? {
+            return Ok(None);
+        }
+        for path in [
+            paths::project_json(project),
+            paths::project_html(project),
+            paths::distribution(filename),
+            paths::core_metadata(filename),
+        ] {
+            let path = target_path(path)?;
+            if self.target(&path)?.is_some() {
+                return Ok(Some(path));
+            }
+        }
+        if self.database.hosts_projects()? {
+            return Ok(None);
+        }
+        for list in [paths::PROJECT_LIST_JSON, paths::PROJECT_LIST_HTML] {
+            let path = target_path(list.to_owned())?;
+            let file = self.target(&path)?;
+            if file.is_some() && !Self::is_empty_list(&path, file.as_ref()) {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether this is a list of projects as this index makes it without any: it gives way to the list
+    /// of another index.
+    pub(crate) fn is_empty_list(path: &TargetPath, file: Option<&TargetFile>) -> bool {
+        let list = ProjectList { names: BTreeSet::new() };
+        let bytes = match path.as_str() {
+            paths::PROJECT_LIST_JSON => list.to_json(),
+            paths::PROJECT_LIST_HTML => list.to_html(),
+            _ => return false,
+        };
+        let digest = Sha256::of(&bytes).to_string();
+        file.is_some_and(|file| file.hashes.file_name_digest() == Some(&*digest))
+    }
+
     /// The serial up to which everything is published; it changes when a snapshot is.
     pub fn published(&self) -> watch::Receiver<u64> {
         self.published.subscribe()
@@ -213,10 +268,21 @@ impl Repository {
 
     /// The target at `path` in the published snapshot.
     pub fn target(&self, path: &TargetPath) -> Result<Option<TargetFile>, Error> {
-        let Some(row) = self.database.bin(self.bins.bin_of(path))? else { return Ok(None) };
-        let Some(file) = self.published_bin(&row)? else { return Ok(None) };
-        let entries = Entries::of_file(&file).and_then(|entries| entries.find(path));
-        entries.map_err(|_| self.bin_not_ours(&row))
+        let mut found = self.targets_in_bin(self.bins.bin_of(path), &[path])?;
+        Ok(found.pop().flatten())
+    }
+
+    /// The published targets at paths that are all of one bin and ordered.
+    pub(crate) fn targets_in_bin(
+        &self,
+        bin: u32,
+        paths: &[&TargetPath],
+    ) -> Result<Vec<Option<TargetFile>>, Error> {
+        let nothing = || Ok(vec![None; paths.len()]);
+        let Some(row) = self.database.bin(bin)? else { return nothing() };
+        let Some(file) = self.published_bin(&row)? else { return nothing() };
+        let found = Entries::of_file(&file).and_then(|entries| entries.find(paths));
+        found.map_err(|_| self.bin_not_ours(&row))
     }
 
     /// The published file of a bin, which is the one that this program wrote; `None` when there is
@@ -283,6 +349,7 @@ impl Accepted {
                     false => Self::Taken { filename },
                 }
             }
+            Appended::Foreign { path } => Self::Foreign { path },
         }
     }
 }

@@ -14,6 +14,7 @@ use waxseal_tuf::RoleName;
 use waxseal_tuf::hash::Sha256;
 
 use super::catalog::{BinFile, FileRow, ProjectRow, put_file, put_project};
+use super::pending::forget_pending;
 use super::row::{microseconds, optional_digest, seconds, signed, unsigned};
 use super::{Database, Failure};
 use crate::Error;
@@ -207,7 +208,7 @@ impl Database {
                     "INSERT INTO snapshot (version, serial, published_at) VALUES ($1, $2, $3)",
                 )?
                 .execute((snapshot, serial, now.as_microsecond()))?;
-            Ok(())
+            forget_pending(transaction, now)
         })
     }
 }

@@ -7,6 +7,7 @@ use waxseal_tuf::RoleName;
 use waxseal_tuf::hash::Sha256;
 
 use super::journal::as_text;
+use super::pending::{hosts_projects, is_hosted};
 use super::row::{digest, microseconds, optional_digest, role_name, seconds, signed, unsigned};
 use super::{Database, Failure};
 use crate::Error;
@@ -172,6 +173,25 @@ impl Database {
         let sql = "SELECT value FROM state WHERE name = 'published_serial'";
         let serial = self.one("reading the published serial", sql, [], |row| unsigned(row, 0))?;
         Ok(serial.unwrap_or(0))
+    }
+
+    /// The version of the first snapshot that holds the journal up to `serial`; none while there is no
+    /// such snapshot.
+    pub fn snapshot_of_serial(&self, serial: u64) -> Result<Option<u64>, Error> {
+        let sql =
+            "SELECT version FROM snapshot WHERE serial >= $1 ORDER BY serial, version LIMIT 1";
+        let serial = i64::try_from(serial).unwrap_or(i64::MAX);
+        self.one("looking for a snapshot", sql, [serial], |row| unsigned(row, 0))
+    }
+
+    /// Whether files of the project with this normalized name were uploaded here.
+    pub fn is_hosted(&self, project: &str) -> Result<bool, Error> {
+        self.read("looking up a project", |connection| Ok(is_hosted(connection, project)?))
+    }
+
+    /// Whether files of any project were uploaded here.
+    pub fn hosts_projects(&self) -> Result<bool, Error> {
+        self.read("looking for projects", |connection| Ok(hosts_projects(connection)?))
     }
 
     fn one<T>(

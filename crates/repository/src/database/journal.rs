@@ -6,32 +6,58 @@ use serde::{Deserialize, Serialize};
 use waxseal_tuf::hash::Sha256;
 
 use super::catalog::CoreMetadata;
+use super::pending;
 use super::row::{digest, microseconds, signed, unsigned};
+use super::targets_entry::TargetsEntry;
 use super::{Database, Failure};
 use crate::Error;
 
 /// One entry of the journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     /// A file was accepted.
     Upload(UploadEntry),
+    /// Another index changed its targets.
+    Targets(TargetsEntry),
 }
 
 impl Entry {
-    /// The kinds this program knows, as they stand in the journal.
-    const KINDS: [&str; 1] = ["upload"];
-
     fn kind(&self) -> &'static str {
         match self {
             Self::Upload(_) => "upload",
+            Self::Targets(_) => "targets",
         }
     }
 
-    /// The normalized name of the project it is about.
-    pub fn project(&self) -> &str {
+    /// The normalized name of the project it is about, if it is about one.
+    pub fn project(&self) -> Option<&str> {
         match self {
-            Self::Upload(upload) => &upload.project,
+            Self::Upload(upload) => Some(&upload.project),
+            Self::Targets(_) => None,
+        }
+    }
+
+    /// Its text in the journal: one JSON object, which says its kind as well.
+    fn to_json(&self) -> serde_json::Result<String> {
+        #[derive(Serialize)]
+        struct Tagged<'a, T> {
+            kind: &'static str,
+            #[serde(flatten)]
+            entry: &'a T,
+        }
+        let kind = self.kind();
+        match self {
+            Self::Upload(entry) => serde_json::to_string(&Tagged { kind, entry }),
+            Self::Targets(entry) => serde_json::to_string(&Tagged { kind, entry }),
+        }
+    }
+
+    /// Reads that text; none for a kind that this program does not know.
+    fn from_json(kind: &str, text: &str) -> Option<serde_json::Result<Self>> {
+        match kind {
+            "upload" => Some(serde_json::from_str(text).map(Self::Upload)),
+            "targets" => Some(serde_json::from_str(text).map(Self::Targets)),
+            _ => None,
         }
     }
 }
@@ -80,6 +106,11 @@ pub enum Appended {
         /// The digest of its bytes.
         sha256: Sha256,
     },
+    /// The project's first upload, while the API has targets among its paths. Nothing was added.
+    Foreign {
+        /// One of those targets.
+        path: String,
+    },
 }
 
 /// An entry as the journal has it.
@@ -100,12 +131,11 @@ impl Database {
     /// The file itself must be in the store before: whoever reads the entry will publish it.
     pub fn append_upload(&self, upload: &UploadEntry, identity: &str) -> Result<Appended, Error> {
         self.write("recording an upload in the journal", |transaction| {
-            // On PostgreSQL this row's lock is what `BEGIN IMMEDIATE` is here: one writer at a
-            // time, so that the claim below is still free when it is made.
-            transaction
-                .prepare_cached("UPDATE counter SET value = value WHERE name = 'serial'")?
-                .execute([])?;
+            lock(transaction)?;
             let Some((serial, filename, sha256)) = claim(transaction, identity)? else {
+                if let Some(path) = pending::host(transaction, &upload.project)? {
+                    return Ok(Appended::Foreign { path });
+                }
                 let serial = append(transaction, &Entry::Upload(upload.clone()))?;
                 transaction
                     .prepare_cached(
@@ -156,6 +186,15 @@ impl Database {
     }
 }
 
+/// Lets one writer at a time go on, so that what it reads still holds when it writes. On PostgreSQL
+/// this row's lock is what `BEGIN IMMEDIATE` is here.
+pub(super) fn lock(transaction: &Transaction<'_>) -> Result<(), Failure> {
+    transaction
+        .prepare_cached("UPDATE counter SET value = value WHERE name = 'serial'")?
+        .execute([])?;
+    Ok(())
+}
+
 fn claim(
     connection: &rusqlite::Connection,
     identity: &str,
@@ -168,8 +207,9 @@ fn claim(
 
 /// Gives an entry the next serial. The counter moves in the same transaction, so that serials are
 /// without gaps and in the order of commits.
-fn append(transaction: &Transaction<'_>, entry: &Entry) -> Result<u64, Failure> {
-    let text = serde_json::to_string(entry)
+pub(super) fn append(transaction: &Transaction<'_>, entry: &Entry) -> Result<u64, Failure> {
+    let text = entry
+        .to_json()
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let serial = transaction
         .prepare_cached(
@@ -185,7 +225,7 @@ fn append(transaction: &Transaction<'_>, entry: &Entry) -> Result<u64, Failure> 
             signed(serial)?,
             Timestamp::now().as_microsecond(),
             entry.kind(),
-            entry.project(),
+            entry.project().unwrap_or_default(),
             text,
         ))?;
     Ok(serial)
@@ -195,12 +235,12 @@ fn journal_row(row: &Row<'_>) -> Result<JournalRow, Failure> {
     let serial = unsigned(row, 0)?;
     let recorded_at = microseconds(row, 1)?;
     let kind: String = row.get(2)?;
-    if !Entry::KINDS.contains(&kind.as_str()) {
-        return Err(Error::JournalUnknownKind { serial, kind }.into());
-    }
     let text: String = row.get(3)?;
-    let entry: Entry = serde_json::from_str(&text)
-        .map_err(|error| Error::JournalCorrupt { serial, problem: error.to_string() })?;
+    let Some(read) = Entry::from_json(&kind, &text) else {
+        return Err(Error::JournalUnknownKind { serial, kind }.into());
+    };
+    let entry =
+        read.map_err(|error| Error::JournalCorrupt { serial, problem: error.to_string() })?;
     Ok(JournalRow { serial, recorded_at, entry })
 }
 

@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// The steps, in order; the form of a database is how many of them it has taken. A step that was
 /// released is never changed.
-const STEPS: [&str; 1] = [include_str!("sql/0001_tables.sql")];
+const STEPS: [&str; 2] = [include_str!("sql/0001_tables.sql"), include_str!("sql/0002_api.sql")];
 
 /// The form this program knows.
 pub(super) const KNOWN: u64 = STEPS.len() as u64;
@@ -63,6 +63,27 @@ mod tests {
             let database = Database::open(&path).unwrap();
             assert_eq!(database.last_serial().unwrap(), 0);
         }
+    }
+
+    #[test]
+    fn tokens_and_projects_of_the_first_form_are_those_of_uploads() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("waxseal.sqlite");
+        let first = Connection::open(&path).unwrap();
+        first
+            .execute_batch(&format!(
+                "{}; CREATE TABLE schema_step (step BIGINT PRIMARY KEY); \
+                 INSERT INTO schema_step VALUES (1); \
+                 INSERT INTO token VALUES ('0123456789ab', 'ci', x'00', 1, NULL, NULL); \
+                 INSERT INTO journal VALUES (1, 1, 'upload', 'flask', '{{}}'), \
+                 (2, 1, 'upload', 'flask', '{{}}')",
+                STEPS[0]
+            ))
+            .unwrap();
+        drop(first);
+        let database = Database::open(&path).unwrap();
+        assert_eq!(database.tokens().unwrap()[0].scope, crate::database::TokenScope::Upload);
+        assert!(database.is_hosted("flask").unwrap() && !database.is_hosted("click").unwrap());
     }
 
     #[test]

@@ -12,7 +12,9 @@ mod catalog;
 mod journal;
 mod migrate;
 mod objects;
+mod pending;
 mod row;
+mod targets_entry;
 mod token;
 
 use std::fs::{File, OpenOptions};
@@ -30,7 +32,12 @@ pub use batch::{Batch, CatalogChange, Decision, Epoch, Reservation, SnapshotRow}
 pub use catalog::{BinFile, BinRow, CoreMetadata, FileRow, ProjectRow, RoleRow};
 pub use journal::{Appended, Entry, JournalRow, UploadEntry};
 pub use objects::{Collecting, Hold};
-pub use token::{TokenRow, TokenSecret};
+pub use pending::{
+    AppendedTargets, Conflict, ConflictReason, Content, Expected, IdempotencyKey, MAX_CONFLICTS,
+    TargetsAppend,
+};
+pub use targets_entry::{AddTarget, TargetsEntry};
+pub use token::{TokenRow, TokenScope, TokenSecret};
 
 /// How long a statement waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);

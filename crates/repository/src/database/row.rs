@@ -1,6 +1,7 @@
 //! Values between rows and types. The database has signed 64-bit numbers, bytes and text only.
 
 use std::error::Error as StdError;
+use std::str::FromStr;
 
 use jiff::Timestamp;
 use rusqlite::types::Type;
@@ -37,6 +38,14 @@ pub(super) fn optional_microseconds(row: &Row<'_>, column: usize) -> Result<Opti
 
 pub(super) fn seconds(row: &Row<'_>, column: usize) -> Result<Timestamp> {
     Timestamp::from_second(row.get(column)?).map_err(|error| damaged(column, error))
+}
+
+/// A value that stands as text.
+pub(super) fn parsed<T>(row: &Row<'_>, column: usize) -> Result<T>
+where
+    T: FromStr<Err: StdError + Send + Sync + 'static>,
+{
+    row.get::<_, String>(column)?.parse().map_err(|error| damaged(column, error))
 }
 
 pub(super) fn role_name(row: &Row<'_>, column: usize) -> Result<RoleName> {

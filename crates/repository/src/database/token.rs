@@ -1,9 +1,10 @@
-//! Upload tokens: what twine and uv send as the password of `__token__`.
+//! Tokens: what twine and uv send as the password of `__token__`, and what programs bring to the API.
 //!
 //! A token is `waxseal_<id>_<secret>`. The database has the id and the digest of the whole text, so
 //! that whoever reads it cannot upload; the text is shown once, when the token is made.
 
 use std::fmt;
+use std::str::FromStr;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
@@ -12,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
 use waxseal_tuf::hash::Sha256;
 use zeroize::Zeroizing;
 
-use super::row::{digest, microseconds, optional_microseconds};
+use super::row::{digest, microseconds, optional_microseconds, parsed};
 use super::{Database, Failure};
 use crate::Error;
 
@@ -38,6 +39,8 @@ pub struct TokenRow {
     pub id: String,
     /// Its name, which no other active token has.
     pub name: String,
+    /// What it may do.
+    pub scope: TokenScope,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last used, give or take an hour.
@@ -45,6 +48,43 @@ pub struct TokenRow {
     /// Since when it is not accepted any more.
     pub revoked_at: Option<Timestamp>,
 }
+
+/// What a token may do. Neither includes the other: whoever uploads files of projects need not be able
+/// to rewrite targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenScope {
+    /// Upload files of projects.
+    Upload,
+    /// Change targets through the API.
+    Api,
+}
+
+impl TokenScope {
+    /// Its name, as it stands in the database and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Upload => "upload",
+            Self::Api => "api",
+        }
+    }
+}
+
+impl FromStr for TokenScope {
+    type Err = UnknownScope;
+
+    fn from_str(text: &str) -> Result<Self, UnknownScope> {
+        match text {
+            "upload" => Ok(Self::Upload),
+            "api" => Ok(Self::Api),
+            other => Err(UnknownScope(other.to_owned())),
+        }
+    }
+}
+
+/// The text names no scope.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a scope of a token: {0:?}; there are `upload` and `api`")]
+pub struct UnknownScope(String);
 
 /// The text of a token. `Debug` does not show it, and it is wiped from memory when dropped.
 #[derive(Clone, PartialEq, Eq)]
@@ -64,8 +104,19 @@ impl fmt::Debug for TokenSecret {
 }
 
 impl Database {
-    /// Makes a token. [`Error::TokenName`] when the name is not usable or an active token has it.
+    /// Makes a token for uploads. [`Error::TokenName`] when the name is not usable or an active token
+    /// has it.
     pub fn create_token(&self, name: &str) -> Result<(TokenRow, TokenSecret), Error> {
+        self.create_token_for(name, TokenScope::Upload)
+    }
+
+    /// Makes a token for `scope`. [`Error::TokenName`] when the name is not usable or an active token
+    /// has it.
+    pub fn create_token_for(
+        &self,
+        name: &str,
+        scope: TokenScope,
+    ) -> Result<(TokenRow, TokenSecret), Error> {
         if let Some(problem) = name_problem(name) {
             return Err(Error::TokenName { name: name.chars().take(MAX_NAME).collect(), problem });
         }
@@ -76,14 +127,15 @@ impl Database {
         self.write("adding a token", |transaction| {
             let inserted = transaction
                 .prepare_cached(
-                    "INSERT INTO token (id, name, secret_sha256, created_at) \
-                     VALUES ($1, $2, $3, $4)",
+                    "INSERT INTO token (id, name, secret_sha256, created_at, scope) \
+                     VALUES ($1, $2, $3, $4, $5)",
                 )?
                 .execute((
                     &id,
                     name,
                     Sha256::of(secret.expose().as_bytes()).0,
                     created_at.as_microsecond(),
+                    scope.as_str(),
                 ));
             match inserted {
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
@@ -94,7 +146,7 @@ impl Database {
             }
         })?;
         let name = name.to_owned();
-        let row = TokenRow { id, name, created_at, last_used_at: None, revoked_at: None };
+        let row = TokenRow { id, name, scope, created_at, last_used_at: None, revoked_at: None };
         Ok((row, secret))
     }
 
@@ -102,11 +154,11 @@ impl Database {
     pub fn authenticate(&self, text: &str) -> Result<Option<TokenRow>, Error> {
         let Some(id) = token_id(text) else { return Ok(None) };
         let found = self.read("looking up a token", |connection| {
-            let sql = "SELECT id, name, created_at, last_used_at, revoked_at, secret_sha256 \
+            let sql = "SELECT id, name, created_at, last_used_at, revoked_at, scope, secret_sha256 \
                        FROM token WHERE id = $1";
             let mut statement = connection.prepare_cached(sql)?;
             Ok(statement
-                .query_row([id], |row| Ok((token_row(row)?, digest(row, 5)?)))
+                .query_row([id], |row| Ok((token_row(row)?, digest(row, 6)?)))
                 .optional()?)
         })?;
         let Some((mut token, expected)) = found else { return Ok(None) };
@@ -130,7 +182,7 @@ impl Database {
     /// All tokens, revoked ones included, the oldest first.
     pub fn tokens(&self) -> Result<Vec<TokenRow>, Error> {
         self.read("listing the tokens", |connection| {
-            let sql = "SELECT id, name, created_at, last_used_at, revoked_at FROM token \
+            let sql = "SELECT id, name, created_at, last_used_at, revoked_at, scope FROM token \
                        ORDER BY created_at, id";
             let mut statement = connection.prepare_cached(sql)?;
             Ok(statement.query_map([], token_row)?.collect::<Result<_, _>>()?)
@@ -142,7 +194,7 @@ impl Database {
         self.write("revoking a token", |transaction| {
             let Some(id) = active_id(transaction, id_or_name)? else { return Ok(None) };
             let sql = "UPDATE token SET revoked_at = $1 WHERE id = $2 \
-                       RETURNING id, name, created_at, last_used_at, revoked_at";
+                       RETURNING id, name, created_at, last_used_at, revoked_at, scope";
             let mut statement = transaction.prepare_cached(sql)?;
             Ok(Some(statement.query_row((now().as_microsecond(), id), token_row)?))
         })
@@ -188,6 +240,7 @@ fn token_row(row: &Row<'_>) -> rusqlite::Result<TokenRow> {
         created_at: microseconds(row, 2)?,
         last_used_at: optional_microseconds(row, 3)?,
         revoked_at: optional_microseconds(row, 4)?,
+        scope: parsed(row, 5)?,
     })
 }
 

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use waxseal_repository::Error;
 use waxseal_repository::database::{
     Appended, Batch, BinFile, BinRow, CatalogChange, CoreMetadata, Database, Decision, Entry,
-    Epoch, FileRow, ProjectRow, Reservation, RoleRow, UploadEntry,
+    Epoch, FileRow, ProjectRow, Reservation, RoleRow, TokenScope, UploadEntry,
 };
 use waxseal_tuf::RoleName;
 use waxseal_tuf::hash::Sha256;
@@ -429,6 +429,18 @@ fn a_revoked_token_is_refused_and_its_name_is_free_again() {
     assert_eq!(database.authenticate(secret.expose()).unwrap(), None);
     let ids: Vec<_> = database.tokens().unwrap().into_iter().map(|token| token.id).collect();
     assert_eq!(ids, [first.id, second.id]);
+}
+
+#[test]
+fn a_token_has_one_scope() {
+    let (_folder, database) = fresh();
+    let (upload, _) = database.create_token("laptop").unwrap();
+    let (api, secret) = database.create_token_for("warehouse", TokenScope::Api).unwrap();
+    assert_eq!((upload.scope, api.scope), (TokenScope::Upload, TokenScope::Api));
+    assert_eq!(database.authenticate(secret.expose()).unwrap().unwrap().scope, TokenScope::Api);
+    let scopes: Vec<_> = database.tokens().unwrap().into_iter().map(|token| token.scope).collect();
+    assert_eq!(scopes, [TokenScope::Upload, TokenScope::Api]);
+    assert!("root".parse::<TokenScope>().is_err());
 }
 
 #[test]

@@ -190,6 +190,6 @@ pub(crate) fn upload(
 pub(crate) fn send(repository: &Repository, filename: &str) -> u64 {
     match upload(repository, filename, filename.as_bytes()).unwrap() {
         Accepted::New { serial } | Accepted::Same { serial } => serial,
-        Accepted::Taken { filename } => panic!("{filename} has other bytes"),
+        refused => panic!("{filename} is refused: {refused:?}"),
     }
 }

@@ -18,6 +18,8 @@ mod publish;
 mod renewal;
 mod resume;
 mod run;
+mod target_changes;
+mod targets;
 
 use waxseal_repository::store::StoreKey;
 use waxseal_tuf::hash::Sha256;

@@ -119,7 +119,9 @@ fn what_comes_while_publishing_is_in_the_next_snapshot() {
         if moment == "before create" && !std::mem::replace(&mut sent, true) {
             // The bytes are in the store already: only the journal is appended to.
             let waiting = late.database().waiting(0, 1).unwrap().remove(0);
-            let waxseal_repository::database::Entry::Upload(mut entry) = waiting.entry;
+            let waxseal_repository::database::Entry::Upload(mut entry) = waiting.entry else {
+                panic!("it is an upload")
+            };
             entry.filename = "flask-9.tar.gz".to_owned();
             entry.metadata = None;
             late.database().append_upload(&entry, "late").unwrap();
