@@ -193,7 +193,8 @@ fn of_two_contents_exactly_one_wins_while_snapshots_are_published() {
                 scope.spawn(move || {
                     let accepted = |path: &String| match send(repository, adding(path, content)) {
                         AcceptedTargets::New { .. } => true,
-                        other => !conflicts(other).is_empty() && false,
+                        AcceptedTargets::Refused { .. } => false,
+                        other => panic!("{other:?}"),
                     };
                     paths.iter().map(accepted).collect::<Vec<_>>()
                 })
