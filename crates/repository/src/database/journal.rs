@@ -12,6 +12,10 @@ use super::targets_entry::TargetsEntry;
 use super::{Database, Failure};
 use crate::Error;
 
+/// After how many bytes of entries reading stops: what one batch takes, since an entry may hold
+/// thousands of targets.
+const MOST_READ: usize = 16 << 20;
+
 /// One entry of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
@@ -161,7 +165,8 @@ impl Database {
         })
     }
 
-    /// Up to `limit` entries after the serial `after`, in order.
+    /// Up to `limit` entries after the serial `after`, in order; fewer when those have 16 MiB
+    /// together.
     pub fn waiting(&self, after: u64, limit: u64) -> Result<Vec<JournalRow>, Error> {
         self.read("reading the journal", |connection| {
             let mut statement = connection.prepare_cached(
@@ -169,8 +174,11 @@ impl Database {
                  ORDER BY serial LIMIT $2",
             )?;
             let mut rows = statement.query((signed(after)?, signed(limit)?))?;
-            let mut entries = Vec::new();
-            while let Some(row) = rows.next()? {
+            let (mut entries, mut length) = (Vec::new(), 0);
+            while length < MOST_READ
+                && let Some(row) = rows.next()?
+            {
+                length += row.get_ref(3)?.as_str().map_or(0, str::len);
                 entries.push(journal_row(row)?);
             }
             Ok(entries)

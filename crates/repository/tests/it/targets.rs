@@ -305,15 +305,17 @@ fn what_waits_is_not_forgotten() {
     send(&repository, adding("b", "1"));
     forget(&repository, &process);
     send(&repository, adding("c", "1"));
+    other_content(send(&repository, adding("a", "2")), "1", "2", None);
     other_content(send(&repository, adding("b", "2")), "1", "2", Some(2));
     other_content(send(&repository, adding("c", "2")), "1", "2", Some(3));
 }
 
-/// Publishes something more, long after everything was published.
+/// Lets a minute pass since everything was published, and publishes something more.
 fn forget(repository: &Repository, process: &waxseal_repository::SnapshotProcess) {
     let connection = rusqlite::Connection::open(repository.database().path()).unwrap();
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     let before = number("SELECT value FROM state WHERE name = 'published_serial'");
+    connection.execute("UPDATE snapshot SET published_at = published_at - 61000000", []).unwrap();
     // Half a day later each time, so that the bins are due and there is something to publish.
     let newest = number("SELECT MAX(version) FROM snapshot");
     process.publish(super::index::hours(12 * newest)).unwrap().unwrap();
@@ -417,6 +419,46 @@ fn paths_of_the_api_are_not_for_uploads() {
     assert_eq!(upload(&repository, "flask-3.0.tar.gz", b"x").unwrap(), Accepted::New { serial: 4 });
     process.publish_all(start()).unwrap();
     audit_all(&repository, start());
+}
+
+#[test]
+fn a_bin_takes_whatever_may_stand_in_a_target() {
+    let (_index, repository, process) = Index::published(Kind::Memory);
+    let paths = ["z/\\\"", "z/},\\\"version\\\":1", "z/é/\u{10ffff}", "z/ ", "z/%2F", "~", "!"];
+    for (serial, path) in (1..).zip(paths) {
+        let custom = r#","custom":{"}":"{\"},\"version\":7","x-waxseal-role":[[],{},"\\"]}}"#;
+        let target = target(path, "x").strip_suffix('}').unwrap().to_owned() + custom;
+        assert_eq!(send(&repository, changes(&format!(r#"{{"add":[{target}]}}"#))), new(serial));
+        process.publish_all(start()).unwrap();
+    }
+    audit_all(&repository, start());
+    for (serial, path) in (1..).zip(paths) {
+        other_content(send(&repository, adding(path, "y")), "x", "y", Some(serial));
+    }
+    forget(&repository, &process);
+    for path in paths {
+        other_content(send(&repository, adding(path, "y")), "x", "y", None);
+    }
+    let all: Vec<_> = paths.iter().map(|path| format!("\"{path}\"")).collect();
+    send(&repository, changes(&format!(r#"{{"remove":[{}]}}"#, all.join(","))));
+    process.publish_all(start()).unwrap();
+    audit_all(&repository, start());
+}
+
+#[test]
+fn a_batch_takes_so_much_of_the_journal_as_memory_may_hold() {
+    let (_index, repository, process) = Index::published(Kind::Memory);
+    let folder = "x".repeat(4000);
+    for entry in 0..6 {
+        let paths: Vec<_> =
+            (0..1000).map(|number| format!("\"{folder}/{entry}/{number}\"")).collect();
+        send(&repository, changes(&format!(r#"{{"remove":[{}]}}"#, paths.join(","))));
+    }
+    let database = repository.database();
+    let taken = |after| database.waiting(after, 100).unwrap().len();
+    assert_eq!((taken(0), taken(4), taken(5), taken(6)), (5, 2, 1, 0));
+    process.publish_all(start()).unwrap();
+    assert_eq!(database.published_serial().unwrap(), 6);
 }
 
 #[test]
