@@ -1,8 +1,10 @@
-//! Who uploads: HTTP Basic authentication with an upload token, as twine and uv send it.
+//! Who asks: HTTP Basic authentication with a token, as twine and uv send it, or the token as a bearer
+//! token (RFC 6750), as programs send it to the API.
 
 use data_encoding::BASE64;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use waxseal_repository::database::{TokenRow, TokenScope};
 
 use crate::error::Error;
 use crate::state::AppState;
@@ -10,19 +12,32 @@ use crate::state::AppState;
 /// The user name that goes with a token, as on PyPI.
 const USER_NAME: &str = "__token__";
 
-/// The name of the token that the request carries. The token itself never is in an error or a log.
-pub(crate) async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<String, Error> {
+/// The token that the request carries. Its text never is in an error or a log.
+pub(crate) async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<TokenRow, Error> {
     let token = token(headers)?;
     let found = state.blocking(move |repository| Ok(repository.database().authenticate(&token)?));
-    match found.await? {
-        Some(token) => Ok(token.name),
-        None => Err(Error::Token),
+    found.await?.ok_or(Error::Token)
+}
+
+/// Refuses a token of another scope.
+pub(crate) fn require(token: &TokenRow, scope: TokenScope) -> Result<(), Error> {
+    match token.scope == scope {
+        true => Ok(()),
+        false => Err(Error::Scope { have: token.scope.as_str(), need: scope.as_str() }),
     }
 }
 
 fn token(headers: &HeaderMap) -> Result<String, Error> {
     let Some(header) = headers.get(AUTHORIZATION) else { return Err(Error::Unauthenticated) };
-    let decoded = header.to_str().ok().and_then(basic).ok_or(Error::Credentials)?;
+    let header = header.to_str().map_err(|_| Error::Credentials)?;
+    let (scheme, credentials) = header.split_once(' ').ok_or(Error::Credentials)?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(credentials.trim().to_owned());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Err(Error::Credentials);
+    }
+    let decoded = decode(credentials).ok_or(Error::Credentials)?;
     let (user, password) = decoded.split_once(':').ok_or(Error::Credentials)?;
     if user != USER_NAME {
         return Err(Error::UserName);
@@ -31,11 +46,7 @@ fn token(headers: &HeaderMap) -> Result<String, Error> {
     Ok(password.trim().to_owned())
 }
 
-fn basic(header: &str) -> Option<String> {
-    let (scheme, credentials) = header.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
+fn decode(credentials: &str) -> Option<String> {
     String::from_utf8(BASE64.decode(credentials.trim().as_bytes()).ok()?).ok()
 }
 
@@ -54,6 +65,8 @@ mod tests {
         let good = format!("Basic {}", BASE64.encode(b"__token__:waxseal_a:b\n"));
         assert_eq!(token_in(&good).as_deref(), Ok("waxseal_a:b"));
         assert_eq!(token_in(&good.replace("Basic", "bAsIc")).as_deref(), Ok("waxseal_a:b"));
+        assert_eq!(token_in("Bearer waxseal_a:b ").as_deref(), Ok("waxseal_a:b"));
+        assert_eq!(token_in("bearer waxseal_a").as_deref(), Ok("waxseal_a"));
         assert!(matches!(token(&HeaderMap::new()), Err(Error::Unauthenticated)));
     }
 
@@ -63,7 +76,8 @@ mod tests {
             String::new(),
             "Basic".to_owned(),
             "Basic !!!".to_owned(),
-            "Bearer c2VjcmV0".to_owned(),
+            "Digest c2VjcmV0".to_owned(),
+            "Bearer".to_owned(),
             format!("Basic {}", BASE64.encode(b"secret")),
             format!("Basic {}", BASE64.encode(b"\xff:secret")),
             format!("Basic {}", BASE64.encode(b"alice:secret")),

@@ -43,6 +43,15 @@ pub enum Error {
     )]
     Token,
 
+    /// A token that is made for something else.
+    #[error("this token is for `{have}`, and this needs one for `{need}`")]
+    Scope {
+        /// The token's scope.
+        have: &'static str,
+        /// The scope that the request needs.
+        need: &'static str,
+    },
+
     /// The form of an upload is not one.
     #[error("the upload form cannot be read: {problem}; nothing was stored")]
     Form {
@@ -165,6 +174,22 @@ pub enum Error {
         used: String,
     },
 
+    /// The project's first upload, while another index has targets among its paths.
+    #[error(
+        "the project {project} is not hosted here: {path} comes from another index, through the \
+         API; whoever runs this index can remove the project there first"
+    )]
+    Foreign {
+        /// The project's normalized name.
+        project: String,
+        /// One of those paths.
+        path: String,
+    },
+
+    /// Publishing was faster than reading what is published.
+    #[error("the index is publishing faster than it can compare; nothing was recorded")]
+    Overtaken,
+
     /// The name in a URL of the Simple API is no project's.
     #[error(transparent)]
     ProjectName(#[from] NameError),
@@ -255,7 +280,9 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Credentials | Self::UserName | Self::Token => StatusCode::FORBIDDEN,
+            Self::Credentials | Self::UserName | Self::Token | Self::Scope { .. } => {
+                StatusCode::FORBIDDEN
+            }
             Self::Form { .. }
             | Self::Interrupted { .. }
             | Self::MissingField { .. }
@@ -267,7 +294,8 @@ impl Error {
             | Self::Mismatch { .. }
             | Self::Kind { .. }
             // Not 409: uv takes that for "the same file is there already" and reports success.
-            | Self::Taken { .. } => StatusCode::BAD_REQUEST,
+            | Self::Taken { .. }
+            | Self::Foreign { .. } => StatusCode::BAD_REQUEST,
             Self::Stalled { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ProjectName(_) | Self::NoProject { .. } | Self::NotFound => StatusCode::NOT_FOUND,
@@ -275,7 +303,7 @@ impl Error {
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::StorageFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
-            Self::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotReady { .. } | Self::Overtaken => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -302,7 +330,9 @@ impl Error {
                 let value = HeaderValue::try_from(format!("bytes */{length}")).ok()?;
                 Some((CONTENT_RANGE, value))
             }
-            Self::NotReady { .. } => Some((RETRY_AFTER, HeaderValue::from_static("5"))),
+            Self::NotReady { .. } | Self::Overtaken => {
+                Some((RETRY_AFTER, HeaderValue::from_static("5")))
+            }
             _ => None,
         }
     }
@@ -330,9 +360,10 @@ impl IntoResponse for Error {
 
 impl From<waxseal_repository::Error> for Error {
     fn from(error: waxseal_repository::Error) -> Self {
-        match error.is_storage_full() {
-            true => Self::StorageFull { source: error.into() },
-            false => Self::internal(error),
+        match error {
+            waxseal_repository::Error::Overtaken => Self::Overtaken,
+            full if full.is_storage_full() => Self::StorageFull { source: full.into() },
+            other => Self::internal(other),
         }
     }
 }

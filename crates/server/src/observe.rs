@@ -13,6 +13,7 @@ use http::HeaderValue;
 use http::header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 
 use crate::error::{Cause, Error};
+use crate::problem::Problem;
 
 /// Nothing that comes from a package may run in a browser; links may be followed and files saved.
 const POLICY: &str = "default-src 'none'; sandbox allow-downloads";
@@ -25,7 +26,13 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = match answered {
         Ok(response) => response,
-        Err(panic) => Error::internal(panic_text(&*panic)).into_response(),
+        Err(panic) => {
+            let error = Error::internal(panic_text(&*panic));
+            match path.starts_with("/api/") {
+                true => Problem::from(error).into_response(),
+                false => error.into_response(),
+            }
+        }
     };
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -62,8 +69,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_answered_and_tells_nothing() {
-        let panicking = get(async || -> &'static str { panic!("secret") });
-        let service = Router::new().route("/", panicking).layer(from_fn(observe));
+        let panicking = || get(async || -> &'static str { panic!("secret") });
+        let service = Router::new().route("/", panicking()).route("/api/v1/x", panicking());
+        let service = service.layer(from_fn(observe));
+        let request = Request::get("/api/v1/x").body(Body::empty()).unwrap();
+        let response = service.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 500);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
         let response = service.oneshot(Request::new(Body::empty())).await.unwrap();
         assert_eq!(response.status(), 500);
         assert_eq!(response.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");

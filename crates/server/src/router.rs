@@ -5,7 +5,7 @@ use axum::middleware::from_fn;
 use axum::routing::{MethodRouter, get, post};
 use http::Method;
 
-use crate::controllers::{health, home, object, simple, upload};
+use crate::controllers::{api, health, home, object, simple, upload};
 use crate::error::Error;
 use crate::state::AppState;
 use crate::{compress, observe};
@@ -23,6 +23,7 @@ pub fn router(state: AppState) -> Router {
         .route("/files/{*path}", reading(get(object::show)))
         .route("/tuf/metadata/{*path}", reading(get(object::show)))
         .route("/tuf/targets/{*path}", reading(get(object::show)))
+        .nest("/api", api::router())
         .route("/healthz", reading(get(health::live)))
         .route("/readyz", reading(get(health::ready)))
         .fallback(async || Error::NotFound)

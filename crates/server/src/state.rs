@@ -8,6 +8,13 @@ use waxseal_repository::Repository;
 
 use crate::error::Error;
 
+/// Most bytes of bodies of the API that are in memory at a time, counted in units of so many.
+const BODIES: usize = 64 << 20;
+pub(crate) const BODIES_UNIT: u64 = 1 << 10;
+
+/// How long a request of the API waits for its turn to be read.
+pub(crate) const BODIES_WAIT: Duration = Duration::from_secs(10);
+
 /// How the web side behaves. The defaults suit a private index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -45,6 +52,7 @@ pub struct AppState {
     pub(crate) repository: Arc<Repository>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) bodies: Arc<Semaphore>,
 }
 
 impl AppState {
@@ -55,6 +63,7 @@ impl AppState {
             repository,
             settings: Arc::new(settings),
             uploads: Arc::new(Semaphore::new(uploads)),
+            bodies: Arc::new(Semaphore::new(BODIES >> BODIES_UNIT.trailing_zeros())),
         }
     }
 

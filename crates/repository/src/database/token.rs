@@ -10,6 +10,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
+use tracing::warn;
 use waxseal_tuf::hash::Sha256;
 use zeroize::Zeroizing;
 
@@ -168,12 +169,16 @@ impl Database {
         }
         let now = now();
         if token.last_used_at.is_none_or(|used| now.duration_since(used) > LAST_USED_LAG) {
-            self.write("recording a token's use", |transaction| {
+            let recorded = self.write("recording a token's use", |transaction| {
                 transaction
                     .prepare_cached("UPDATE token SET last_used_at = $1 WHERE id = $2")?
                     .execute((now.as_microsecond(), &token.id))?;
                 Ok(())
-            })?;
+            });
+            // On a full disk, what needs no space goes on.
+            if let Err(error) = recorded {
+                warn!("{error}");
+            }
             token.last_used_at = Some(now);
         }
         Ok(Some(token))

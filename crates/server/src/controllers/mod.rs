@@ -1,9 +1,14 @@
 //! The handlers, by noun and verb.
 
+pub(crate) mod api;
 pub(crate) mod health;
 pub(crate) mod home;
 pub(crate) mod object;
+pub(crate) mod openapi;
+pub(crate) mod publication;
+pub(crate) mod serial;
 pub(crate) mod simple;
+pub(crate) mod target;
 pub(crate) mod upload;
 
 use axum::extract::FromRequestParts;

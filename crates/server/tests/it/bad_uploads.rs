@@ -42,7 +42,8 @@ async fn without_a_valid_token_nothing_is_read() {
         (basic("__token__", ""), "mistyped, revoked or of another index"),
         (basic("__token__", "pypi-AgEIcHlwaS5vcmc"), "not valid here"),
         (basic("alice", &index.token), "user name has to be __token__"),
-        (Credentials::Header(format!("Bearer {}", index.token)), "cannot be read"),
+        (Credentials::Header(format!("Digest {}", index.token)), "cannot be read"),
+        (Credentials::Header(format!("Bearer {other}")), "not valid here"),
         (Credentials::Header("Basic %%%".to_owned()), "cannot be read"),
     ] {
         let answer = refused(&index, &form.clone().credentials(credentials), 403, text).await;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use axum::response::Response;
 use http::header::{ACCEPT, HeaderName};
 use http::{HeaderMap, Request, StatusCode};
 use hyper::ext::ReasonPhrase;
@@ -16,7 +17,7 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 use waxseal_repository::bins::{BinStyle, Bins};
 use waxseal_repository::ceremony::{self, OFFLINE_LIFETIME, Participants, Plan};
-use waxseal_repository::database::Database;
+use waxseal_repository::database::{Database, TokenScope};
 use waxseal_repository::store::{FilesystemStore, MemoryStore, Store};
 use waxseal_repository::{Lifetimes, Repository, SnapshotProcess, WriterLock};
 use waxseal_server::{AppState, Settings, router};
@@ -33,7 +34,10 @@ pub(crate) struct Index {
     pub(crate) repository: Arc<Repository>,
     pub(crate) process: Arc<SnapshotProcess>,
     pub(crate) router: Router,
+    /// For uploads.
     pub(crate) token: String,
+    /// For the API.
+    pub(crate) api_token: String,
     folder: TempDir,
 }
 
@@ -90,6 +94,7 @@ impl Index {
         let ceremony = ceremony::perform(&plan, participants, Timestamp::now()).unwrap();
         let database = Database::open(folder.path().join("waxseal.db")).unwrap();
         let (_, token) = database.create_token("laptop").unwrap();
+        let (_, api_token) = database.create_token_for("warehouse", TokenScope::Api).unwrap();
         let repository = Arc::new(Repository::create(store, database, &ceremony).unwrap());
         let lock = WriterLock::acquire(&folder.path().join("lock")).unwrap();
         let process = SnapshotProcess::new(
@@ -99,8 +104,9 @@ impl Index {
             lock,
         );
         let router = router(AppState::new(Arc::clone(&repository), settings));
-        let (process, token) = (Arc::new(process.unwrap()), token.expose().to_owned());
-        Self { repository, process, router, token, folder }
+        let process = Arc::new(process.unwrap());
+        let [token, api_token] = [token, api_token].map(|token| token.expose().to_owned());
+        Self { repository, process, router, token, api_token, folder }
     }
 
     /// An index that has published `files`, as name and bytes.
@@ -151,12 +157,7 @@ impl Index {
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body = to_bytes(body, usize::MAX).await.unwrap().to_vec();
-        let reason = parts.extensions.get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
-        let reason = String::from_utf8(reason.unwrap_or_default().to_vec()).unwrap();
-        Answer { status: parts.status, headers: parts.headers, reason, body }
+        read(self.router.clone().oneshot(request).await.unwrap()).await
     }
 
     /// Everything the index keeps: journal, objects, and what lies in the spool.
@@ -167,7 +168,20 @@ impl Index {
     }
 }
 
+/// Reads an answer whole.
+pub(crate) async fn read(response: Response) -> Answer {
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap().to_vec();
+    let reason = parts.extensions.get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
+    let reason = String::from_utf8(reason.unwrap_or_default().to_vec()).unwrap();
+    Answer { status: parts.status, headers: parts.headers, reason, body }
+}
+
 impl Contents {
+    pub(crate) fn last_serial(&self) -> u64 {
+        self.last_serial
+    }
+
     pub(crate) fn has(&self, end: &str) -> bool {
         self.files.iter().any(|(path, _)| path.ends_with(end))
     }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod api;
 mod archives;
 mod bad_uploads;
 mod compression;
@@ -10,6 +11,8 @@ mod files;
 mod form;
 mod index;
 mod listener;
+mod openapi;
 mod pages;
 mod paths;
+mod schema;
 mod uploads;

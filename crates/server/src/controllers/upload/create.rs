@@ -2,10 +2,11 @@ use axum::extract::{Request, State};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use waxseal_repository::Accepted;
+use waxseal_repository::database::TokenScope;
 
 use super::form::{Form, Received};
 use super::release::{self, Outcome};
-use crate::auth::authenticate;
+use crate::auth::{authenticate, require};
 use crate::error::Error;
 use crate::multipart::{Multipart, drain};
 use crate::state::AppState;
@@ -56,6 +57,9 @@ pub(crate) async fn create(
         Accepted::Taken { filename: used } => {
             return Err(Error::Taken { filename: filename.to_string(), used });
         }
+        Accepted::Foreign { path } => {
+            return Err(Error::Foreign { project: filename.project().to_string(), path });
+        }
     };
     Ok(match is_published(&state, serial).await {
         true => "OK\n".to_owned(),
@@ -70,6 +74,7 @@ pub(crate) async fn create(
 /// how much of its body to skip.
 async fn admit(state: &AppState, headers: &HeaderMap, limit: u64) -> Result<String, (Error, u64)> {
     let token = authenticate(state, headers).await.map_err(|error| (error, DRAIN_UNKNOWN))?;
+    require(&token, TokenScope::Upload).map_err(|error| (error, DRAIN_UNKNOWN))?;
     let space = state.blocking(|repository| Ok(repository.check_space()?)).await;
     space.map_err(|error| (error, DRAIN))?;
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
@@ -78,7 +83,7 @@ async fn admit(state: &AppState, headers: &HeaderMap, limit: u64) -> Result<Stri
             let limit = state.settings.max_upload;
             Err((Error::TooLarge { what: "the file", limit }, DRAIN))
         }
-        _ => Ok(token),
+        _ => Ok(token.name),
     }
 }
 

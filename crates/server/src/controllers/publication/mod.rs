@@ -1,0 +1,5 @@
+//! Publishing what was accepted.
+
+mod create;
+
+pub(crate) use create::create;

@@ -1,0 +1,5 @@
+//! Targets of other indexes.
+
+mod create;
+
+pub(crate) use create::create;
