@@ -176,8 +176,8 @@ pub enum Error {
 
     /// The project's first upload, while another index has targets among its paths.
     #[error(
-        "the project {project} is not hosted here: {path} comes from another index, through the \
-         API; whoever runs this index can remove the project there first"
+        "this index takes no uploads of {project}: {path} comes from another index, through the \
+         API or an import; whoever runs this index can remove it first"
     )]
     Foreign {
         /// The project's normalized name.

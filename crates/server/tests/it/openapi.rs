@@ -63,7 +63,6 @@ async fn answers(index: &Index) -> Vec<(&'static str, &'static str, Answer)> {
         json(posting().header("idempotency-key", "k"), &adding("b", "1")),
         json(posting().header("idempotency-key", "k k"), &adding("b", "1")),
         json(posting(), &adding("a", "2")),
-        json(posting(), &json!({"remove": ["simple/vnd.pypi.simple.v1.json"]}).to_string()),
         json(posting(), &json!({"remove": many}).to_string()),
         json(posting(), "{"),
         json(posting(), r#"{"add":[{}]}"#),
