@@ -20,6 +20,8 @@ const NEEDS: &[Need] = &[
     Need { package: "openssl", probe: &["openssl", "version"] },
     // For metadata that has expired, without waiting a day.
     Need { package: "faketime", probe: &["faketime", "--version"] },
+    // What the documentation of the API speaks to it with.
+    Need { package: "curl", probe: &["curl", "--version"] },
     // Ends a program at any system call.
     Need { package: "strace", probe: &["strace", "--version"] },
 ];

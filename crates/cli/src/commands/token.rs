@@ -2,13 +2,14 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use waxseal_repository::database::TokenScope;
 
 use super::DataOption;
 use crate::data_folder::DataFolder;
 use crate::failure::{Exit, Failure};
 use crate::output;
 
-/// Make and revoke upload tokens.
+/// Make and revoke tokens for uploads and for the API.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Token {
     /// Make a token and show it, once
@@ -25,8 +26,28 @@ pub(crate) struct Add {
     /// What it is for, such as `ci`
     name: String,
 
+    /// What it may do: upload files of projects, or change targets through the API
+    #[arg(long, value_enum, default_value_t = Scope::Upload)]
+    scope: Scope,
+
     #[command(flatten)]
     data: DataOption,
+}
+
+/// What a token may do. The values stand without words of their own, so that the help stays short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Scope {
+    Upload,
+    Api,
+}
+
+impl From<Scope> for TokenScope {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Upload => Self::Upload,
+            Scope::Api => Self::Api,
+        }
+    }
 }
 
 /// List the tokens.
@@ -63,7 +84,7 @@ impl Token {
 impl Add {
     fn run(self) -> anyhow::Result<ExitCode> {
         let database = DataFolder::open(&self.data.data)?.database()?;
-        let (row, secret) = database.create_token(&self.name)?;
+        let (row, secret) = database.create_token_for(&self.name, self.scope.into())?;
         output::note(&format!("token {} has the id {} and is shown only now:", row.name, row.id));
         output::line(secret.expose());
         Ok(ExitCode::SUCCESS)
@@ -75,6 +96,7 @@ impl Add {
 struct Listed {
     id: String,
     name: String,
+    scope: &'static str,
     created: Timestamp,
     last_used: Option<Timestamp>,
     revoked: Option<Timestamp>,
@@ -88,6 +110,7 @@ impl List {
             .map(|row| Listed {
                 id: row.id,
                 name: row.name,
+                scope: row.scope.as_str(),
                 created: row.created_at,
                 last_used: row.last_used_at,
                 revoked: row.revoked_at,
@@ -102,9 +125,10 @@ impl List {
             };
             let rows = tokens.into_iter().map(|token| {
                 let times = [Some(token.created), token.last_used, token.revoked].map(shown);
-                [vec![token.id, token.name], times.to_vec()].concat()
+                [vec![token.id, token.name, token.scope.to_owned()], times.to_vec()].concat()
             });
-            output::table(&["id", "name", "created (UTC)", "last used", "revoked"], rows);
+            let titles = ["id", "name", "scope", "created (UTC)", "last used", "revoked"];
+            output::table(&titles, rows);
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -141,7 +141,11 @@ fn tokens_are_made_listed_and_revoked_beside_the_server() {
     assert!(named(&tokens, "ci")["last_used"].is_string(), "{tokens:?}");
     assert!(named(&tokens, "quickstart")["last_used"].is_null(), "{tokens:?}");
     let outcome = index.operator(["token", "list"]).run().success();
-    assert_shows(&outcome.stdout, &["quickstart", "ci", "last used"]);
+    assert_shows(&outcome.stdout, &["quickstart", "ci", "scope", "upload", "last used"]);
+    index.operator(["token", "add", "warehouse", "--scope", "api"]).run().success();
+    let scopes =
+        ["ci", "quickstart", "warehouse"].map(|name| named(&list(&index), name)["scope"].clone());
+    assert_eq!(scopes, ["upload", "upload", "api"]);
 
     let outcome = index.operator(["token", "add", "ci"]).run();
     exited(&outcome, 1);
@@ -184,6 +188,7 @@ fn wrong_use_ends_with_2_and_an_empty_stdout() {
         "run",
         "completions no-such-shell",
         "token add",
+        "token add ci --scope root",
     ] {
         let folder = tempfile::tempdir().unwrap();
         let outcome = waxseal(line.split_whitespace()).current_dir(folder.path()).run();

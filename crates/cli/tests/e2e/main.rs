@@ -8,6 +8,7 @@
 
 mod harness;
 
+mod api;
 mod commands;
 mod crash;
 mod install;

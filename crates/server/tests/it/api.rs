@@ -226,7 +226,8 @@ async fn a_project_of_another_index_takes_no_uploads() {
     let index = Index::new();
     post(&index, adding("simple/foo/vnd.pypi.simple.v1.json", "x")).await.accepted(1, false);
     for _ in ["waiting", "published"] {
-        let words = "this index takes no uploads of foo: simple/foo/vnd.pypi.simple.v1.json comes from";
+        let words =
+            "this index takes no uploads of foo: simple/foo/vnd.pypi.simple.v1.json comes from";
         index.upload(&index.wheel("foo", "1.0")).await.expect(400, words);
         index.publish();
     }
