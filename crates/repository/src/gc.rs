@@ -22,7 +22,7 @@ use waxseal_tuf::{RoleName, TargetPath, metadata};
 
 use crate::bin_file::Entries;
 use crate::ceremony::BINS;
-use crate::database::{Batch, BinFile, Database, Entry};
+use crate::database::{AddTarget, Batch, BinFile, Database, Entry};
 use crate::error::Error;
 use crate::repository::{ROOT, Repository, SNAPSHOT, read_claims};
 use crate::store::{Area, StoreKey};
@@ -219,7 +219,17 @@ impl Marks {
     }
 
     fn mark_entry(&mut self, entry: &Entry) {
-        let Entry::Upload(upload) = entry;
+        let upload = match entry {
+            Entry::Upload(upload) => upload,
+            // Another index has its files elsewhere, as a rule.
+            Entry::Targets(targets) => {
+                for AddTarget { path, file } in &targets.add {
+                    let Some(digest) = file.hashes.listed_sha256() else { continue };
+                    self.waiting.insert(StoreKey::Target { path: path.clone(), digest });
+                }
+                return;
+            }
+        };
         let Ok(filename) = upload.filename.parse::<DistributionFilename>() else { return };
         let mut mark = |path: String, digest: Sha256| {
             let Ok(path) = TargetPath::new(path) else { return };

@@ -129,8 +129,8 @@ pub struct Content {
 
 impl Content {
     fn of(file: &TargetFile) -> Self {
-        let digest = file.hashes.iter().find(|(algorithm, _)| *algorithm == "sha256");
-        let sha256 = digest.map_or_else(String::new, |(_, digest)| digest.to_owned());
+        let sha256 =
+            file.hashes.listed_sha256().map_or_else(String::new, |sha256| sha256.to_string());
         Self { length: file.length, sha256 }
     }
 }
@@ -346,9 +346,8 @@ fn remember(
     )?;
     let serial = signed(serial)?;
     for AddTarget { path, file } in &entry.add {
-        let sha256 = Content::of(file).sha256.parse::<Sha256>();
-        let sha256 =
-            sha256.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        // Requests without one are not accepted.
+        let Some(sha256) = file.hashes.listed_sha256() else { continue };
         put.execute((path.as_str(), serial, sha256.0, signed(file.length)?))?;
     }
     for path in &entry.remove {

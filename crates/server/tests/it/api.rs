@@ -274,8 +274,9 @@ async fn of_many_contents_for_one_path_at_once_one_is_accepted() {
     let bodies: Vec<_> = (0..16).map(|number| adding("a", &number.to_string())).collect();
     let answers = future::join_all(bodies.iter().map(|body| post(&index, body.clone()))).await;
     assert_eq!(answers.iter().filter(|answer| answer.status == 202).count(), 1);
-    let refused = answers.iter().filter(|answer| answer.status != 202);
-    assert_eq!(refused.map(|answer| answer.problem(409, "path-conflict")).count(), 15);
+    for refused in answers.iter().filter(|answer| answer.status != 202) {
+        refused.problem(409, "path-conflict");
+    }
 }
 
 #[tokio::test]
