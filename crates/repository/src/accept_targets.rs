@@ -1,11 +1,15 @@
 //! Taking changes of targets into the journal.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use crate::database::{
-    AddTarget, AppendedTargets, Conflict, Expected, IdempotencyKey, TargetsAppend, TargetsEntry,
+    AddTarget, AppendedTargets, Conflict, Database, Expected, IdempotencyKey, TargetsAppend,
+    TargetsEntry,
 };
 use crate::error::Error;
 use crate::repository::Repository;
-use crate::target_changes::TargetChanges;
+use crate::target_changes::{MAX_CHANGES, TargetChanges};
 
 /// How often what is published is read before giving up. Reading it has a minute each time.
 const ATTEMPTS: u32 = 3;
@@ -43,15 +47,16 @@ impl Repository {
         &self,
         mut changes: TargetChanges,
         by: String,
-        key: Option<&IdempotencyKey>,
+        mut key: Option<IdempotencyKey>,
     ) -> Result<AcceptedTargets, Error> {
         let replace = std::mem::take(&mut changes.replace);
-        let entry = changes.into_entry(by);
+        let mut entry = changes.into_entry(by);
         for _ in 0..ATTEMPTS {
             let read_at = self.database().published_serial()?;
             let expected = self.expected(&entry, &replace)?;
-            let append = TargetsAppend { entry: &entry, expected: &expected, read_at, key };
-            match self.database().append_targets(&append)? {
+            let request =
+                Arc::new(Request { entry, expected, read_at, key, answer: Mutex::default() });
+            match self.appends().append(self.database(), &request)? {
                 AppendedTargets::New(serial) => {
                     self.request_publish();
                     return Ok(AcceptedTargets::New { serial });
@@ -63,7 +68,7 @@ impl Repository {
                 AppendedTargets::Refused(conflicts) => {
                     return Ok(AcceptedTargets::Refused { conflicts });
                 }
-                AppendedTargets::Stale => {}
+                AppendedTargets::Stale => (entry, key) = Request::take(request),
             }
         }
         Err(Error::Overtaken)
@@ -91,4 +96,91 @@ impl Repository {
         }
         Ok(expected)
     }
+}
+
+/// Requests that wait to be appended. Whoever comes to append takes along those who wait, so that many
+/// at once pay for one commit.
+#[derive(Debug, Default)]
+pub(crate) struct Appends {
+    waiting: Mutex<VecDeque<Arc<Request>>>,
+    turn: Mutex<()>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Request {
+    entry: TargetsEntry,
+    expected: Vec<Expected>,
+    read_at: u64,
+    key: Option<IdempotencyKey>,
+    answer: Mutex<Option<Result<AppendedTargets, Error>>>,
+}
+
+impl Appends {
+    fn append(
+        &self,
+        database: &Database,
+        request: &Arc<Request>,
+    ) -> Result<AppendedTargets, Error> {
+        lock(&self.waiting).push_back(Arc::clone(request));
+        loop {
+            let _turn = lock(&self.turn);
+            // Somebody may have taken it along, while this one waited for its turn.
+            if let Some(answer) = lock(&request.answer).take() {
+                return answer;
+            }
+            let mut group = self.next_group();
+            if group.is_empty() {
+                // Whoever had taken it along has panicked.
+                group.push(Arc::clone(request));
+            }
+            answer(database, &group);
+        }
+    }
+
+    /// The next that wait, as many as do not keep the others waiting for long.
+    fn next_group(&self) -> Vec<Arc<Request>> {
+        let mut waiting = lock(&self.waiting);
+        let (mut group, mut changes) = (Vec::new(), 0);
+        while changes < MAX_CHANGES
+            && let Some(request) = waiting.pop_front()
+        {
+            changes += request.entry.add.len() + request.entry.remove.len();
+            group.push(request);
+        }
+        group
+    }
+}
+
+impl Request {
+    fn append(&self) -> TargetsAppend<'_> {
+        let Self { entry, expected, read_at, key, .. } = self;
+        TargetsAppend { entry, expected, read_at: *read_at, key: key.as_ref() }
+    }
+
+    /// What is needed to ask again. Nobody else has it any more.
+    fn take(request: Arc<Self>) -> (TargetsEntry, Option<IdempotencyKey>) {
+        match Arc::try_unwrap(request) {
+            Ok(request) => (request.entry, request.key),
+            Err(shared) => (shared.entry.clone(), shared.key.clone()),
+        }
+    }
+}
+
+fn answer(database: &Database, group: &[Arc<Request>]) {
+    let appends: Vec<_> = group.iter().map(|request| request.append()).collect();
+    match database.append_targets(&appends) {
+        Ok(answers) => {
+            for (request, answer) in group.iter().zip(answers) {
+                *lock(&request.answer) = Some(Ok(answer));
+            }
+        }
+        Err(error) if group.len() == 1 => *lock(&group[0].answer) = Some(Err(error)),
+        // Nothing of it was recorded. One may be to blame: each is tried alone, for an answer of its own.
+        Err(_) => group.chunks(1).for_each(|alone| answer(database, alone)),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

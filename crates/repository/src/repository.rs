@@ -14,6 +14,7 @@ use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::metadata::{self, Unverified};
 use waxseal_tuf::{RoleName, TargetFile, TargetPath};
 
+use crate::accept_targets::Appends;
 use crate::bin_file::Entries;
 use crate::bins::Bins;
 use crate::ceremony::{BINS, Ceremony};
@@ -33,6 +34,7 @@ pub struct Repository {
     published: watch::Sender<u64>,
     publishing: Mutex<Publishing>,
     wake: Wake,
+    appends: Appends,
 }
 
 /// What the snapshot process is at.
@@ -140,8 +142,15 @@ impl Repository {
         check_same_age(&*store, &database)?;
         let bins = read_bins(&*store, &database)?;
         let published = watch::Sender::new(database.published_serial()?);
-        let (publishing, wake) = (Mutex::default(), Wake::default());
-        Ok(Self { store, database, bins, published, publishing, wake })
+        Ok(Self {
+            store,
+            database,
+            bins,
+            published,
+            publishing: Mutex::default(),
+            wake: Wake::default(),
+            appends: Appends::default(),
+        })
     }
 
     /// What clients download.
@@ -331,6 +340,10 @@ impl Repository {
 
     pub(crate) fn announce(&self, serial: u64) {
         self.published.send_replace(serial);
+    }
+
+    pub(crate) fn appends(&self) -> &Appends {
+        &self.appends
     }
 
     pub(crate) fn wake(&self) -> &Wake {

@@ -28,8 +28,8 @@ fn examples() -> Vec<Example> {
         for line in block.lines() {
             let open = |example: &Example| example.command.matches('\'').count() % 2 == 1;
             match (line.strip_prefix("$ "), examples.last_mut()) {
-                (None, Some(last)) if open(last) => last.command += &format!("\n{line}"),
-                (None, Some(last)) => last.printed += &format!("{line}\n"),
+                (None, Some(last)) if open(last) => last.command.extend(["\n", line]),
+                (None, Some(last)) => last.printed.extend([line, "\n"]),
                 (Some(command), _) => {
                     examples.push(Example { command: command.to_owned(), printed: String::new() });
                 }

@@ -136,37 +136,49 @@ impl Content {
 }
 
 impl Database {
-    /// Records an entry that changes targets, unless a path stands against it. Targets that are
-    /// published just as the entry adds them are left out of it.
-    pub fn append_targets(&self, append: &TargetsAppend<'_>) -> Result<AppendedTargets, Error> {
+    /// Records entries that change targets, each unless something stands against it, in one transaction
+    /// and in their order; what became of each. Targets that are published just as an entry adds them
+    /// are left out of it.
+    pub fn append_targets(
+        &self,
+        appends: &[TargetsAppend<'_>],
+    ) -> Result<Vec<AppendedTargets>, Error> {
         self.write("recording targets in the journal", |transaction| {
             lock(transaction)?;
-            if let Some(key) = append.key
-                && let Some((body, serial)) = used_key(transaction, key)?
-            {
-                return Ok(match body == key.body {
-                    true => AppendedTargets::Repeated(serial),
-                    false => AppendedTargets::KeyUsed,
-                });
-            }
-            if forgotten(transaction)? > append.read_at {
-                return Ok(AppendedTargets::Stale);
-            }
-            let entry = match check(transaction, append)? {
-                Ok(entry) => entry,
-                Err(conflicts) => return Ok(AppendedTargets::Refused(conflicts)),
-            };
-            let entry = Entry::Targets(entry);
-            let serial = self::append(transaction, &entry)?;
-            if let Entry::Targets(entry) = &entry {
-                remember(transaction, serial, entry)?;
-            }
-            if let Some(key) = append.key {
-                keep_key(transaction, key, serial)?;
-            }
-            Ok(AppendedTargets::New(serial))
+            appends.iter().map(|append| append_one(transaction, append)).collect()
         })
     }
+}
+
+/// Changes nothing unless the answer is a new serial.
+fn append_one(
+    transaction: &Transaction<'_>,
+    append: &TargetsAppend<'_>,
+) -> Result<AppendedTargets, Failure> {
+    if let Some(key) = append.key
+        && let Some((body, serial)) = used_key(transaction, key)?
+    {
+        return Ok(match body == key.body {
+            true => AppendedTargets::Repeated(serial),
+            false => AppendedTargets::KeyUsed,
+        });
+    }
+    if forgotten(transaction)? > append.read_at {
+        return Ok(AppendedTargets::Stale);
+    }
+    let entry = match check(transaction, append)? {
+        Ok(entry) => entry,
+        Err(conflicts) => return Ok(AppendedTargets::Refused(conflicts)),
+    };
+    let entry = Entry::Targets(entry);
+    let serial = self::append(transaction, &entry)?;
+    if let Entry::Targets(entry) = &entry {
+        remember(transaction, serial, entry)?;
+    }
+    if let Some(key) = append.key {
+        keep_key(transaction, key, serial)?;
+    }
+    Ok(AppendedTargets::New(serial))
 }
 
 /// Drops what entries changed that are published long enough. Belongs into the transaction that

@@ -215,7 +215,9 @@ fn a_key_makes_one_entry_of_a_request_that_is_sent_again() {
     let (index, repository, process) = Index::published(Kind::Filesystem);
     let (first, other) = (adding("a", "1"), adding("b", "1"));
     let send = |repository: &Repository, changes: &TargetChanges, key: &IdempotencyKey| {
-        repository.accept_targets(changes.clone(), "warehouse".to_owned(), Some(key)).unwrap()
+        repository
+            .accept_targets(changes.clone(), "warehouse".to_owned(), Some(key.clone()))
+            .unwrap()
     };
     let (mine, theirs) = (key("mine", "k", &first), key("theirs", "k", &first));
     assert_eq!(send(&repository, &first, &mine), new(1));
@@ -245,7 +247,9 @@ fn one_key_at_once_makes_one_entry() {
             .map(|_| {
                 scope.spawn(|| {
                     barrier.wait();
-                    repository.accept_targets(changes.clone(), String::new(), Some(&key)).unwrap()
+                    repository
+                        .accept_targets(changes.clone(), String::new(), Some(key.clone()))
+                        .unwrap()
                 })
             })
             .collect();
@@ -262,7 +266,7 @@ fn old_keys_are_dropped_and_those_of_a_day_are_kept() {
     let changes = adding("a", "1");
     let send = |name: &str| {
         let key = key("mine", name, &changes);
-        repository.accept_targets(changes.clone(), String::new(), Some(&key)).unwrap()
+        repository.accept_targets(changes.clone(), String::new(), Some(key.clone())).unwrap()
     };
     send("old");
     send("a day");
@@ -290,10 +294,11 @@ fn what_is_published_between_reading_and_appending_is_seen() {
 
     let entry = adding(WHEEL, "b").into_entry("late".to_owned());
     let append = TargetsAppend { entry: &entry, expected: &expected, read_at, key: None };
-    let refused = database.append_targets(&append).unwrap();
-    assert!(matches!(refused, AppendedTargets::Refused(_)), "{refused:?}");
+    let refused = database.append_targets(&[append]).unwrap();
+    assert!(matches!(refused[..], [AppendedTargets::Refused(_)]), "{refused:?}");
     forget(&repository, &process);
-    assert_eq!(database.append_targets(&append).unwrap(), AppendedTargets::Stale);
+    let append = TargetsAppend { entry: &entry, expected: &expected, read_at, key: None };
+    assert_eq!(database.append_targets(&[append]).unwrap(), [AppendedTargets::Stale]);
     other_content(send(&repository, adding(WHEEL, "b")), "a", "b", None);
 }
 
@@ -489,4 +494,45 @@ fn a_serial_is_in_a_snapshot_once_it_is_published() -> Result<(), Error> {
         [1, 2, 3, 4, u64::MAX].map(|serial| database.snapshot_of_serial(serial).unwrap());
     assert_eq!(snapshots, [Some(2), Some(2), Some(3), None, None]);
     Ok(())
+}
+
+#[test]
+fn many_at_once_each_get_the_answer_to_their_own_request() {
+    const CLIENTS: usize = 16;
+    let (_index, repository, process) = Index::published(Kind::Filesystem);
+    let barrier = Barrier::new(CLIENTS);
+    let answers: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let (barrier, repository) = (&barrier, &repository);
+                scope.spawn(move || {
+                    barrier.wait();
+                    let own = (0..20).map(|number| {
+                        // Every fourth is for a path that another client wants too.
+                        let path = match number % 4 {
+                            0 => format!("shared/{number}"),
+                            _ => format!("own/{client}/{number}"),
+                        };
+                        (number % 4 == 0, send(repository, adding(&path, &client.to_string())))
+                    });
+                    own.collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let mut serials = Vec::new();
+    for (shared, answer) in answers {
+        match answer {
+            AcceptedTargets::New { serial } => serials.push(serial),
+            AcceptedTargets::Refused { .. } if shared => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    serials.sort_unstable();
+    let count = CLIENTS as u64 * 15 + 5;
+    assert_eq!(serials, (1..=count).collect::<Vec<_>>());
+    assert_eq!(repository.database().last_serial().unwrap(), count);
+    process.publish_all(start()).unwrap();
+    audit_all(&repository, start());
 }

@@ -63,7 +63,7 @@ pub(crate) async fn create(
         let key = key.map(|key| IdempotencyKey { token: token.id, key, body: changes.digest() });
         let (added, removed) = changes.counts();
         let by = token.name.clone();
-        let accepted = repository.accept_targets(changes, by, key.as_ref())?;
+        let accepted = repository.accept_targets(changes, by, key)?;
         if let AcceptedTargets::New { serial } = accepted {
             tracing::info!(serial, added, removed, by = token.name, "accepted targets");
         }
