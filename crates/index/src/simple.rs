@@ -3,9 +3,13 @@
 //! The same state gives the same bytes, whatever order its parts were added in. Links are
 //! relative to `/simple/<project>/`, so that a page's bytes are right on the server, on a mirror
 //! and behind the proxy. The HTML and the JSON of one state say the same.
+//!
+//! A [`Listing`] is the way back: what a page says of its files, whoever wrote it.
 
+mod anchors;
 mod html;
 mod json;
+mod listing;
 mod refusal;
 
 use std::collections::BTreeSet;
@@ -13,6 +17,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use pep440_rs::Version;
 
+pub use listing::{Digests, ListedFile, Listing, ListingError};
 pub use refusal::{RefusalPage, refusal_page};
 
 use crate::filename::DistributionFilename;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use super::{FileEntry, ProjectList, ProjectPage, file_url, hex};
+use super::{FileEntry, ListedFile, ProjectList, ProjectPage, file_url, hex};
 use crate::name::NormalizedName;
 
 pub(super) fn project(page: &ProjectPage) -> Vec<u8> {
@@ -34,6 +34,45 @@ pub(super) fn single_file(project: &NormalizedName, filename: &str) -> Vec<u8> {
     let _ = writeln!(html, "    <a href=\"{url}\">{filename}</a><br />");
     html.push_str(END);
     html.into_bytes()
+}
+
+/// A page of files as another page listed them, each under our own link.
+pub(super) fn listing<'a>(
+    project: &NormalizedName,
+    files: impl Iterator<Item = (&'a str, ListedFile)>,
+) -> Vec<u8> {
+    let mut html = start(&format!("Links for {project}"), "1.1");
+    for (filename, file) in files {
+        let mut url = file_url(project, filename);
+        // Of several the strongest: a link has room for one.
+        if let Some((algorithm, digest)) = strongest(&file) {
+            let _ = write!(url, "#{algorithm}={digest}");
+        }
+        let _ = write!(html, "    <a href=\"{}\"", escaped(&url));
+        let metadata = file.core_metadata.as_ref().and_then(|digests| digests.iter().next_back());
+        let metadata = metadata.map(|(algorithm, digest)| format!("{algorithm}={digest}"));
+        for (name, value) in [
+            ("data-requires-python", &file.requires_python),
+            ("data-dist-info-metadata", &metadata),
+            ("data-core-metadata", &metadata),
+            ("data-yanked", &file.yanked),
+            ("data-provenance", &file.provenance),
+        ] {
+            if let Some(value) = value {
+                let _ = write!(html, " {name}=\"{}\"", escaped(value));
+            }
+        }
+        let _ = writeln!(html, ">{}</a><br />", escaped(filename));
+    }
+    html.push_str(END);
+    html.into_bytes()
+}
+
+fn strongest(file: &ListedFile) -> Option<(&str, &str)> {
+    let preferred =
+        ["sha256", "sha512"].into_iter().find_map(|name| file.hashes.get_key_value(name));
+    let pair = preferred.or_else(|| file.hashes.iter().next_back())?;
+    Some((pair.0, pair.1))
 }
 
 const END: &str = "  </body>\n</html>\n";
