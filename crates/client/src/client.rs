@@ -13,10 +13,12 @@ use waxseal_tuf::{
 
 use crate::blocking::blocking;
 use crate::download::Download;
-use crate::fetcher::Source;
+use crate::fetcher::{Location, Source};
+use crate::listed::Listings;
 use crate::sources::Sources;
 use crate::{
-    Error, Event, Fingerprint, IndexUrl, MetadataStore, Repository, Settings, StoreLock, TrustStore,
+    Error, Event, Fingerprint, IndexUrl, Located, MetadataStore, Repository, Settings, StoreLock,
+    TrustStore,
 };
 
 /// How often one update begins again because another process was quicker. Each time that one got on.
@@ -34,10 +36,11 @@ const LOCK_POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::fro
 pub struct Client {
     store: MetadataStore,
     pub(crate) sources: Arc<Sources>,
-    settings: Arc<Settings>,
+    pub(crate) settings: Arc<Settings>,
     /// The repository, for people.
     url: String,
     current: Mutex<Option<Arc<Generation>>>,
+    pub(crate) listings: Listings,
     /// Held by the one refresh that runs in this process.
     refreshing: tokio::sync::Mutex<()>,
 }
@@ -142,7 +145,8 @@ impl Client {
         let settings = Arc::new(settings);
         let sources = Arc::new(Sources::new(repository, &settings)?);
         let (current, refreshing) = (Mutex::new(None), tokio::sync::Mutex::new(()));
-        Ok(Self { store, sources, settings, url, current, refreshing })
+        let listings = Listings::default();
+        Ok(Self { store, sources, settings, url, current, listings, refreshing })
     }
 
     /// Where the index is, or the repository's metadata: for people.
@@ -213,7 +217,11 @@ impl Client {
     pub async fn download(&self, path: &TargetPath, file: &TargetFile) -> Result<Download, Error> {
         let generation = self.generation()?;
         let location = generation.trusted().target_location(path, file)?;
-        let open = || Download::open(&self.sources, &self.settings, &location, path, file);
+        let located = Located::target(path, file);
+        let open = || {
+            let location = Location::Target(location.clone());
+            Download::open(&self.sources, &self.settings, location, &located)
+        };
         if let Some(download) = open().await? {
             return Ok(download);
         }
@@ -222,6 +230,27 @@ impl Client {
             return Err(Error::Superseded { path: path.to_string() });
         }
         open().await?.ok_or_else(|| missing(&location, RoleName::TARGETS))
+    }
+
+    /// The same for a file wherever it is.
+    pub async fn download_located(&self, file: &Located) -> Result<Download, Error> {
+        let Some(link) = file.link() else {
+            return self.download(file.path(), file.target_file()).await;
+        };
+        let generation = self.generation()?;
+        let sources = match link {
+            Location::Elsewhere(url) => Arc::new(self.sources.elsewhere(url)?),
+            Location::Target(_) | Location::Below(_) => Arc::clone(&self.sources),
+        };
+        let open = || Download::open(&sources, &self.settings, link.clone(), file);
+        if let Some(download) = open().await? {
+            return Ok(download);
+        }
+        self.refresh_since(&generation).await?;
+        if self.locate(file.path()).await?.as_ref() != Some(file) {
+            return Err(Error::Superseded { path: file.path().to_string() });
+        }
+        open().await?.ok_or_else(|| file.missing(&sources.url_of(link)))
     }
 
     fn generation(&self) -> Result<Arc<Generation>, Error> {
@@ -426,7 +455,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn missing(file: &str, named_by: &'static str) -> Error {
+pub(crate) fn missing(file: &str, named_by: &'static str) -> Error {
     let (file, named_by) = (file.to_owned(), RoleName::from_static(named_by));
     waxseal_tuf::Error::Missing { file, named_by }.into()
 }

@@ -4,17 +4,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use waxseal_tuf::{TargetCheck, TargetFile, TargetPath};
+use waxseal_tuf::TargetCheck;
 
-use crate::fetcher::{Body, Failure, Pace, Source};
+use crate::fetcher::{Body, Failure, Location, Pace, Source};
 use crate::sources::Sources;
-use crate::{Error, Settings};
+use crate::{Error, Located, Settings};
 
 /// Bytes at the end of a file that are not handed out before the whole file is checked.
 const WITHHELD: u64 = 64 << 10;
 
-/// A target file being fetched. What it hands out is complete only if the file is what metadata says:
-/// the last 64 KiB are withheld until length and digests were checked.
+/// A file being fetched, a target or what a page vouches for. What it hands out is complete only if the
+/// file is what metadata says: the last 64 KiB are withheld until length and digests were checked.
 ///
 /// Bytes before that are unverified until the end, and an archive may end before the file does:
 /// nothing of them may reach a program that reads archives until this has handed out the last.
@@ -27,7 +27,8 @@ pub struct Download {
     source: Arc<Source>,
     /// Whether bytes came from another source as well.
     mixed: bool,
-    location: String,
+    file: Located,
+    location: Location,
     /// `None` between a body that broke and the next one.
     body: Option<Body>,
     resumes_left: usize,
@@ -49,30 +50,33 @@ impl Download {
     pub(crate) async fn open(
         sources: &Arc<Sources>,
         settings: &Settings,
-        location: &str,
-        path: &TargetPath,
-        file: &TargetFile,
+        location: Location,
+        file: &Located,
     ) -> Result<Option<Self>, Error> {
-        let state = State::Checking(TargetCheck::new(path.clone(), file)?);
-        let pace = Pace::new(settings.targets, file.length);
-        let Some((source, body)) = sources.target(location, 0, &pace).await? else {
+        let check = file.check()?;
+        let length = check.missing();
+        let state = State::Checking(check);
+        let pace = Pace::new(settings.targets, length);
+        let Some((source, body)) = sources.target(&location, 0, &pace).await? else {
             return Ok(None);
         };
         // Known before the first byte: not the file, or more than the file.
-        if let Some(got) = body.announced().filter(|length| *length != file.length) {
-            let (file, expected) = (path.to_string(), file.length);
-            let error = waxseal_tuf::Error::Length { file, expected, exact: true, got }.into();
+        if let Some(got) = body.announced().filter(|got| !file.may_have(*got)) {
+            let (exact, name) = (file.length().is_some(), file.path().to_string());
+            let error = waxseal_tuf::Error::Length { file: name, expected: length, exact, got };
+            let error = file.blame(error.into(), &source.url_of(&location));
             sources.leave(&source, &error);
             return Err(error);
         }
         let resumes_left = settings.retries as usize + sources.count() - 1;
-        let (sources, location) = (Arc::clone(sources), location.to_owned());
-        let (body, length) = (Some(body), file.length);
+        let (sources, file) = (Arc::clone(sources), file.clone());
+        let body = Some(body);
         let (held, held_bytes) = (VecDeque::new(), 0);
         Ok(Some(Self {
             sources,
             source,
             mixed: false,
+            file,
             location,
             body,
             resumes_left,
@@ -83,7 +87,7 @@ impl Download {
         }))
     }
 
-    /// The file's length in bytes.
+    /// The file's length in bytes; the most that it may have, where nothing vouches for the length.
     pub fn length(&self) -> u64 {
         self.length
     }
@@ -99,6 +103,7 @@ impl Download {
                 return Ok(None);
             }
             if let Err(error) = self.advance().await {
+                let error = self.file.blame(error, &self.source.url_of(&self.location));
                 // Of a mixture nobody knows who spoilt it; who sent its end was not left yet.
                 if !self.mixed {
                     self.sources.leave(&self.source, &error);

@@ -12,6 +12,26 @@ pub enum Error {
     /// The index, a mirror or the network handed out something it must not.
     #[error(transparent)]
     Verification(#[from] waxseal_tuf::Error),
+    /// The same of a file that a project's page vouches for (layout `index`).
+    #[error("{error} (promised by the page {page}, asked of {from})")]
+    Promised {
+        /// What is wrong with the file.
+        error: waxseal_tuf::Error,
+        /// The target path of the page.
+        page: String,
+        /// The URL it was asked of.
+        from: String,
+    },
+    /// A project's page lists a file in a way by which nobody can verify it, or is no page.
+    #[error("{file} cannot be verified: the page {page} {problem}")]
+    Unverifiable {
+        /// The file's name.
+        file: String,
+        /// The target path of the page.
+        page: String,
+        /// What the page says or lacks.
+        problem: String,
+    },
     /// The bytes could not be had.
     #[error("{url}: {problem}")]
     Transport {
@@ -101,7 +121,10 @@ impl Error {
     /// What to do next, as one sentence.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Verification(error) => verification_hint(error),
+            Self::Verification(error) | Self::Promised { error, .. } => verification_hint(error),
+            Self::Unverifiable { .. } => {
+                "the page was signed like that: ask the index's operator to list the file's SHA-256"
+            }
             Self::Transport { problem, .. } => problem.hint(),
             Self::Superseded { .. } => "run the command again",
             Self::Disk { .. } => {
@@ -136,7 +159,9 @@ impl Error {
     /// mirror may do better.
     pub fn blames_source(&self) -> bool {
         match self {
-            Self::Verification(error) => error.blame() != Blame::Caller,
+            Self::Verification(error) | Self::Promised { error, .. } => {
+                error.blame() != Blame::Caller
+            }
             Self::Transport { .. } => true,
             _ => false,
         }
@@ -145,7 +170,8 @@ impl Error {
     /// One lower-case word for programs: `rollback`, `changed`, `unreachable`, …; stable.
     pub fn slug(&self) -> &'static str {
         match self {
-            Self::Verification(error) => error.slug(),
+            Self::Verification(error) | Self::Promised { error, .. } => error.slug(),
+            Self::Unverifiable { .. } => "unverifiable",
             Self::Transport { problem, .. } => problem.slug(),
             Self::Superseded { .. } => "superseded",
             Self::Disk { .. } => "disk",

@@ -33,6 +33,8 @@ pub(crate) struct Agent(reqwest::Client);
 impl Agent {
     pub(crate) fn new(loopback: bool, settings: &Settings) -> Result<Self, String> {
         let mut builder = reqwest::Client::builder()
+            // Where one is sent on to learns nothing of where one was.
+            .referer(false)
             .user_agent(concat!("waxseal/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(settings.connect)
             .redirect(Policy::custom(redirect));
@@ -43,7 +45,19 @@ impl Agent {
     }
 }
 
-/// One place that has the repository's files: the index itself or a mirror.
+/// Where a file is, at whichever source it is fetched from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// A plain path below the URL of the targets.
+    Target(String),
+    /// Below the index's own URL, and so below a mirror's: percent-encoded, perhaps with a query.
+    Below(String),
+    /// Elsewhere, whatever the source.
+    Elsewhere(Url),
+}
+
+/// One place that has the repository's files: the index itself or a mirror; or another host, which
+/// has files that a page of the index links to.
 #[derive(Debug)]
 pub(crate) struct Source {
     /// Its place among the sources.
@@ -110,19 +124,28 @@ impl Source {
         decoder.finish().map(Some).map_err(Failure::last)
     }
 
-    /// An error about the body of a target file.
-    pub(crate) fn error(&self, location: &str, problem: TransportProblem) -> Error {
-        transport(&self.repository.target(location), problem)
+    /// The URL of a file here.
+    pub(crate) fn url_of(&self, location: &Location) -> Url {
+        match location {
+            Location::Target(path) => self.repository.target(path),
+            Location::Below(link) => self.repository.below(link),
+            Location::Elsewhere(url) => url.clone(),
+        }
     }
 
-    /// The body of a target file from byte `from` on; `None` where there is none.
+    /// An error about the body of a file.
+    pub(crate) fn error(&self, location: &Location, problem: TransportProblem) -> Error {
+        transport(&self.url_of(location), problem)
+    }
+
+    /// The body of a file from byte `from` on; `None` where there is none.
     pub(crate) async fn target(
         &self,
-        location: &str,
+        location: &Location,
         from: u64,
         pace: Pace,
     ) -> Result<Option<Body>, Error> {
-        let url = self.repository.target(location);
+        let url = self.url_of(location);
         let mut again = Again::new(&url, self.settings.retries);
         loop {
             let patience = &pace.patience;

@@ -8,6 +8,7 @@
 //! | [`TrustStores`], [`TrustStore`] | the roots and metadata that are trusted, one folder for each index |
 //! | [`MetadataStore`], [`Repository`] | the same for a TUF repository that is no index: a folder, and two URLs |
 //! | [`Client`] | refresh, find a target, get its bytes |
+//! | [`Located`] | a file that a target or a project's page vouches for, and where it is |
 //! | [`Settings`], [`Observer`] | deadlines, limits and mirrors; who hears of progress |
 //! | [`Error`] | what went wrong, with a [hint](Error::hint) and a [slug](Error::slug) |
 //!
@@ -35,6 +36,7 @@ mod error;
 mod fetcher;
 mod fingerprint;
 mod index_url;
+mod listed;
 mod metadata_store;
 mod observer;
 mod repository;
@@ -48,6 +50,7 @@ pub use download::Download;
 pub use error::{Error, TransportProblem};
 pub use fingerprint::Fingerprint;
 pub use index_url::{Credentials, IndexUrl};
+pub use listed::{LAYOUT_FIELD, Located, says_index};
 pub use metadata_store::{MetadataStore, StoreLock};
 pub use observer::{Event, Observer};
 pub use repository::Repository;

@@ -11,13 +11,15 @@ use crate::{Error, IndexUrl};
 pub struct Repository {
     metadata: Url,
     targets: Url,
+    /// Of an index of Waxseal, where pages and files are too.
+    index: Option<Url>,
 }
 
 impl Repository {
     /// The repository at these URLs, which are taken as they are: what is percent-encoded in them
     /// stays so. A `/` is added at the end of a path that has none.
     pub fn new(metadata: &str, targets: &str) -> Result<Self, Error> {
-        Ok(Self { metadata: base(metadata)?, targets: base(targets)? })
+        Ok(Self { metadata: base(metadata)?, targets: base(targets)?, index: None })
     }
 
     /// The base URL of its metadata.
@@ -42,6 +44,32 @@ impl Repository {
         url
     }
 
+    /// The base URL of the index, if it is one.
+    pub(crate) fn index(&self) -> Option<&Url> {
+        self.index.as_ref()
+    }
+
+    /// The URL of what an index links to by a URL below its own.
+    pub(crate) fn below(&self, link: &str) -> Url {
+        let base = self.index.as_ref().unwrap_or(&self.targets);
+        let (path, query) = link.split_once('?').map_or((link, None), |(p, q)| (p, Some(q)));
+        let mut url = base.clone();
+        // Never out of it: a link that was resolved has no `..`, and one that has is cut down here.
+        url.set_path(&format!("{}{path}", base.path()));
+        if query.is_some() {
+            url.set_query(query);
+        }
+        url
+    }
+
+    /// Another host, as far as requests to it are concerned: it has no metadata.
+    pub(crate) fn elsewhere(url: &Url) -> Self {
+        let mut origin = url.clone();
+        origin.set_path("/");
+        origin.set_query(None);
+        Self { metadata: origin.clone(), targets: origin, index: None }
+    }
+
     /// Whether it is on this machine, so that no proxy may stand before it.
     pub(crate) fn is_loopback(&self) -> bool {
         is_loopback(&self.metadata) && is_loopback(&self.targets)
@@ -55,7 +83,8 @@ impl From<&IndexUrl> for Repository {
             url.set_path(&format!("{}{folder}", index.as_url().path()));
             url
         };
-        Self { metadata: below("tuf/metadata/"), targets: below("tuf/targets/") }
+        let index = Some(index.as_url().clone());
+        Self { metadata: below("tuf/metadata/"), targets: below("tuf/targets/"), index }
     }
 }
 

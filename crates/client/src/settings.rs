@@ -22,6 +22,10 @@ pub struct Settings {
     /// For a target file. Default: 20 s of silence; 60 s and the time that its length takes at
     /// 1 KiB in a second, averaged over 30 s.
     pub targets: Patience,
+    /// The most bytes of a file whose length no page says. Default 8 GiB.
+    pub unsized_file: u64,
+    /// The same of what lies beside a file: its core metadata. Default 16 MiB.
+    pub unsized_metadata: u64,
     /// The longest wait for another process that writes to the same trust store. Default 60 s.
     pub lock_wait: Duration,
     /// How often a failed connection, or a status 429 or 5xx, is tried again at the same place.
@@ -55,6 +59,8 @@ impl Default for Settings {
                 minimum_rate: 1 << 10,
                 rate_window: Duration::from_secs(30),
             },
+            unsized_file: 8 << 30,
+            unsized_metadata: 16 << 20,
             lock_wait: Duration::from_mins(1),
             retries: 2,
             restarts: 1,

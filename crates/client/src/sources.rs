@@ -1,9 +1,11 @@
 //! The index and its mirrors: which one is asked, and when the next one is.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use crate::fetcher::{Agent, Body, Pace, Source, transport};
+use url::Url;
+
+use crate::fetcher::{Agent, Body, Location, Pace, Source, transport};
 use crate::repository::Repository;
 use crate::{Error, Event, Settings, TransportProblem};
 
@@ -13,6 +15,30 @@ use crate::{Error, Event, Settings, TransportProblem};
 pub(crate) struct Sources {
     all: Vec<Arc<Source>>,
     current: AtomicUsize,
+    agents: Arc<Agents>,
+}
+
+/// Connections to this machine and to all others, each made when it is needed.
+#[derive(Debug, Default)]
+struct Agents {
+    near: OnceLock<Arc<Agent>>,
+    far: OnceLock<Arc<Agent>>,
+}
+
+impl Agents {
+    fn to(&self, repository: &Repository, settings: &Settings) -> Result<Arc<Agent>, Error> {
+        let loopback = repository.is_loopback();
+        let agent = if loopback { &self.near } else { &self.far };
+        if let Some(agent) = agent.get() {
+            return Ok(Arc::clone(agent));
+        }
+        let failed = |reason| {
+            let problem = TransportProblem::Unreachable { reason };
+            transport(repository.metadata_url(), problem)
+        };
+        let made = Arc::new(Agent::new(loopback, settings).map_err(failed)?);
+        Ok(Arc::clone(agent.get_or_init(|| made)))
+    }
 }
 
 impl Sources {
@@ -20,29 +46,33 @@ impl Sources {
         let mirrors = settings.mirrors.iter().map(Repository::from);
         let mut repositories = vec![index.clone()];
         repositories.extend(mirrors.filter(|mirror| mirror != index));
-        let (mut near, mut far) = (None, None);
+        let agents = Arc::<Agents>::default();
         let mut all = Vec::new();
         for (at, repository) in repositories.into_iter().enumerate() {
-            let loopback = repository.is_loopback();
-            let shared = if loopback { &mut near } else { &mut far };
-            let agent = match shared {
-                Some(agent) => Arc::clone(agent),
-                None => {
-                    let failed = |reason| {
-                        let problem = TransportProblem::Unreachable { reason };
-                        transport(repository.metadata_url(), problem)
-                    };
-                    let made = Arc::new(Agent::new(loopback, settings).map_err(failed)?);
-                    *shared = Some(Arc::clone(&made));
-                    made
-                }
-            };
+            let agent = agents.to(&repository, settings)?;
             let credentials = settings.credentials.clone().filter(|_| at == 0);
             let settings = Arc::clone(settings);
             let failed = AtomicBool::new(false);
             all.push(Arc::new(Source { at, repository, agent, credentials, settings, failed }));
         }
-        Ok(Self { all, current: AtomicUsize::new(0) })
+        Ok(Self { all, current: AtomicUsize::new(0), agents })
+    }
+
+    /// The one source of a file on another host, which gets no credentials. The mirrors of the index
+    /// do not have it, and its failures are not theirs.
+    pub(crate) fn elsewhere(&self, url: &Url) -> Result<Self, Error> {
+        let settings = Arc::clone(&self.all[0].settings);
+        let repository = Repository::elsewhere(url);
+        let agents = Arc::clone(&self.agents);
+        let agent = agents.to(&repository, &settings)?;
+        let failed = AtomicBool::new(false);
+        let source = Source { at: 0, repository, agent, credentials: None, settings, failed };
+        Ok(Self { all: vec![Arc::new(source)], current: AtomicUsize::new(0), agents })
+    }
+
+    /// The base URL of the index itself, if the repository is one.
+    pub(crate) fn index(&self) -> Option<&Url> {
+        self.all[0].repository.index()
     }
 
     /// For doing something with the source in use and, while sources are to blame for a failure,
@@ -59,7 +89,7 @@ impl Sources {
     /// those that answer have none.
     pub(crate) async fn target(
         &self,
-        location: &str,
+        location: &Location,
         from: u64,
         pace: &Pace,
     ) -> Result<Option<(Arc<Source>, Body)>, Error> {
@@ -82,6 +112,11 @@ impl Sources {
             Some(error) if !missing => Err(error),
             _ => Ok(None),
         }
+    }
+
+    /// The URL of a file at the source in use.
+    pub(crate) fn url_of(&self, location: &Location) -> Url {
+        self.current().url_of(location)
     }
 
     /// How many there are.

@@ -10,8 +10,9 @@ use waxseal_tuf::{TargetCheck, TargetFile, TargetPath};
 
 use crate::blocking::blocking;
 use crate::download::Download;
+use crate::fetcher::Location;
 use crate::sources::Sources;
-use crate::{Client, Error};
+use crate::{Client, Error, Located};
 
 /// Most bytes set aside at once for a file whose length only metadata says.
 const MAX_RESERVE: u64 = 1 << 20;
@@ -24,21 +25,24 @@ impl Client {
     pub async fn read(&self, path: &TargetPath, file: &TargetFile) -> Result<Bytes, Error> {
         let mut honest = HonestSource::sought(&self.sources);
         loop {
-            match self.read_once(path, file).await {
+            let whole = async { whole(self.download(path, file).await?).await };
+            match whole.await {
                 Err(error) if honest.may_be_next(&error) => {}
                 result => return result,
             }
         }
     }
 
-    async fn read_once(&self, path: &TargetPath, file: &TargetFile) -> Result<Bytes, Error> {
-        let reserve = usize::try_from(file.length.min(MAX_RESERVE)).unwrap_or_default();
-        let mut download = self.download(path, file).await?;
-        let mut bytes = BytesMut::with_capacity(reserve);
-        while let Some(chunk) = download.next().await? {
-            bytes.extend_from_slice(&chunk);
+    /// A whole file, verified. It is held in memory.
+    pub async fn read_located(&self, file: &Located) -> Result<Bytes, Error> {
+        let mut honest = HonestSource::of(file, &self.sources);
+        loop {
+            let whole = async { whole(self.download_located(file).await?).await };
+            match whole.await {
+                Err(error) if honest.may_be_next(&error) => {}
+                result => return result,
+            }
         }
-        Ok(bytes.freeze())
     }
 
     /// Fetches a target file into `destination`, which appears complete and verified or not at all.
@@ -49,16 +53,26 @@ impl Client {
         path: &TargetPath,
         file: &TargetFile,
         destination: &Path,
+        progress: impl FnMut(u64),
+    ) -> Result<(), Error> {
+        self.save_located(&Located::target(path, file), destination, progress).await
+    }
+
+    /// The same for a file wherever it is.
+    pub async fn save_located(
+        &self,
+        file: &Located,
+        destination: &Path,
         mut progress: impl FnMut(u64),
     ) -> Result<(), Error> {
         check_replaceable(destination)?;
-        let check = TargetCheck::new(path.clone(), file)?;
-        let there = destination.to_owned();
-        if blocking(move || is_verified(check, &there)).await {
-            progress(file.length);
+        let (check, there) = (file.check()?, destination.to_owned());
+        let sought = file.clone();
+        if let Some(length) = blocking(move || verified_length(check, &sought, &there)).await {
+            progress(length);
             return Ok(());
         }
-        let mut honest = HonestSource::sought(&self.sources);
+        let mut honest = HonestSource::of(file, &self.sources);
         let mut told = 0;
         loop {
             let mut written = 0;
@@ -69,7 +83,7 @@ impl Client {
                     told = written;
                 }
             };
-            match self.save_once(path, file, destination, tell).await {
+            match self.save_once(file, destination, tell).await {
                 Err(error) if honest.may_be_next(&error) => {}
                 result => return result,
             }
@@ -78,12 +92,11 @@ impl Client {
 
     async fn save_once(
         &self,
-        path: &TargetPath,
-        file: &TargetFile,
+        file: &Located,
         destination: &Path,
         mut progress: impl FnMut(u64),
     ) -> Result<(), Error> {
-        let mut download = self.download(path, file).await?;
+        let mut download = self.download_located(file).await?;
         let failed = || Error::disk(destination, "cannot write it");
         let folder = destination.parent().filter(|folder| !folder.as_os_str().is_empty());
         // As any program would make it: the umask decides who may read it.
@@ -110,6 +123,15 @@ impl Client {
     }
 }
 
+async fn whole(mut download: Download) -> Result<Bytes, Error> {
+    let reserve = usize::try_from(download.length().min(MAX_RESERVE)).unwrap_or_default();
+    let mut bytes = BytesMut::with_capacity(reserve);
+    while let Some(chunk) = download.next().await? {
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.freeze())
+}
+
 /// Gets a whole file again while it comes changed and there are sources that were not asked: a
 /// [`Download`] leaves the source of a changed file, and one of a mixture is asked for all of it.
 struct HonestSource {
@@ -122,8 +144,16 @@ impl HonestSource {
         Self { left: if sources.count() > 1 { sources.count() } else { 0 } }
     }
 
+    /// What is elsewhere is nowhere else.
+    fn of(file: &Located, sources: &Sources) -> Self {
+        match file.link() {
+            Some(Location::Elsewhere(_)) => Self { left: 0 },
+            _ => Self::sought(sources),
+        }
+    }
+
     fn may_be_next(&mut self, error: &Error) -> bool {
-        let changed = matches!(error, Error::Verification(error) if error.slug() == "changed");
+        let changed = error.slug() == "changed";
         let next = changed && self.left > 0;
         self.left = self.left.saturating_sub(1);
         next
@@ -141,18 +171,18 @@ async fn next_piece(download: &mut Download) -> Result<BytesMut, Error> {
     Ok(piece)
 }
 
-/// Whether the file is there, whole and unchanged.
-fn is_verified(mut check: TargetCheck, path: &Path) -> bool {
-    let Ok(mut file) = File::open(path) else { return false };
-    if file.metadata().map(|is| is.len()).ok() != Some(check.missing()) {
-        return false;
+/// The length of the file that is there, if it is whole and unchanged.
+fn verified_length(mut check: TargetCheck, sought: &Located, path: &Path) -> Option<u64> {
+    let mut file = File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    if !sought.may_have(length) {
+        return None;
     }
     let mut buffer = vec![0; 1 << 16];
     loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return check.finish().is_ok(),
-            Ok(length) if check.update(&buffer[..length]).is_ok() => {}
-            _ => return false,
+        match file.read(&mut buffer).ok()? {
+            0 => return check.finish().ok().map(|()| length),
+            read => check.update(&buffer[..read]).ok()?,
         }
     }
 }

@@ -80,11 +80,26 @@ impl Shared {
         if let Some(name) = path.strip_prefix("/tuf/metadata/") {
             return self.simulator().files.get(name).cloned();
         }
+        if let Some(path) = path.strip_prefix("/files/") {
+            // Under its own name, whether or not a role lists it.
+            let path = percent_decoded(path)?;
+            return self.simulator().target_files.get(&path).cloned();
+        }
         let (folder, name) = path.strip_prefix("/tuf/targets/")?.rsplit_once('/')?;
         let (digest, name) = name.split_once('.')?;
         let content = self.simulator().target_files.get(&format!("{folder}/{name}"))?.clone();
         (Sha256::of(&content).to_string() == digest).then_some(content)
     }
+}
+
+fn percent_decoded(path: &str) -> Option<String> {
+    let mut parts = path.split('%');
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        bytes.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+        bytes.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    String::from_utf8(bytes).ok()
 }
 
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {

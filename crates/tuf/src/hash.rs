@@ -59,8 +59,8 @@ impl Hashes {
         Self(vec![(Cow::Borrowed("sha256"), digest.to_string())])
     }
 
-    /// Of pairs of algorithm and digest, each algorithm once.
-    pub(crate) fn new<'a>(digests: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+    /// Of pairs of algorithm and lower-case hex digest, each algorithm once.
+    pub fn new<'a>(digests: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let algorithm = |name: &str| match name {
             "sha256" => Cow::Borrowed("sha256"),
             "sha512" => Cow::Borrowed("sha512"),
@@ -95,6 +95,11 @@ impl Hashes {
     /// listed, else SHA-512.
     pub fn file_name_digest(&self) -> Option<&str> {
         self.get("sha256").or_else(|| self.get("sha512"))
+    }
+
+    /// Whether a file can be checked against any of them: a known algorithm is listed.
+    pub fn can_be_checked(&self) -> bool {
+        self.file_name_digest().is_some()
     }
 
     /// Starts checking a file against every listed digest; `None` when no listed algorithm is

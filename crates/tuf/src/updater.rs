@@ -448,6 +448,8 @@ impl Search {
 pub struct TargetCheck {
     path: TargetPath,
     length: u64,
+    /// Whether `length` is the file's, and not only the most that it may have.
+    exact: bool,
     seen: u64,
     checker: crate::hash::HashChecker,
 }
@@ -457,7 +459,12 @@ impl TargetCheck {
     pub fn new(path: TargetPath, file: &TargetFile) -> Result<Self, Error> {
         let checker = file.hashes.checker();
         let checker = checker.ok_or_else(|| Error::NoKnownHash { file: path.to_string() })?;
-        Ok(Self { path, length: file.length, seen: 0, checker })
+        Ok(Self { path, length: file.length, exact: true, seen: 0, checker })
+    }
+
+    /// The same for a file of which only digests are known: its `length` is the most it may have.
+    pub fn at_most(path: TargetPath, file: &TargetFile) -> Result<Self, Error> {
+        Ok(Self { exact: false, ..Self::new(path, file)? })
     }
 
     /// Takes the next bytes; an error as soon as there are too many.
@@ -470,14 +477,14 @@ impl TargetCheck {
         Ok(())
     }
 
-    /// Bytes still to come.
+    /// Bytes still to come, or that may come at most.
     pub fn missing(&self) -> u64 {
         self.length.saturating_sub(self.seen)
     }
 
     /// The file is at its end: checks length and every known digest.
     pub fn finish(self) -> Result<(), Error> {
-        if self.seen != self.length {
+        if self.exact && self.seen != self.length {
             return Err(self.wrong_length());
         }
         let file = self.path.to_string();
@@ -486,6 +493,6 @@ impl TargetCheck {
 
     fn wrong_length(&self) -> Error {
         let file = self.path.to_string();
-        Error::Length { file, expected: self.length, exact: true, got: self.seen }
+        Error::Length { file, expected: self.length, exact: self.exact, got: self.seen }
     }
 }

@@ -7,6 +7,7 @@ mod crashes;
 mod downloads;
 mod hostile_mirror;
 mod interop;
+mod layout_index;
 mod mirrors;
 mod refusals;
 mod root_chain;

@@ -54,6 +54,26 @@ fn step_5_7_3_a_file_of_another_length() {
 }
 
 #[test]
+fn step_5_7_3_a_file_of_which_only_digests_are_known() {
+    let within = |most, pieces: &[&[u8]]| {
+        let file = TargetFile { length: most, ..file(b"content") };
+        let mut check = TargetCheck::at_most(target_path("dir/f"), &file)?;
+        for piece in pieces {
+            check.update(piece)?;
+        }
+        check.finish()
+    };
+    assert_eq!(within(7, &[b"content"]), Ok(()));
+    assert_eq!(within(99, &[b"con", b"tent"]), Ok(()));
+    for pieces in [&[&b"conten"[..]][..], &[], &[b"content", b"!"], &[b"Content"]] {
+        assert!(matches!(within(99, pieces), Err(Error::Hash { .. })), "{pieces:?}");
+    }
+    let file = "dir/f".to_owned();
+    let too_long = Error::Length { file, expected: 6, exact: false, got: 7 };
+    assert_eq!(within(6, &[b"content"]), Err(too_long));
+}
+
+#[test]
 fn step_5_7_3_a_file_of_another_digest() {
     let error = check(&file(b"content"), &[b"Content"]).unwrap_err();
     let Error::Hash { file: path, mismatch } = error else { panic!("{error}") };
