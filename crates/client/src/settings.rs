@@ -22,7 +22,7 @@ pub struct Settings {
     /// For a target file. Default: 20 s of silence; 60 s and the time that its length takes at
     /// 1 KiB in a second, averaged over 30 s.
     pub targets: Patience,
-    /// The most bytes of a file whose length no page says. Default 8 GiB.
+    /// The most bytes of a file whose length no page says. Default 4 GiB.
     pub unsized_file: u64,
     /// The same of what lies beside a file: its core metadata. Default 16 MiB.
     pub unsized_metadata: u64,
@@ -59,7 +59,7 @@ impl Default for Settings {
                 minimum_rate: 1 << 10,
                 rate_window: Duration::from_secs(30),
             },
-            unsized_file: 8 << 30,
+            unsized_file: 4 << 30,
             unsized_metadata: 16 << 20,
             lock_wait: Duration::from_mins(1),
             retries: 2,
