@@ -50,7 +50,7 @@ pub use download::Download;
 pub use error::{Error, TransportProblem};
 pub use fingerprint::Fingerprint;
 pub use index_url::{Credentials, IndexUrl};
-pub use listed::{LAYOUT_FIELD, Located, says_index};
+pub use listed::{KnownPage, LAYOUT_FIELD, Located, says_index};
 pub use metadata_store::{MetadataStore, StoreLock};
 pub use observer::{Event, Observer};
 pub use repository::Repository;

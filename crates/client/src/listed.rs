@@ -110,6 +110,22 @@ impl Located {
     }
 }
 
+/// A page that vouches for its files, and was verified.
+#[derive(Debug, Clone)]
+pub struct KnownPage {
+    project: NormalizedName,
+    listing: Arc<Listing>,
+}
+
+impl KnownPage {
+    /// The page, whose bytes these are, with links that lead to each file by its target path, below
+    /// `../../files/`; none if it has such links already. Core metadata that cannot be verified is
+    /// left out, so that no tool asks for it.
+    pub fn relinked(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.listing.relinked(bytes, &self.project, |digests| strong(digests).is_some())
+    }
+}
+
 /// Whether a target is a page that vouches for the files on it: `custom` holds [`LAYOUT_FIELD`].
 pub fn says_index(page: &TargetFile) -> bool {
     let (name, value) = LAYOUT_FIELD;
@@ -189,7 +205,7 @@ impl Client {
 
     /// Takes a page that was read and is passed on, so that it is not fetched again for its files.
     /// It is checked again. `None` if it does not vouch for its files.
-    pub fn learn_page(&self, page: &Located, bytes: &[u8]) -> Result<Option<Arc<Listing>>, Error> {
+    pub fn learn_page(&self, page: &Located, bytes: &[u8]) -> Result<Option<KnownPage>, Error> {
         let project = page.path.as_str().strip_prefix("simple/").and_then(|rest| {
             let (project, _) = rest.split_once('/')?;
             NormalizedName::of(project).ok()
@@ -199,8 +215,13 @@ impl Client {
         check.update(bytes)?;
         check.finish()?;
         let page = Page::read(&page.path, &page.file, bytes)?;
-        self.listings.keep(&project, &page);
-        Ok(Some(page.listing))
+        // Files are looked up on the page in JSON, where there is one.
+        let html_beside_json = page.path.as_str().ends_with(".html")
+            && self.listings.locked().get(&project).is_some_and(|kept| kept.path != page.path);
+        if !html_beside_json {
+            self.listings.keep(&project, &page);
+        }
+        Ok(Some(KnownPage { project, listing: page.listing }))
     }
 
     async fn locate_on_page(
@@ -318,7 +339,7 @@ impl Located {
 }
 
 /// The digests that a file can be verified with; none where there is none.
-pub(crate) fn strong(digests: &Digests) -> Option<Hashes> {
+fn strong(digests: &Digests) -> Option<Hashes> {
     let known = digests.iter().filter(|(algorithm, digest)| {
         let length = match algorithm.as_str() {
             "sha256" => 64,

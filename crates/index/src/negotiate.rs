@@ -78,6 +78,18 @@ pub fn negotiate(accept: Option<&str>) -> Option<Format> {
         .map(|(_, format)| format)
 }
 
+/// The same where there is no JSON.
+pub fn negotiate_html(accept: Option<&str>) -> Option<Format> {
+    let without_json = |accept: &str| {
+        let ranges =
+            accept.split(',').filter(|range| !range.to_ascii_lowercase().contains("+json"));
+        ranges.collect::<Vec<_>>().join(",")
+    };
+    // Nothing that is left accepts nothing, where no header would accept anything.
+    let accept = accept.map(without_json).filter(|accept| !accept.trim().is_empty())?;
+    negotiate(Some(&accept)).map(|format| if format.is_html() { format } else { Format::HtmlV1 })
+}
+
 /// One media range of the header and its quality in thousandths.
 struct Range<'a> {
     name: &'a str,

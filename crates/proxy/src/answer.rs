@@ -7,7 +7,7 @@ use http::header::{
     LOCATION, VARY,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
-use waxseal_tuf::TargetFile;
+use waxseal_client::Located;
 
 /// A page may be kept, and must be asked for again: unchanged, it costs one short answer.
 const REVALIDATE: &str = "max-age=0, must-revalidate";
@@ -24,11 +24,16 @@ pub(crate) struct Kind {
 }
 
 impl Kind {
-    pub(crate) fn page(content_type: &'static str, file: &TargetFile) -> Self {
-        Self { content_type, etag: etag(file), page: true }
+    /// A page that vouches for its files may be passed on with other links, and so with another tag.
+    pub(crate) fn page(content_type: &'static str, file: &Located) -> Self {
+        let mut etag = etag(file);
+        if file.vouches_for_files() {
+            etag.insert_str(etag.len() - 1, "-relinked");
+        }
+        Self { content_type, etag, page: true }
     }
 
-    pub(crate) fn file(file: &TargetFile) -> Self {
+    pub(crate) fn file(file: &Located) -> Self {
         Self { content_type: "application/octet-stream", etag: etag(file), page: false }
     }
 
@@ -42,13 +47,15 @@ impl Kind {
         }
     }
 
-    /// All of the file, `length` bytes.
-    pub(crate) fn whole(&self, body: Body, length: u64) -> Response {
+    /// All of the file, `length` bytes; as many as come, where the length is not known yet.
+    pub(crate) fn whole(&self, body: Body, length: impl Into<Option<u64>>) -> Response {
         let mut response = Response::new(body);
         let headers = response.headers_mut();
         self.headers(headers);
         set(headers, CONTENT_TYPE, self.content_type);
-        headers.insert(CONTENT_LENGTH, length.into());
+        if let Some(length) = length.into() {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
         response
     }
 
@@ -71,8 +78,8 @@ impl Kind {
 }
 
 /// The digest that names the file, which metadata signs.
-fn etag(file: &TargetFile) -> String {
-    format!("\"{}\"", file.hashes.file_name_digest().unwrap_or_default())
+fn etag(file: &Located) -> String {
+    format!("\"{}\"", file.hashes().file_name_digest().unwrap_or_default())
 }
 
 /// A sentence for a person.

@@ -1,4 +1,4 @@
-//! Target files on their way through the proxy: fetched once, verified, kept while there is room.
+//! Files on their way through the proxy: fetched once, verified, kept while there is room.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::stream::try_unfold;
 use tokio::sync::watch;
 use tokio::time::sleep;
-use waxseal_client::{Client, Error};
-use waxseal_tuf::{TargetFile, TargetPath};
+use waxseal_client::{Client, Error, Located};
+use waxseal_tuf::TargetPath;
 
 use crate::Settings;
 
@@ -52,23 +52,22 @@ impl Contents {
     pub(crate) fn obtain(
         &self,
         client: &Arc<Client>,
-        path: &TargetPath,
-        file: &TargetFile,
+        file: &Located,
         refused: impl FnOnce(&Error) + Send + 'static,
     ) -> Arc<Entry> {
         let snapshot = client.refreshed().map(|refreshed| refreshed.snapshot);
         let used = self.uses.fetch_add(1, Ordering::Relaxed);
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = entries.get(path)
+        if let Some(entry) = entries.get(file.path())
             && entry.file == *file
             && entry.is_usable(snapshot, self.remember_refused)
         {
             entry.used.store(used, Ordering::Relaxed);
             return Arc::clone(entry);
         }
-        let entry = Entry::fetch(Arc::clone(client), path, file, snapshot, refused);
+        let entry = Entry::fetch(Arc::clone(client), file, snapshot, refused);
         entry.used.store(used, Ordering::Relaxed);
-        entries.insert(path.clone(), Arc::clone(&entry));
+        entries.insert(file.path().clone(), Arc::clone(&entry));
         make_room(&mut entries, self.memory, Entry::is_small);
         make_room(&mut entries, self.disk, |entry| !entry.is_small());
         entry
@@ -83,7 +82,7 @@ fn make_room(
     counts: impl Fn(&Entry) -> bool,
 ) {
     let mut kept: Vec<_> = entries.values().filter(|entry| counts(entry)).cloned().collect();
-    let mut total: u64 = kept.iter().map(|entry| entry.file.length).sum();
+    let mut total: u64 = kept.iter().map(|entry| entry.size()).sum();
     kept.sort_by_key(|entry| entry.used.load(Ordering::Relaxed));
     kept.pop();
     for entry in kept {
@@ -91,8 +90,8 @@ fn make_room(
             return;
         }
         if entry.is_settled() {
-            total = total.saturating_sub(entry.file.length);
-            entries.remove(&entry.path);
+            total = total.saturating_sub(entry.size());
+            entries.remove(entry.file.path());
         }
     }
 }
@@ -100,8 +99,7 @@ fn make_room(
 /// One file, from the first request on.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    path: TargetPath,
-    file: TargetFile,
+    file: Located,
     /// Version of the snapshot under which it was fetched.
     snapshot: Option<u64>,
     progress: watch::Receiver<Progress>,
@@ -129,25 +127,23 @@ pub(crate) enum Content {
 impl Entry {
     fn fetch(
         client: Arc<Client>,
-        path: &TargetPath,
-        file: &TargetFile,
+        file: &Located,
         snapshot: Option<u64>,
         refused: impl FnOnce(&Error) + Send + 'static,
     ) -> Arc<Self> {
         let (sender, progress) = watch::channel(Progress::Starting);
         let entry = Arc::new(Self {
-            path: path.clone(),
             file: file.clone(),
             snapshot,
             progress,
             streamed: AtomicBool::new(false),
             used: AtomicU64::new(0),
         });
-        let (path, file) = (path.clone(), file.clone());
+        let file = file.clone();
         tokio::spawn(async move {
-            let fetched = match file.length <= SMALL {
-                true => client.read(&path, &file).await.map(Content::Memory),
-                false => fetch_to_disk(&client, &path, &file, &sender).await,
+            let fetched = match is_small(&file) {
+                true => client.read_located(&file).await.map(Content::Memory),
+                false => fetch_to_disk(&client, &file, &sender).await,
             };
             sender.send_replace(match fetched {
                 Ok(content) => Progress::Verified(content),
@@ -215,8 +211,22 @@ impl Entry {
     }
 
     fn is_small(&self) -> bool {
-        self.file.length <= SMALL
+        is_small(&self.file)
     }
+
+    /// Its length; of one whose length nothing vouches for, what it has once it is verified.
+    fn size(&self) -> u64 {
+        match (self.file.length(), &*self.progress.borrow()) {
+            (Some(length), _) => length,
+            (None, Progress::Verified(content)) => content.length(),
+            (None, _) => 0,
+        }
+    }
+}
+
+/// Whether it is known to be small.
+fn is_small(file: &Located) -> bool {
+    file.length().is_some_and(|length| length <= SMALL)
 }
 
 /// An answer that began before its file was verified.
@@ -270,6 +280,21 @@ impl Content {
         }
     }
 
+    /// All of it, in memory.
+    pub(crate) async fn bytes(&self) -> io::Result<Bytes> {
+        if let Self::Memory(bytes) = self {
+            return Ok(bytes.clone());
+        }
+        let mut bytes = BytesMut::new();
+        loop {
+            let chunk = self.read(bytes.len() as u64, self.length()).await?;
+            if chunk.is_empty() {
+                return Ok(bytes.freeze());
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+    }
+
     /// The bytes from `first` to before `end`, which are within the file.
     pub(crate) fn body(self, first: u64, end: u64) -> Body {
         if let Self::Memory(bytes) = self {
@@ -311,11 +336,10 @@ fn slice(bytes: &Bytes, first: u64, end: u64) -> Bytes {
 /// Into a file without a name, so that nothing is left however the proxy ends.
 async fn fetch_to_disk(
     client: &Client,
-    path: &TargetPath,
-    file: &TargetFile,
+    file: &Located,
     progress: &watch::Sender<Progress>,
 ) -> Result<Content, Error> {
-    let mut download = client.download(path, file).await?;
+    let mut download = client.download_located(file).await?;
     let temporary = blocking(tempfile::tempfile).await?;
     let temporary = Arc::new(temporary);
     let mut written = 0;
@@ -324,21 +348,23 @@ async fn fetch_to_disk(
         let output = Arc::clone(&temporary);
         blocking(move || io::Write::write_all(&mut &*output, &chunk)).await?;
         // Complete only once verified, also for those who look at the very end.
-        if written < file.length {
+        if written < download.length() {
             progress.send_replace(Progress::Coming(Arc::clone(&temporary), written));
         }
     }
-    Ok(Content::Disk(temporary, file.length))
+    Ok(Content::Disk(temporary, written))
 }
 
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, Error> {
     let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other);
-    done.flatten().map_err(|error| {
-        let problem = format!("cannot keep a file while it is checked: {error}");
-        Error::Disk { path: std::env::temp_dir(), problem }
-    })
+    done.flatten().map_err(|error| not_kept(&error))
+}
+
+pub(crate) fn not_kept(error: &io::Error) -> Error {
+    let problem = format!("cannot keep a file while it is checked: {error}");
+    Error::Disk { path: std::env::temp_dir(), problem }
 }
 
 fn abandoned() -> Error {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 use tokio::time::timeout;
-use waxseal_client::{Client, Error, TransportProblem};
-use waxseal_tuf::{TargetFile, TargetPath};
+use waxseal_client::{Client, Error, Located, TransportProblem};
+use waxseal_tuf::TargetPath;
 
 use crate::Settings;
 
@@ -27,12 +27,12 @@ impl Fresh {
         Self { client, settings, failed: Mutex::new(None) }
     }
 
-    /// What metadata says about a target. Before it is called absent, the index is asked once more,
+    /// What metadata says about a file, be it a target or listed on a page. Before it is called absent, the index is asked once more,
     /// so that installing works at once after uploading.
-    pub(crate) async fn find(&self, path: &TargetPath) -> Result<Option<TargetFile>, Error> {
+    pub(crate) async fn locate(&self, path: &TargetPath) -> Result<Option<Located>, Error> {
         let max_age = self.settings.refresh_after.unwrap_or(Duration::MAX);
         self.refresh_if_older(max_age).await?;
-        let found = self.within(self.client.find(path)).await?;
+        let found = self.within(self.client.locate(path)).await?;
         if found.is_some() || self.settings.refresh_after.is_none() {
             return Ok(found);
         }
@@ -41,7 +41,7 @@ impl Fresh {
         if self.client.refreshed().map(|refreshed| refreshed.snapshot) == snapshot {
             return Ok(None);
         }
-        self.within(self.client.find(path)).await
+        self.within(self.client.locate(path)).await
     }
 
     pub(crate) async fn refresh_if_older(&self, max_age: Duration) -> Result<(), Error> {

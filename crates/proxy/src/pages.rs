@@ -1,17 +1,21 @@
 //! Simple pages.
 
+use std::io;
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
-use waxseal_client::Error;
+use waxseal_client::{Error, Located};
 use waxseal_index::NormalizedName;
-use waxseal_index::negotiate::{Format, negotiate};
+use waxseal_index::negotiate::{Format, negotiate, negotiate_html};
 use waxseal_index::paths::{PROJECT_LIST_HTML, PROJECT_LIST_JSON, project_html, project_json};
 use waxseal_index::simple::refusal_page;
 use waxseal_tuf::TargetPath;
 
 use crate::answer::{Kind, moved, plain};
+use crate::content::{Content, not_kept};
 use crate::proxy::Proxy;
 use crate::request::{Head, accept, decoded, has, is_pip};
 
@@ -19,8 +23,11 @@ impl Proxy {
     /// The list of all projects.
     pub(crate) async fn project_list(&self, request: &Head) -> Response {
         let Some(format) = negotiate(accept(&request.headers)) else { return not_acceptable() };
-        let path = if format.is_html() { PROJECT_LIST_HTML } else { PROJECT_LIST_JSON };
-        match self.page(path.to_owned(), format, request).await {
+        let path = |format: Format| match format.is_html() {
+            true => PROJECT_LIST_HTML.to_owned(),
+            false => PROJECT_LIST_JSON.to_owned(),
+        };
+        match self.page(path, format, request).await {
             Ok(Some(page)) => page,
             Ok(None) => plain(StatusCode::NOT_FOUND, "the index has no list of projects"),
             Err(error) => self.refuse("the list of projects".to_owned(), &error).response(),
@@ -39,7 +46,7 @@ impl Proxy {
             return moved(&format!("{up}{project}/"));
         }
         let Some(format) = negotiate(accept(&request.headers)) else { return not_acceptable() };
-        let path = match format.is_html() {
+        let path = |format: Format| match format.is_html() {
             true => project_html(&project),
             false => project_json(&project),
         };
@@ -54,8 +61,26 @@ impl Proxy {
         }
     }
 
-    /// A page, verified whole; `None` where no role lists it.
+    /// A page in the format that was asked for, or in the next one that will do: an index that is not
+    /// ours may have one alone. `None` where no role lists any.
     async fn page(
+        &self,
+        path: impl Fn(Format) -> String,
+        format: Format,
+        request: &Head,
+    ) -> Result<Option<Response>, Error> {
+        let found = self.page_at(path(format), format, request).await?;
+        if found.is_some() || format.is_html() {
+            return Ok(found);
+        }
+        match negotiate_html(accept(&request.headers)) {
+            Some(html) => self.page_at(path(html), html, request).await,
+            None => Ok(None),
+        }
+    }
+
+    /// A page, verified whole; `None` where no role lists it.
+    async fn page_at(
         &self,
         path: String,
         format: Format,
@@ -65,25 +90,49 @@ impl Proxy {
         let parts = &self.0;
         let mut tries = 0;
         loop {
-            let Some(file) = parts.fresh.find(&path).await? else { return Ok(None) };
+            let Some(file) = parts.fresh.locate(&path).await? else { return Ok(None) };
             let kind = Kind::page(format.content_type(), &file);
             if has(&request.headers, &kind.etag) {
                 return Ok(Some(kind.not_modified()));
             }
-            if request.method == Method::HEAD {
-                return Ok(Some(kind.whole(Body::empty(), file.length)));
+            let head = request.method == Method::HEAD;
+            if head && !file.vouches_for_files() {
+                return Ok(Some(kind.whole(Body::empty(), file.length())));
             }
             // Who asked refuses it, as a project's page.
-            let entry = parts.contents.obtain(&parts.client, &path, &file, |_| {});
+            let entry = parts.contents.obtain(&parts.client, &file, |_| {});
             match parts.fresh.within(entry.verified()).await {
                 Ok(content) => {
-                    return Ok(Some(kind.whole(content.body(0, file.length), file.length)));
+                    let content = self.relinked(content, &file).await?;
+                    let length = content.length();
+                    let body = if head { Body::empty() } else { content.body(0, length) };
+                    return Ok(Some(kind.whole(body, length)));
                 }
                 // The project changed in between: its new page, once.
                 Err(Error::Superseded { .. }) if tries == 0 => tries += 1,
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// A page that vouches for its files leads to this proxy for each of them, wherever they are, for
+    /// only what comes through here is verified. Every other page is passed on as it was signed.
+    async fn relinked(&self, content: Content, page: &Located) -> Result<Content, Error> {
+        if !page.vouches_for_files() {
+            return Ok(content);
+        }
+        let bytes = content.bytes().await.map_err(|error| not_kept(&error))?;
+        let (client, page) = (Arc::clone(&self.0.client), page.clone());
+        // Of a large page that is work.
+        let relinked = tokio::task::spawn_blocking(move || {
+            let page = client.learn_page(&page, &bytes)?;
+            Ok::<_, Error>(page.and_then(|page| page.relinked(&bytes)))
+        });
+        let relinked = relinked.await.map_err(|error| not_kept(&io::Error::other(error)))?;
+        Ok(match relinked? {
+            Some(page) => Content::Memory(page.into()),
+            None => content,
+        })
     }
 
     fn refuse_page(

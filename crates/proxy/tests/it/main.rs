@@ -4,6 +4,7 @@
 
 mod elsewhere;
 mod files;
+mod layout_index;
 mod pages;
 mod peers;
 mod refusals;

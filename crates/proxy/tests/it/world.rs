@@ -9,7 +9,7 @@ use hyper::ext::ReasonPhrase;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, redirect};
 use tokio::sync::oneshot;
-use waxseal_client::{Client, IndexUrl, TrustStores};
+use waxseal_client::{Client, IndexUrl, LAYOUT_FIELD, TrustStores};
 use waxseal_index::paths::{PROJECT_LIST_HTML, PROJECT_LIST_JSON, project_html, project_json};
 use waxseal_index::simple::{FileEntry, ProjectList, ProjectPage};
 use waxseal_index::{DistributionFilename, NormalizedName};
@@ -18,6 +18,7 @@ use waxseal_testkit::mirror::{Change, Mirror, PathPattern, Tamper};
 use waxseal_testkit::served::ServedSimulator;
 use waxseal_testkit::simulator::{Simulator, target_path};
 use waxseal_tuf::hash::Sha256;
+use waxseal_tuf::json::{Object, Value};
 use waxseal_tuf::metadata::Roles;
 
 pub(crate) const PIP: &str = "pip/26.3 {}";
@@ -131,13 +132,31 @@ pub(crate) fn large() -> Vec<u8> {
 pub(crate) struct Packages {
     simulator: Simulator,
     pages: BTreeMap<NormalizedName, ProjectPage>,
+    /// Whether pages vouch for the files, which then are no targets.
+    layout_index: bool,
+    /// What becomes of a page before it is signed.
+    edit: fn(&str, Vec<u8>) -> Option<Vec<u8>>,
 }
 
 impl Packages {
     pub(crate) fn new() -> Self {
         let mut simulator = Simulator::new();
         simulator.delegate_bins("targets", 2, "bin");
-        Self { simulator, pages: BTreeMap::new() }
+        let (pages, edit) = (BTreeMap::new(), keep as fn(&str, Vec<u8>) -> Option<Vec<u8>>);
+        Self { simulator, pages, layout_index: false, edit }
+    }
+
+    /// Of layout `index`. Each page goes through `edit` with its target path before it is signed, and
+    /// is left out if that says so.
+    pub(crate) fn layout_index(edit: fn(&str, Vec<u8>) -> Option<Vec<u8>>) -> Self {
+        Self { layout_index: true, edit, ..Self::new() }
+    }
+
+    fn put(&mut self, path: &str, content: &[u8]) {
+        match self.layout_index {
+            true => _ = self.simulator.target_files.insert(path.to_owned(), content.to_vec()),
+            false => list(&mut self.simulator, path, content),
+        }
     }
 
     pub(crate) fn add(&mut self, filename: &str, content: &[u8]) {
@@ -148,9 +167,9 @@ impl Packages {
         let filename: DistributionFilename = filename.parse().unwrap();
         let name = filename.project().clone();
         let path = format!("packages/{name}/{filename}");
-        list(&mut self.simulator, &path, content);
+        self.put(&path, content);
         if let Some(metadata) = metadata {
-            list(&mut self.simulator, &format!("{path}.metadata"), metadata);
+            self.put(&format!("{path}.metadata"), metadata);
         }
         let entry = FileEntry {
             filename,
@@ -167,8 +186,15 @@ impl Packages {
 
     pub(crate) fn publish(mut self) -> Simulator {
         for (name, page) in &self.pages {
-            list(&mut self.simulator, &project_json(name), &page.to_json());
-            list(&mut self.simulator, &project_html(name), &page.to_html());
+            for (path, bytes) in
+                [(project_json(name), page.to_json()), (project_html(name), page.to_html())]
+            {
+                let Some(bytes) = (self.edit)(&path, bytes) else { continue };
+                list(&mut self.simulator, &path, &bytes);
+                if self.layout_index {
+                    vouch(&mut self.simulator, &path);
+                }
+            }
         }
         let projects = ProjectList { names: self.pages.keys().cloned().collect() };
         list(&mut self.simulator, PROJECT_LIST_JSON, &projects.to_json());
@@ -176,6 +202,18 @@ impl Packages {
         publish_all(&mut self.simulator);
         self.simulator
     }
+}
+
+/// The page as it is.
+pub(crate) fn keep(_: &str, page: Vec<u8>) -> Option<Vec<u8>> {
+    Some(page)
+}
+
+/// Says of a page that is listed that it vouches for its files; not yet published.
+pub(crate) fn vouch(simulator: &mut Simulator, path: &str) {
+    let bin = bin_of(simulator, path);
+    let says = Value::Object(Object::from_iter([LAYOUT_FIELD]));
+    simulator.role(&bin).targets.get_mut(path).unwrap().custom = Some(says);
 }
 
 /// Lists a file in its bin; not yet published.
