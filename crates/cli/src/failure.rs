@@ -67,6 +67,8 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
             let refused = matches!(
                 client,
                 waxseal_client::Error::Verification { .. }
+                    | waxseal_client::Error::Promised { .. }
+                    | waxseal_client::Error::Unverifiable { .. }
                     | waxseal_client::Error::Fingerprint { .. }
                     | waxseal_client::Error::OtherRoot { .. }
             );

@@ -31,7 +31,7 @@ impl Download {
         let destination = self.output.unwrap_or_else(|| self.target.file_name().into());
         block_on(async {
             client.refresh(Timestamp::now()).await?;
-            let Some(file) = client.find(&self.target).await? else {
+            let Some(file) = client.locate(&self.target).await? else {
                 return Err(Failure::new(
                     Exit::Failed,
                     format!("the index has no target {}", self.target),
@@ -39,20 +39,21 @@ impl Download {
                 )
                 .into());
             };
-            let length = file.length;
-            let bar = output::progress(length);
+            let bar = output::progress(file.length().unwrap_or_default());
             let progress = |bytes| bar.inc(bytes);
+            let by = file.page().map(|page| format!(" as {page} lists them")).unwrap_or_default();
             if destination.as_os_str() == "-" {
                 // Verified whole before the first byte goes out.
                 let verified = tempfile::NamedTempFile::new()?;
-                client.save(&self.target, &file, verified.path(), progress).await?;
+                client.save_located(&file, verified.path(), progress).await?;
                 bar.finish_and_clear();
-                io::copy(&mut File::open(verified.path())?, &mut io::stdout())?;
-                output::note(&format!("{length} bytes verified"));
+                let length = io::copy(&mut File::open(verified.path())?, &mut io::stdout())?;
+                output::note(&format!("{length} bytes verified{by}"));
             } else {
-                client.save(&self.target, &file, &destination, progress).await?;
+                client.save_located(&file, &destination, progress).await?;
                 bar.finish_and_clear();
-                output::note(&format!("{length} bytes verified, in {}", destination.display()));
+                let length = std::fs::metadata(&destination)?.len();
+                output::note(&format!("{length} bytes verified{by}, in {}", destination.display()));
             }
             Ok(ExitCode::SUCCESS)
         })

@@ -14,7 +14,9 @@ use crate::world::{
 
 const PAGE: &str = "simple/foo-bar/vnd.pypi.simple.v1.json";
 
-async fn world(edit: fn(&str, Vec<u8>) -> Option<Vec<u8>>, settings: Settings) -> World {
+type Edit = fn(&str, Vec<u8>) -> Option<Vec<u8>>;
+
+async fn world(edit: Edit, settings: Settings) -> World {
     let mut packages = Packages::layout_index(edit);
     packages.add_file(SMALL, b"a small wheel", Some(b"metadata"));
     packages.add(LARGE, &large());
@@ -54,7 +56,7 @@ async fn our_own_pages_are_passed_on_as_they_were_signed() {
 
 #[tokio::test]
 async fn files_are_had_by_parts_and_by_head_whether_or_not_their_length_is_known() {
-    for edit in [keep, html_only] {
+    for edit in [keep as Edit, html_only] {
         let world = world(edit, settings()).await;
         let head = world.request(Method::HEAD, LARGE_URL).send().await.unwrap();
         assert_eq!(header(&head, "content-length"), "6000000");

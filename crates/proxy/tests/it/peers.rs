@@ -5,10 +5,13 @@ use std::path::Path;
 
 use waxseal_index::DistributionFilename;
 use waxseal_index::archive::{Limits, inspect};
-use waxseal_testkit::mirror::{Change, PathPattern, Position};
+use waxseal_testkit::mirror::{Change, Mirror, PathPattern, Position, Tamper};
 use waxseal_testkit::peers::{self, Outcome, Venv};
+use waxseal_testkit::served::ServedSimulator;
+use waxseal_testkit::simulator::Simulator;
+use waxseal_tuf::hash::Sha256;
 
-use crate::world::{Packages, World, list, publish_all, settings};
+use crate::world::{Packages, World, keep, list, publish_all, settings};
 
 async fn world() -> World {
     let mut packages = Packages::new();
@@ -21,11 +24,15 @@ async fn world() -> World {
 fn add(packages: &mut Packages, path: &Path) {
     let name = path.file_name().unwrap().to_str().unwrap();
     let content = fs::read(path).unwrap();
+    packages.add_file(name, &content, metadata_of(name, &content).as_deref());
+}
+
+fn metadata_of(name: &str, content: &[u8]) -> Option<Vec<u8>> {
     let filename: DistributionFilename = name.parse().unwrap();
     let size = content.len() as u64;
     let inspected =
-        inspect(&filename, std::io::Cursor::new(&content), size, &Limits::default()).unwrap();
-    packages.add_file(name, &content, inspected.metadata_file.as_deref());
+        inspect(&filename, std::io::Cursor::new(content), size, &Limits::default()).unwrap();
+    inspected.metadata_file
 }
 
 /// Publishes a page with other bytes, so that the proxy fetches it again.
@@ -73,6 +80,114 @@ async fn pip_and_uv_install_through_the_proxy() {
         assert!(installed.contains(name), "{installed}");
     }
     assert_eq!(world.proxy.refusals(), []);
+}
+
+/// An index of layout `index`, whose pages link to the files on another host, and that host.
+async fn world_with_files_elsewhere(format: &'static str) -> (World, Mirror, ServedSimulator) {
+    let mut simulator = Simulator::new();
+    for path in peers::packages() {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let project = name.parse::<DistributionFilename>().unwrap().project().clone();
+        let content = fs::read(&path).unwrap();
+        let metadata = metadata_of(name, &content);
+        let path = format!("packages/{project}/{name}");
+        if let Some(metadata) = metadata {
+            simulator.target_files.insert(format!("{path}.metadata"), metadata);
+        }
+        simulator.target_files.insert(path, content);
+    }
+    let files = ServedSimulator::start(simulator);
+    let host = Mirror::start(&files.url());
+    let url = host.url();
+    let mut packages = Packages::layout_index(move |path, page| {
+        let page = String::from_utf8(page).unwrap();
+        let linked = page.replace("../../files/", &format!("{url}files/"));
+        path.ends_with(format).then_some(linked.into_bytes())
+    });
+    for path in peers::packages() {
+        add(&mut packages, &path);
+    }
+    (World::serving(packages.publish(), settings()).await, host, files)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pip_and_uv_install_files_that_pages_vouch_for() {
+    let mut packages = Packages::layout_index(keep);
+    for path in peers::packages() {
+        add(&mut packages, &path);
+    }
+    let world = World::serving(packages.publish(), settings()).await;
+    let machine = Machine::new(&world);
+    machine.pip(&["flask", "numpy"]).await.success();
+    machine.uv(&["requests", "tomli-w"]).await.success();
+    assert_eq!(world.proxy.refusals(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pip_and_uv_install_from_another_host_through_the_proxy() {
+    for format in [".json", ".html"] {
+        let (world, host, _files) = world_with_files_elsewhere(format).await;
+        let machine = Machine::new(&world);
+        machine.pip(&["flask", "numpy"]).await.success();
+        machine.uv(&["requests", "tomli-w"]).await.success();
+        let installed = machine.venv.installed().join(" ");
+        for name in ["flask-", "werkzeug-", "numpy-", "requests-", "tomli_w-"] {
+            assert!(installed.contains(name), "{installed}");
+        }
+        assert_eq!(world.proxy.refusals(), []);
+        let asked = |end: &str| {
+            let requests = host.requests();
+            requests.iter().filter(|one| one.path.ends_with(end)).count()
+        };
+        assert!(asked(".whl") > 10 && asked(".whl.metadata") > 10, "{format}");
+        // Each once, and by the proxy alone.
+        let mut paths: Vec<_> = host.requests().into_iter().map(|one| one.path).collect();
+        let all = paths.len();
+        paths.sort();
+        paths.dedup();
+        assert_eq!(paths.len(), all);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pip_and_uv_show_why_a_file_of_another_host_is_refused() {
+    let wheel = "itsdangerous-2.2.0-py3-none-any.whl";
+    for file in [wheel, &format!("{wheel}.metadata")] {
+        let (world, host, _files) = world_with_files_elsewhere(".json").await;
+        let machine = Machine::new(&world);
+        let flip = Change::FlipByte { at: Position::FromEnd(3) };
+        host.set(Tamper { matches: PathPattern::suffix(file), change: flip });
+        let reason = format!("waxseal refuses file packages/itsdangerous/{file} (changed)");
+        let pip = machine.pip(&["itsdangerous"]).await.failure().screen();
+        assert!(pip.contains(&reason), "{pip}");
+        let uv = machine.uv(&["itsdangerous"]).await.failure().screen();
+        assert!(uv.contains(&reason), "{uv}");
+        assert_eq!(machine.venv.installed(), Vec::<String>::new());
+        host.honest();
+        machine.pip(&["itsdangerous"]).await.success();
+    }
+}
+
+/// Both tools install a file without a digest from an index that they are given; not through the
+/// proxy.
+#[tokio::test(flavor = "multi_thread")]
+async fn pip_and_uv_get_no_file_that_nothing_promises() {
+    let wheel = peers::package("itsdangerous-");
+    let digest = Sha256::of(&fs::read(&wheel).unwrap());
+    let mut packages = Packages::layout_index(move |path, page| {
+        let page = String::from_utf8(page).unwrap();
+        let without = page.replace(&format!(r#""sha256":"{digest}""#), "");
+        assert!(path.ends_with(".html") || without != page, "{page}");
+        path.ends_with(".json").then_some(without.into_bytes())
+    });
+    add(&mut packages, &wheel);
+    let world = World::serving(packages.publish(), settings()).await;
+    let machine = Machine::new(&world);
+    for outcome in [machine.pip(&["itsdangerous"]).await, machine.uv(&["itsdangerous"]).await] {
+        let screen = outcome.failure().screen();
+        assert!(screen.contains("(unverifiable)"), "{screen}");
+    }
+    assert_eq!(machine.venv.installed(), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

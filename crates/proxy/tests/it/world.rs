@@ -135,21 +135,23 @@ pub(crate) struct Packages {
     /// Whether pages vouch for the files, which then are no targets.
     layout_index: bool,
     /// What becomes of a page before it is signed.
-    edit: fn(&str, Vec<u8>) -> Option<Vec<u8>>,
+    edit: Box<Edit>,
 }
+
+/// What makes another page, or none, of the page at a target path.
+pub(crate) type Edit = dyn Fn(&str, Vec<u8>) -> Option<Vec<u8>>;
 
 impl Packages {
     pub(crate) fn new() -> Self {
         let mut simulator = Simulator::new();
         simulator.delegate_bins("targets", 2, "bin");
-        let (pages, edit) = (BTreeMap::new(), keep as fn(&str, Vec<u8>) -> Option<Vec<u8>>);
-        Self { simulator, pages, layout_index: false, edit }
+        Self { simulator, pages: BTreeMap::new(), layout_index: false, edit: Box::new(keep) }
     }
 
     /// Of layout `index`. Each page goes through `edit` with its target path before it is signed, and
     /// is left out if that says so.
-    pub(crate) fn layout_index(edit: fn(&str, Vec<u8>) -> Option<Vec<u8>>) -> Self {
-        Self { layout_index: true, edit, ..Self::new() }
+    pub(crate) fn layout_index(edit: impl Fn(&str, Vec<u8>) -> Option<Vec<u8>> + 'static) -> Self {
+        Self { layout_index: true, edit: Box::new(edit), ..Self::new() }
     }
 
     fn put(&mut self, path: &str, content: &[u8]) {
