@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+use waxseal_repository::Layout;
 
 /// The most hours that roles signed by the online key may be valid: a year, as root.
 const LONGEST_ONLINE_LIFETIME: u32 = 365 * 24;
@@ -17,6 +18,8 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// The key URI of the online key, which signs timestamp, snapshot and every bin.
     pub(crate) online_key: String,
+    /// What the targets are: pages, files and core metadata, or the pages alone.
+    pub(crate) layout: Layout,
     /// The largest file an upload may have, in bytes.
     pub(crate) max_upload_bytes: u64,
     /// How long the answer to an upload waits until the upload is published, in seconds. After that
@@ -34,6 +37,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8458)),
             online_key: "file:keys/online.pem".to_owned(),
+            layout: Layout::Files,
             max_upload_bytes: 1 << 30,
             publish_wait_seconds: 10,
             online_lifetime_hours: 24,

@@ -42,7 +42,8 @@ pub(crate) fn snapshot_process(
     let online = waxseal_signing::open(&key)?;
     let hours = SignedDuration::from_hours(i64::from(config.online_lifetime_hours));
     let lifetimes = Lifetimes { bin_n: hours, snapshot: hours, timestamp: hours };
-    Ok(SnapshotProcess::new(repository, online, lifetimes, lock)?)
+    let process = SnapshotProcess::new(repository, online, lifetimes, lock)?;
+    Ok(process.with_layout(config.layout)?)
 }
 
 /// An index that is open, whole and listening, and not yet serving.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use url::Url;
 use waxseal_index::NormalizedName;
-use waxseal_index::paths::{project_html, project_json};
+use waxseal_index::paths::{LAYOUT_FIELD, project_html, project_json, project_of_page};
 use waxseal_index::simple::{Digests, ListedFile, Listing};
 use waxseal_tuf::hash::Hashes;
 use waxseal_tuf::json::Value;
@@ -18,9 +18,6 @@ use waxseal_tuf::{RoleName, TargetCheck, TargetFile, TargetPath};
 use crate::client::missing;
 use crate::fetcher::Location;
 use crate::{Client, Error};
-
-/// The field of a page's `custom` that says who vouches for the files on it, and its one value.
-pub const LAYOUT_FIELD: (&str, &str) = ("x-waxseal-layout", "index");
 
 /// Projects whose pages are kept as they were read last.
 const KEPT: usize = 256;
@@ -206,10 +203,7 @@ impl Client {
     /// Takes a page that was read and is passed on, so that it is not fetched again for its files.
     /// It is checked again. `None` if it does not vouch for its files.
     pub fn learn_page(&self, page: &Located, bytes: &[u8]) -> Result<Option<KnownPage>, Error> {
-        let project = page.path.as_str().strip_prefix("simple/").and_then(|rest| {
-            let (project, _) = rest.split_once('/')?;
-            NormalizedName::of(project).ok()
-        });
+        let project = project_of_page(page.path.as_str());
         let Some(project) = project.filter(|_| page.vouches_for_files()) else { return Ok(None) };
         let mut check = page.check()?;
         check.update(bytes)?;

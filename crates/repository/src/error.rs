@@ -110,6 +110,14 @@ pub enum Error {
         snapshot: u64,
     },
 
+    /// Files uploaded under the layout `index` are no targets, and would be lost under `files`.
+    #[error(
+        "this index has the layout `index`, so that its files are no targets, and `files` would lose \
+         them; nothing was changed: say `index` again, or found another index for `files` and \
+         upload the files to that"
+    )]
+    LayoutChanged,
+
     /// Another snapshot process has taken over. This one can publish nothing any more.
     #[error(
         "another snapshot process has taken over this repository (epoch {newest}, this process has \

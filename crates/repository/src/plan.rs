@@ -18,12 +18,14 @@ use crate::database::{
     UploadEntry,
 };
 use crate::error::Error;
+use crate::layout::Layout;
 use crate::repository::{Repository, target_path};
 use crate::store::{Link, StoreKey};
 
 /// What a batch is planned with.
 pub(crate) struct Planner<'a> {
     pub(crate) repository: &'a Repository,
+    pub(crate) layout: Layout,
 }
 
 /// What journal entries do.
@@ -92,7 +94,8 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// The file itself and its core metadata become targets, and get their plain names.
+    /// The file itself and its core metadata get their plain names, and become targets where the layout
+    /// has it so.
     fn publish_file(
         &self,
         filename: &DistributionFilename,
@@ -107,7 +110,9 @@ impl Planner<'_> {
             let path = target_path(path)?;
             let from = StoreKey::Target { path: path.clone(), digest: sha256 };
             plan.links.push(Link { from, to: StoreKey::File(path.clone()) });
-            plan.put(self.repository.bins(), path, length, sha256);
+            if self.layout.lists_files() {
+                self.put(plan, path, length, sha256);
+            }
         }
         Ok(())
     }
@@ -147,8 +152,14 @@ impl Planner<'_> {
         let (length, sha256) = (bytes.len() as u64, Sha256::of(&bytes));
         let key = StoreKey::Target { path: path.clone(), digest: sha256 };
         plan.objects.push(NewObject { key, bytes });
-        plan.put(self.repository.bins(), path, length, sha256);
+        self.put(plan, path, length, sha256);
         Ok(())
+    }
+
+    fn put(&self, plan: &mut Plan, path: TargetPath, length: u64, sha256: Sha256) {
+        let mut file = TargetFile { length, hashes: Hashes::sha256(sha256), custom: None };
+        self.layout.mark(&path, &mut file);
+        plan.put(self.repository.bins(), path, &file);
     }
 }
 
@@ -158,15 +169,16 @@ impl Plan {
         self.targets.keys().copied()
     }
 
-    fn put(&mut self, bins: Bins, path: TargetPath, length: u64, sha256: Sha256) {
-        let file = TargetFile { length, hashes: Hashes::sha256(sha256), custom: None };
+    fn put(&mut self, bins: Bins, path: TargetPath, file: &TargetFile) {
         self.change(bins, path, Some(file.to_canonical()));
     }
 
     /// What another index changed: a later entry goes before an earlier one.
-    fn apply_targets(&mut self, bins: Bins, entry: &TargetsEntry) {
+    fn apply_targets(&mut self, bins: Bins, layout: Layout, entry: &TargetsEntry) {
         for AddTarget { path, file } in &entry.add {
-            self.change(bins, path.clone(), Some(file.to_canonical()));
+            let mut file = file.clone();
+            layout.mark(path, &mut file);
+            self.put(bins, path.clone(), &file);
         }
         for path in &entry.remove {
             self.change(bins, path.clone(), None);

@@ -20,6 +20,7 @@ use crate::bins::Bins;
 use crate::ceremony::{BINS, Ceremony};
 use crate::database::{Appended, Batch, BinRow, CoreMetadata, Database, RoleRow, UploadEntry};
 use crate::error::Error;
+use crate::layout::Layout;
 use crate::store::{Object, Store, StoreKey};
 
 /// The most bytes a metadata file of ours is read with.
@@ -292,6 +293,29 @@ impl Repository {
         let Some(file) = self.published_bin(&row)? else { return nothing() };
         let found = Entries::of_file(&file).and_then(|entries| entries.find(paths));
         found.map_err(|_| self.bin_not_ours(&row))
+    }
+
+    /// The digest of a file that clients find under its own name: a target, or in the layout `index` a
+    /// file or core metadata that a published page lists.
+    pub fn plain_file(&self, path: &TargetPath) -> Result<Option<String>, Error> {
+        if let Some(file) = self.target(path)? {
+            return Ok(file.hashes.file_name_digest().map(str::to_owned));
+        }
+        if self.database.layout()? != Some(Layout::Index) {
+            return Ok(None);
+        }
+        let rest = path.as_str().strip_prefix("packages/").and_then(|rest| rest.split_once('/'));
+        let Some((project, name)) = rest else { return Ok(None) };
+        let serial = self.database.published_serial()?;
+        let file = |name: &str| -> Result<_, Error> {
+            let row = self.database.project_file(project, name)?;
+            Ok(row.filter(|row| row.serial <= serial))
+        };
+        if let Some(row) = file(name)? {
+            return Ok(Some(row.sha256.to_string()));
+        }
+        let Some(name) = name.strip_suffix(".metadata") else { return Ok(None) };
+        Ok(file(name)?.and_then(|row| row.metadata).map(|metadata| metadata.sha256.to_string()))
     }
 
     /// The published file of a bin, which is the one that this program wrote; `None` when there is

@@ -28,6 +28,7 @@ use crate::batch::{Contents, Lifetimes, RoleState, State, Writer};
 use crate::database::{Batch, Decision, Epoch, Reservation};
 use crate::error::{Error, StoreError, is_full};
 use crate::import::Source;
+use crate::layout::Layout;
 use crate::plan::Planner;
 use crate::renewal;
 use crate::repository::{Publishing, Repository, bins_metadata};
@@ -67,6 +68,7 @@ pub struct SnapshotProcess {
     repository: Arc<Repository>,
     online: Box<dyn Signer>,
     lifetimes: Lifetimes,
+    layout: Layout,
     epoch: Epoch,
     /// `None` after a failure, until it is read again.
     state: Mutex<Option<State>>,
@@ -94,8 +96,32 @@ impl SnapshotProcess {
     ) -> Result<Self, Error> {
         check_online_key(&repository, &*online)?;
         let epoch = repository.database().take_over()?;
+        let layout = repository.database().layout()?.unwrap_or_default();
         let (state, without_space) = (Mutex::default(), AtomicBool::new(false));
-        Ok(Self { repository, online, lifetimes, epoch, state, without_space, _lock: lock })
+        Ok(Self {
+            repository,
+            online,
+            lifetimes,
+            layout,
+            epoch,
+            state,
+            without_space,
+            _lock: lock,
+        })
+    }
+
+    /// The same process, writing what is new in this layout from now on. The repository remembers the
+    /// layout; without this call it has the one it had, or at first [`Layout::Files`].
+    ///
+    /// [`Error::LayoutChanged`] where that would leave files that no metadata lists.
+    pub fn with_layout(self, layout: Layout) -> Result<Self, Error> {
+        layout.settle(self.repository.database())?;
+        Ok(Self { layout, ..self })
+    }
+
+    /// The layout it writes in.
+    pub fn layout(&self) -> Layout {
+        self.layout
     }
 
     /// Publishes at the time `now` what waits and what runs out, as one snapshot; `None` when there
@@ -154,7 +180,7 @@ impl SnapshotProcess {
         if entries.is_empty() && due.is_empty() && !self.freshness_is_due(state, now) {
             return Ok(None);
         }
-        let plan = Planner { repository: &self.repository }.plan(&entries)?;
+        let plan = Planner { repository: &self.repository, layout: self.layout }.plan(&entries)?;
         let bins: BTreeSet<_> = plan.bins().chain(due).collect();
         let contents = Contents {
             serial: entries.last().map_or(published, |last| last.serial),

@@ -10,7 +10,7 @@ use super::journal::as_text;
 use super::pending::{hosts_projects, is_hosted};
 use super::row::{digest, microseconds, optional_digest, role_name, seconds, signed, unsigned};
 use super::{Database, Failure};
-use crate::Error;
+use crate::{Error, Layout};
 
 /// A project.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +124,31 @@ impl Database {
                    metadata_sha256, metadata_size, yanked, serial \
                    FROM file WHERE project = $1 ORDER BY filename";
         self.many("reading a project's files", sql, [name], file_row)
+    }
+
+    /// One file of a project by the project's normalized name and the file's own.
+    pub fn project_file(&self, project: &str, filename: &str) -> Result<Option<FileRow>, Error> {
+        let sql = "SELECT project, filename, version, sha256, size, upload_time, requires_python, \
+                   metadata_sha256, metadata_size, yanked, serial \
+                   FROM file WHERE project = $1 AND filename = $2";
+        self.one("reading a file", sql, [project, filename], file_row)
+    }
+
+    /// The layout that the repository is written in; `None` before one was recorded.
+    pub fn layout(&self) -> Result<Option<Layout>, Error> {
+        let sql = "SELECT value FROM state WHERE name = 'layout'";
+        let layout = self.one("reading the layout", sql, [], |row| row.get(0))?;
+        Ok(layout.map(Layout::of_number))
+    }
+
+    /// Records the layout that the repository is written in from now on.
+    pub fn record_layout(&self, layout: Layout) -> Result<(), Error> {
+        self.write("recording the layout", |transaction| {
+            let sql = "INSERT INTO state (name, value) VALUES ('layout', $1) \
+                       ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+            transaction.prepare_cached(sql)?.execute([layout.number()])?;
+            Ok(())
+        })
     }
 
     /// Records the roles that a key ceremony signed, before the first batch; one that is recorded

@@ -22,6 +22,7 @@ use waxseal_tuf::{TargetFile, TargetPath};
 use super::partitions::{Partitions, Shares};
 use super::{ImportError, ImportProgress, Source, file_error, open};
 use crate::bins::Bins;
+use crate::layout::Layout;
 
 /// How many bytes of lines a worker takes at a time.
 const CHUNK: usize = 1 << 20;
@@ -38,7 +39,7 @@ struct Chunk {
 /// Reads the file into `partitions`; the digest of its bytes.
 pub(super) fn read(
     path: &Path,
-    bins: Bins,
+    (bins, layout): (Bins, Layout),
     partitions: &Partitions,
     progress: &(dyn Fn(ImportProgress) + Sync),
 ) -> Result<Source, ImportError> {
@@ -55,7 +56,7 @@ pub(super) fn read(
     let failure = Mutex::new(None);
     thread::scope(|scope| {
         for _ in 0..workers {
-            scope.spawn(|| work(&receiver, bins, partitions, &failure));
+            scope.spawn(|| work(&receiver, (bins, layout), partitions, &failure));
         }
         let report = || {
             let bytes = bytes.load(Ordering::Relaxed);
@@ -133,7 +134,7 @@ fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
 
 fn work(
     chunks: &Mutex<Receiver<Chunk>>,
-    bins: Bins,
+    (bins, layout): (Bins, Layout),
     partitions: &Partitions,
     failure: &Mutex<Option<ImportError>>,
 ) {
@@ -141,7 +142,7 @@ fn work(
     loop {
         let chunk = chunks.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(chunk) = chunk else { return };
-        if let Err(problem) = take(&chunk, bins, &mut shares) {
+        if let Err(problem) = take(&chunk, (bins, layout), &mut shares) {
             let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
             // Of two bad lines the first is named, as far as both were met.
             let earlier = match (&*failure, &problem) {
@@ -158,20 +159,24 @@ fn work(
     }
 }
 
-fn take(chunk: &Chunk, bins: Bins, shares: &mut Shares<'_>) -> Result<(), ImportError> {
+fn take(
+    chunk: &Chunk,
+    (bins, layout): (Bins, Layout),
+    shares: &mut Shares<'_>,
+) -> Result<(), ImportError> {
     for (number, line) in (chunk.first..).zip(chunk.text.split(|byte| *byte == b'\n')) {
         let line = line.trim_ascii();
         if line.is_empty() {
             continue;
         }
         let bad = |problem| ImportError::Line { line: number, problem };
-        match usual(line) {
+        match usual(line).filter(|(path, ..)| !layout.marks(path)) {
             Some((path, length, sha256)) => {
                 TargetPath::check(path).map_err(|error| bad(error.to_string()))?;
                 shares.push_usual(bins.bin_of_str(path), path, length, sha256);
             }
             None => {
-                let (path, file) = unusual(line).map_err(bad)?;
+                let (path, file) = unusual(line, layout).map_err(bad)?;
                 shares.push(bins.bin_of(&path), path.as_str(), &file);
             }
         }
@@ -205,7 +210,7 @@ fn after<'a>(text: &'a str, first: &str, second: &str) -> Option<&'a str> {
 }
 
 /// Any line that is right.
-fn unusual(line: &[u8]) -> Result<(TargetPath, Vec<u8>), String> {
+fn unusual(line: &[u8], layout: Layout) -> Result<(TargetPath, Vec<u8>), String> {
     let Value::Object(mut object) = Value::parse(line)? else {
         return Err("is not a JSON object".to_owned());
     };
@@ -220,10 +225,11 @@ fn unusual(line: &[u8]) -> Result<(TargetPath, Vec<u8>), String> {
         return Err(format!("has a field {name:?}, which is none of an import file"));
     }
     let file = TargetFile::from_json(&Value::Object(object).to_json());
-    let file = file.map_err(|error| error.to_string())?;
+    let mut file = file.map_err(|error| error.to_string())?;
     if file.hashes.listed_sha256().is_none() {
         return Err("`hashes` has no SHA-256 of 64 lower-case hex digits".to_owned());
     }
+    layout.mark(&path, &mut file);
     let canonical = file.to_canonical();
     match canonical.iter().any(u8::is_ascii_control) {
         true => Err("`custom` has a control character in a string".to_owned()),
@@ -282,7 +288,7 @@ mod tests {
         ] {
             let line = line(text);
             let (path, length, sha256) = usual(&line).unwrap();
-            let (slow_path, slow) = unusual(&line).unwrap();
+            let (slow_path, slow) = unusual(&line, Layout::Files).unwrap();
             assert_eq!(path, slow_path.as_str());
             let file = format!("{{\"hashes\":{{\"sha256\":\"{sha256}\"}},\"length\":{length}}}");
             assert_eq!(file.as_bytes(), slow);
@@ -293,7 +299,7 @@ mod tests {
             r#"{"path":"a","length":12,"hashes":{"sha256":"HASH"},"custom":{"a":"\"}"}}"#,
         ] {
             assert_eq!(usual(&line(text)), None);
-            unusual(&line(text)).unwrap();
+            unusual(&line(text), Layout::Files).unwrap();
         }
         for (text, problem) in [
             (r#"{"path":"a","length":012,"hashes":{"sha256":"HASH"}}"#, "JSON"),
@@ -310,7 +316,7 @@ mod tests {
             let line = line(text);
             let found = usual(&line).map(|(path, ..)| TargetPath::check(path));
             assert!(!matches!(found, Some(Ok(()))), "{text}");
-            let error = unusual(&line).unwrap_err();
+            let error = unusual(&line, Layout::Files).unwrap_err();
             assert!(problem == "JSON" || error.contains(problem), "{text}: {error}");
         }
     }

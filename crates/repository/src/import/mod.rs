@@ -169,14 +169,14 @@ impl SnapshotProcess {
     ) -> Result<Imported, ImportError> {
         let bins = self.repository().bins();
         let partitions = Partitions::new(bins, options)?;
-        let source = lines::read(file, bins, &partitions, progress)?;
+        let source = lines::read(file, (bins, self.layout()), &partitions, progress)?;
 
         self.publish_before_import(source, now)?;
         let changed = self.compare(&partitions, options, progress)?;
         // What the first snapshot of an index has in any case: every bin, and the project list.
         let rows = State::read(self.repository())?.bins;
         let unsigned = rows.iter().filter(|row| row.published.is_none()).map(|row| row.number);
-        let plan = Planner { repository: self.repository() }.plan(&[])?;
+        let plan = Planner { repository: self.repository(), layout: self.layout() }.plan(&[])?;
         let bins: BTreeSet<_> = changed.into_iter().chain(unsigned).chain(plan.bins()).collect();
         let targets = partitions.targets();
         if bins.is_empty() {

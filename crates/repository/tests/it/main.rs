@@ -13,6 +13,7 @@ mod full_disk;
 mod gc;
 mod import;
 mod index;
+mod layout;
 mod open;
 mod publish;
 mod renewal;

@@ -42,9 +42,8 @@ pub(crate) async fn show(
             // Files get their plain names before the snapshot that lists them is committed, and
             // nothing is visible before that.
             let path = path.clone();
-            let target = state.blocking(move |repository| Ok(repository.target(&path)?));
-            let target = target.await?.ok_or(Error::NotFound)?;
-            target.hashes.file_name_digest().ok_or(Error::NotFound)?.to_owned()
+            let file = state.blocking(move |repository| Ok(repository.plain_file(&path)?));
+            file.await?.ok_or(Error::NotFound)?
         }
     };
     let presentation = presentation(tag);

@@ -1,0 +1,160 @@
+//! Layout `index`: pages are targets that vouch for their files, and nothing else is.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use waxseal_index::paths::{LAYOUT_FIELD, is_project_page};
+use waxseal_repository::import::ImportOptions;
+use waxseal_repository::store::{Object, StoreKey};
+use waxseal_repository::{Error, Layout, Repository};
+use waxseal_testkit::simulator;
+use waxseal_tuf::TargetPath;
+use waxseal_tuf::hash::Sha256;
+use waxseal_tuf::json::Value;
+
+use super::audit::{self, Client, expected};
+use super::faulty::contents;
+use super::index::{Index, Kind, LIMIT, hours, send, start};
+
+const WHEEL: &str = "flask-3.0-py3-none-any.whl";
+const SDIST: &str = "flask-3.0.tar.gz";
+
+fn path(path: &str) -> TargetPath {
+    TargetPath::new(path).unwrap()
+}
+
+/// Whether a target says that it vouches for its files.
+fn vouches(repository: &Repository, target: &str) -> bool {
+    let file = repository.target(&path(target)).unwrap().unwrap();
+    let Some(Value::Object(custom)) = file.custom else { return false };
+    custom.get(LAYOUT_FIELD.0) == Some(&Value::String(LAYOUT_FIELD.1.to_owned()))
+}
+
+#[test]
+fn pages_alone_are_targets_and_vouch_for_their_files() {
+    for kind in Kind::EACH {
+        let index = Index::new(kind);
+        let (repository, process) = index.create().unwrap();
+        let process = process.with_layout(Layout::Index).unwrap();
+        process.publish_all(start()).unwrap();
+        send(&repository, WHEEL);
+        assert_eq!(repository.plain_file(&path(&format!("packages/flask/{WHEEL}"))).unwrap(), None);
+        process.publish(hours(1)).unwrap().unwrap();
+        send(&repository, SDIST);
+        process.publish(hours(2)).unwrap().unwrap();
+
+        let database = repository.database();
+        let (mut trust, store) = (simulator::Store::new(), repository.store());
+        let found = audit::read_everything(store, &mut trust, hours(2)).unwrap();
+        let all = expected(database, database.last_serial().unwrap());
+        let (pages, files): (BTreeSet<_>, BTreeSet<_>) =
+            all.iter().partition(|(path, _)| path.starts_with("simple/"));
+        assert_eq!(found.iter().collect::<BTreeSet<_>>(), pages);
+        for (page, _) in pages {
+            assert_eq!(vouches(&repository, page), is_project_page(page), "{page}");
+        }
+        // Files and core metadata are where pages link to, for whoever has a page.
+        assert_eq!(files.len(), 3);
+        for (file, digest) in files {
+            let digest = digest.to_string();
+            assert_eq!(repository.plain_file(&path(file)).unwrap(), Some(digest.clone()), "{file}");
+            let bytes = store.read(&StoreKey::File(path(file)), LIMIT).unwrap().unwrap();
+            assert_eq!(Sha256::of(&bytes).to_string(), digest);
+        }
+        for absent in
+            ["packages/flask/flask-9.0.tar.gz", "packages/flask/flask-3.0.tar.gz.metadata"]
+        {
+            assert_eq!(repository.plain_file(&path(absent)).unwrap(), None, "{absent}");
+        }
+    }
+}
+
+#[test]
+fn files_become_index_and_what_was_there_stays() {
+    let index = Index::new(Kind::Memory);
+    let (repository, process) = index.create().unwrap();
+    process.publish_all(start()).unwrap();
+    send(&repository, WHEEL);
+    process.publish(hours(1)).unwrap().unwrap();
+    Client::default().audit(&repository, hours(1));
+    let page = "simple/flask/vnd.pypi.simple.v1.json";
+    assert!(!vouches(&repository, page));
+    drop(process);
+
+    let process = index.process(&repository).unwrap().with_layout(Layout::Index).unwrap();
+    assert_eq!(process.publish(hours(1)).unwrap(), None, "nothing changes by itself");
+    send(&repository, SDIST);
+    process.publish(hours(2)).unwrap().unwrap();
+    assert!(vouches(&repository, page));
+    let target = |file: &str| repository.target(&path(&format!("packages/flask/{file}"))).unwrap();
+    assert!(target(WHEEL).is_some() && target(SDIST).is_none());
+}
+
+#[test]
+fn index_does_not_become_files() {
+    let index = Index::new(Kind::Memory);
+    let (repository, process) = index.create().unwrap();
+    let process = process.with_layout(Layout::Index).unwrap();
+    process.publish_all(start()).unwrap();
+    drop(process);
+    let before = contents(repository.store());
+    let error = index.process(&repository).unwrap().with_layout(Layout::Files).unwrap_err();
+    assert!(matches!(error, Error::LayoutChanged), "{error}");
+    assert!(error.to_string().contains("say `index` again"), "{error}");
+    // Nor does it where nobody says anything.
+    let process = index.process(&repository).unwrap();
+    assert_eq!(process.layout(), Layout::Index);
+    send(&repository, WHEEL);
+    process.publish(hours(1)).unwrap().unwrap();
+    assert!(repository.target(&path(&format!("packages/flask/{WHEEL}"))).unwrap().is_none());
+    assert_ne!(contents(repository.store()), before);
+}
+
+#[test]
+fn imported_pages_vouch_for_their_files() {
+    let hash = Sha256::of(b"x");
+    let lines = [
+        format!(
+            r#"{{"path":"simple/a/vnd.pypi.simple.v1.json","length":1,"hashes":{{"sha256":"{hash}"}}}}"#
+        ),
+        format!(
+            r#"{{"path":"simple/b/vnd.pypi.simple.v1.html","length":1,"hashes":{{"sha256":"{hash}"}},"custom":{{"x":1}}}}"#
+        ),
+        format!(
+            r#"{{"path":"simple/vnd.pypi.simple.v1.json","length":1,"hashes":{{"sha256":"{hash}"}}}}"#
+        ),
+        format!(r#"{{"path":"other/a","length":1,"hashes":{{"sha256":"{hash}"}}}}"#),
+    ];
+    for layout in [Layout::Files, Layout::Index] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("targets.jsonl");
+        fs::write(&file, lines.join("\n")).unwrap();
+        let index = Index::new(Kind::Memory);
+        let (repository, process) = index.create().unwrap();
+        let process = process.with_layout(layout).unwrap();
+        for target in [
+            "simple/a/vnd.pypi.simple.v1.json",
+            "simple/b/vnd.pypi.simple.v1.html",
+            "simple/vnd.pypi.simple.v1.json",
+            "other/a",
+        ] {
+            let key = super::target(target, b"x");
+            repository.store().create(&[Object { key: &key, bytes: b"x" }]).unwrap();
+        }
+        let options = ImportOptions { replace: false, scratch: folder.path().to_owned() };
+        let import = || process.import(&file, &options, start(), &|_| {}).unwrap().published;
+        // The second time nothing is to be done: what was signed is what the file means.
+        assert!(import().is_some() && import().is_none(), "{layout}");
+        for page in ["simple/a/vnd.pypi.simple.v1.json", "simple/b/vnd.pypi.simple.v1.html"] {
+            assert_eq!(vouches(&repository, page), layout == Layout::Index, "{layout}: {page}");
+        }
+        for other in ["simple/vnd.pypi.simple.v1.json", "other/a"] {
+            assert!(!vouches(&repository, other), "{layout}: {other}");
+        }
+        let custom = |page: &str| repository.target(&path(page)).unwrap().unwrap().custom;
+        let Some(Value::Object(kept)) = custom("simple/b/vnd.pypi.simple.v1.html") else {
+            panic!("its custom is gone")
+        };
+        assert_eq!(kept.get("x"), Some(&Value::Integer(1)));
+    }
+}
