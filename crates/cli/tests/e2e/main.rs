@@ -12,6 +12,7 @@ mod api;
 mod commands;
 mod crash;
 mod install;
+mod layout_index;
 mod other_sources;
 mod proxy;
 mod python_tuf;

@@ -1,6 +1,7 @@
 //! An index, started as its operator starts it.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -144,13 +145,18 @@ impl Index {
     }
 
     /// Stops it, changes a line of its configuration, and starts it again.
-    pub(crate) fn configure(&mut self, key: &str, value: u64) {
+    pub(crate) fn configure(&mut self, key: &str, value: impl Display) {
         self.stop();
+        self.write_config(key, value);
+        self.start();
+    }
+
+    /// Changes a line of its configuration, as it is in TOML.
+    pub(crate) fn write_config(&self, key: &str, value: impl Display) {
         let file = self.data().join("waxseal.toml");
         let text = fs::read_to_string(&file).unwrap();
         let old = text.lines().find(|line| line.starts_with(key)).unwrap();
         fs::write(&file, text.replace(old, &format!("{key} = {value}"))).unwrap();
-        self.start();
     }
 }
 
