@@ -4,8 +4,11 @@ use std::fs;
 
 use waxseal_testkit::mirror::{Change, Mirror, PathPattern, Position, Tamper};
 use waxseal_testkit::peers;
+use waxseal_testkit::served::ServedSimulator;
+use waxseal_testkit::simulator::Simulator;
+use waxseal_tuf::hash::Sha256;
 
-use crate::harness::{Index, Person, Tool, assert_shows, exited, request};
+use crate::harness::{Index, Person, Process, Tool, assert_shows, exited, request, waxseal};
 
 const NAME: &str = "blinker-1.9.0-py3-none-any.whl";
 const TARGET: &str = "packages/blinker/blinker-1.9.0-py3-none-any.whl";
@@ -102,4 +105,70 @@ fn the_layout_can_become_index_and_not_files_again() {
     index.write_config("layout", "\"index\"");
     index.start();
     person.install(Tool::Pip, ["--force-reinstall", "blinker", "click"]).run().success();
+}
+
+/// A folder of wheels on a plain web server, and pages about them that were signed as they were.
+#[test]
+fn an_index_that_people_have_is_adopted_by_its_pages() {
+    let mut files = Simulator::new();
+    let mut wheels = Vec::new();
+    for start in ["blinker-", "click-"] {
+        let path = peers::package(start);
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let content = fs::read(&path).unwrap();
+        files.target_files.insert(format!("wheels/{name}"), content.clone());
+        wheels.push((name, content));
+    }
+    let files = ServedSimulator::start(files);
+    let host = Mirror::start(&files.url());
+
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let operator = |args: &[&str]| {
+        let data = ["--data", data.to_str().unwrap()];
+        waxseal(args.iter().copied().chain(data)).current_dir(folder.path())
+    };
+    operator(&["repo", "init", "--development", "--layout", "index"]).run().success();
+    let mut lines = String::new();
+    for (name, content) in &wheels {
+        let project = name.split('-').next().unwrap();
+        let (digest, length) = (Sha256::of(content), content.len());
+        let page = format!(
+            r#"{{"meta":{{"api-version":"1.1"}},"name":"{project}","versions":[],"files":[{{
+            "filename":"{name}","url":"{}files/wheels/{name}","size":{length},
+            "hashes":{{"sha256":"{digest}"}}}}]}}"#,
+            host.url()
+        );
+        let (digest, length) = (Sha256::of(page.as_bytes()), page.len());
+        let path = format!("simple/{project}/vnd.pypi.simple.v1.json");
+        lines +=
+            &format!(r#"{{"path":"{path}","length":{length},"hashes":{{"sha256":"{digest}"}}}}"#);
+        lines.push('\n');
+        let stored = data.join(format!("store/tuf/targets/simple/{project}"));
+        fs::create_dir_all(&stored).unwrap();
+        fs::write(stored.join(format!("{digest}.vnd.pypi.simple.v1.json")), page).unwrap();
+    }
+    fs::write(folder.path().join("pages.jsonl"), lines).unwrap();
+    operator(&["repo", "import", "pages.jsonl"]).run().success();
+    let server = Process::start(operator(&["serve", "--listen", "127.0.0.1:0"]));
+    server.wait_for(&server.stderr, " on http://127.0.0.1:");
+    let text = server.stderr.text();
+    let url = text.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
+    let root = fs::read(data.join("store/tuf/metadata/1.root.json")).unwrap();
+    let fingerprint = Sha256::of(&root).to_string();
+
+    for tool in Tool::BOTH {
+        let person = Person::new();
+        person.waxseal(["trust", "add", url, "--fingerprint", &fingerprint]).run().success();
+        let change = Change::FlipByte { at: Position::FromEnd(1) };
+        host.set(Tamper { matches: PathPattern::suffix(NAME), change });
+        let outcome = person.install(tool, ["blinker"]).run().failure();
+        assert_shows(
+            &outcome.screen(),
+            &["waxseal refuses file", "(changed)", host.url().as_str()],
+        );
+        host.honest();
+        person.install(tool, ["blinker", "click"]).run().success();
+        assert_eq!(person.venv.installed().len(), 2);
+    }
 }

@@ -1,5 +1,6 @@
 use std::process::ExitCode;
 
+use waxseal_repository::Layout;
 use waxseal_repository::bins::{BinStyle, Bins};
 
 use super::DataOption;
@@ -18,6 +19,10 @@ pub(crate) struct Init {
     #[arg(long, value_name = "COUNT", default_value_t = 256)]
     bins: u64,
 
+    /// What its targets are: pages, files and core metadata (`files`), or pages alone (`index`)
+    #[arg(long, value_name = "LAYOUT", default_value = "files", value_parser = ["files", "index"])]
+    layout: String,
+
     /// Make throwaway keys on this disk, without a question: for trials, not for production
     #[arg(long)]
     development: bool,
@@ -35,7 +40,9 @@ impl Init {
         }
         let bins = Bins::new(self.bins, BinStyle::Succinct)
             .map_err(|error| Failure::new(Exit::Usage, error.to_string(), "see --bins"))?;
-        let (folder, made) = DataFolder::open_or_create(&self.data.data, bins, &Config::default())?;
+        let layout = if self.layout == "index" { Layout::Index } else { Layout::Files };
+        let config = Config { layout, ..Config::default() };
+        let (folder, made) = DataFolder::open_or_create(&self.data.data, bins, &config)?;
         if !made {
             return Err(Failure::new(
                 Exit::Usage,
@@ -49,6 +56,7 @@ impl Init {
         }
         output::field("data", &folder.path().display().to_string());
         output::field("bins", &self.bins.to_string());
+        output::field("layout", &self.layout);
         output::field("keys", &format!("{} (for trials: unencrypted)", folder.keys().display()));
         output::heading("Next");
         let (waxseal, data) = (output::own_command(), folder.path().display());
