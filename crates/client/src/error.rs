@@ -16,7 +16,7 @@ pub enum Error {
     #[error("{error} (promised by the page {page}, asked of {from})")]
     Promised {
         /// What is wrong with the file.
-        error: waxseal_tuf::Error,
+        error: Box<waxseal_tuf::Error>,
         /// The target path of the page.
         page: String,
         /// The URL it was asked of.
@@ -121,7 +121,8 @@ impl Error {
     /// What to do next, as one sentence.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Verification(error) | Self::Promised { error, .. } => verification_hint(error),
+            Self::Verification(error) => verification_hint(error),
+            Self::Promised { error, .. } => verification_hint(error),
             Self::Unverifiable { .. } => {
                 "the page was signed like that: ask the index's operator to list the file's SHA-256"
             }
@@ -159,9 +160,8 @@ impl Error {
     /// mirror may do better.
     pub fn blames_source(&self) -> bool {
         match self {
-            Self::Verification(error) | Self::Promised { error, .. } => {
-                error.blame() != Blame::Caller
-            }
+            Self::Verification(error) => error.blame() != Blame::Caller,
+            Self::Promised { error, .. } => error.blame() != Blame::Caller,
             Self::Transport { .. } => true,
             _ => false,
         }
@@ -170,7 +170,8 @@ impl Error {
     /// One lower-case word for programs: `rollback`, `changed`, `unreachable`, …; stable.
     pub fn slug(&self) -> &'static str {
         match self {
-            Self::Verification(error) | Self::Promised { error, .. } => error.slug(),
+            Self::Verification(error) => error.slug(),
+            Self::Promised { error, .. } => error.slug(),
             Self::Unverifiable { .. } => "unverifiable",
             Self::Transport { problem, .. } => problem.slug(),
             Self::Superseded { .. } => "superseded",

@@ -100,7 +100,7 @@ impl Located {
         match (&self.promise, error) {
             (Some(promise), Error::Verification(error)) => {
                 let (page, from) = (promise.page.to_string(), from.to_string());
-                Error::Promised { error, page, from }
+                Error::Promised { error: Box::new(error), page, from }
             }
             (_, error) => error,
         }
@@ -210,7 +210,7 @@ impl Client {
         check.finish()?;
         let page = Page::read(&page.path, &page.file, bytes)?;
         // Files are looked up on the page in JSON, where there is one.
-        let html_beside_json = page.path.as_str().ends_with(".html")
+        let html_beside_json = is_html(&page.path)
             && self.listings.locked().get(&project).is_some_and(|kept| kept.path != page.path);
         if !html_beside_json {
             self.listings.keep(&project, &page);
@@ -312,7 +312,7 @@ impl Client {
 
 impl Page {
     fn read(path: &TargetPath, file: &TargetFile, bytes: &[u8]) -> Result<Self, Error> {
-        let read = match path.as_str().ends_with(".html") {
+        let read = match is_html(path) {
             true => Listing::from_html(bytes),
             false => Listing::from_json(bytes),
         };
@@ -330,6 +330,10 @@ impl Located {
     pub(crate) fn missing(&self, from: &Url) -> Error {
         self.blame(missing(self.path.as_str(), RoleName::TARGETS), from)
     }
+}
+
+fn is_html(page: &TargetPath) -> bool {
+    page.as_str().rsplit('.').next() == Some("html")
 }
 
 /// The digests that a file can be verified with; none where there is none.

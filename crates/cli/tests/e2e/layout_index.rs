@@ -129,7 +129,7 @@ fn an_index_that_people_have_is_adopted_by_its_pages() {
         waxseal(args.iter().copied().chain(data)).current_dir(folder.path())
     };
     operator(&["repo", "init", "--development", "--layout", "index"]).run().success();
-    let mut lines = String::new();
+    let mut lines = Vec::new();
     for (name, content) in &wheels {
         let project = name.split('-').next().unwrap();
         let (digest, length) = (Sha256::of(content), content.len());
@@ -141,14 +141,13 @@ fn an_index_that_people_have_is_adopted_by_its_pages() {
         );
         let (digest, length) = (Sha256::of(page.as_bytes()), page.len());
         let path = format!("simple/{project}/vnd.pypi.simple.v1.json");
-        lines +=
-            &format!(r#"{{"path":"{path}","length":{length},"hashes":{{"sha256":"{digest}"}}}}"#);
-        lines.push('\n');
+        let hashes = format!(r#"{{"sha256":"{digest}"}}"#);
+        lines.push(format!(r#"{{"path":"{path}","length":{length},"hashes":{hashes}}}"#));
         let stored = data.join(format!("store/tuf/targets/simple/{project}"));
         fs::create_dir_all(&stored).unwrap();
         fs::write(stored.join(format!("{digest}.vnd.pypi.simple.v1.json")), page).unwrap();
     }
-    fs::write(folder.path().join("pages.jsonl"), lines).unwrap();
+    fs::write(folder.path().join("pages.jsonl"), lines.join("\n")).unwrap();
     operator(&["repo", "import", "pages.jsonl"]).run().success();
     let server = Process::start(operator(&["serve", "--listen", "127.0.0.1:0"]));
     server.wait_for(&server.stderr, " on http://127.0.0.1:");

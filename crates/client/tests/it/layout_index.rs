@@ -46,7 +46,7 @@ impl Index {
             simulator.target_files.insert(SDIST.to_owned(), b"an sdist".to_vec());
             simulator.target_files.insert(format!("{SDIST}.metadata"), b"metadata".to_vec());
         }
-        let (wheel, sdist) = (index.wheel(), index.sdist());
+        let (wheel, sdist) = (index.wheel(), Index::sdist());
         index.publish(&page(&[wheel, sdist]));
         index
     }
@@ -58,7 +58,7 @@ impl Index {
     }
 
     /// The sdist is on the index.
-    fn sdist(&self) -> Json {
+    fn sdist() -> Json {
         let mut sdist = listed("foo-1.0.tar.gz", &format!("../../files/{SDIST}"), b"an sdist");
         sdist["core-metadata"] = json!({"sha256": Sha256::of(b"metadata").to_string()});
         sdist
@@ -264,12 +264,12 @@ async fn the_end_of_a_changed_listed_file_is_never_handed_out() {
 #[tokio::test]
 async fn an_older_page_cannot_be_used() {
     let index = Index::new();
-    let old_content = page(&[index.wheel(), index.sdist()]);
+    let old_content = page(&[index.wheel(), Index::sdist()]);
     let location = |page: &str| {
         format!("/tuf/targets/simple/foo/{}.vnd.pypi.simple.v1.json", Sha256::of(page.as_bytes()))
     };
     // The wheel is withdrawn.
-    let new_content = page(&[index.sdist()]);
+    let new_content = page(&[Index::sdist()]);
     let (old, new) = (location(&old_content), location(&new_content));
     let recorded = index.world.mirror.record([&old]).moved(&old, &new);
     let older = index.world.mirror.record(["/tuf/metadata/timestamp.json"]);
@@ -317,7 +317,7 @@ async fn what_no_strong_digest_names_is_refused() {
         (json!({"blake2b_256": sha, "sha1": "00"}), "only blake2b_256, sha1"),
     ] {
         let index = Index::new();
-        let mut sdist = index.sdist();
+        let mut sdist = Index::sdist();
         sdist["hashes"] = hashes.clone();
         sdist["core-metadata"] = json!(true);
         index.publish(&page(&[sdist]));
@@ -339,9 +339,9 @@ async fn what_no_strong_digest_names_is_refused() {
 async fn a_page_that_is_none_or_contradicts_itself_is_refused() {
     let index = Index::new();
     let client = index.client().await;
-    let mut other = index.sdist();
+    let mut other = Index::sdist();
     other["size"] = json!(9);
-    let twice = page(&[index.sdist(), other]);
+    let twice = page(&[Index::sdist(), other]);
     let ftp = page(&[listed("foo-1.0.tar.gz", "ftp://h.example/foo-1.0.tar.gz", b"an sdist")]);
     let no_url = page(&[listed("foo-1.0.tar.gz", "https://h:99999/", b"an sdist")]);
     for (content, says) in [

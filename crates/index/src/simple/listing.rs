@@ -82,7 +82,7 @@ impl Listing {
         if let Some(version) = &page.api_version {
             check_version(version)?;
         }
-        let files = page.anchors.iter().filter_map(|anchor| anchor.listed());
+        let files = page.anchors.iter().filter_map(anchors::Anchor::listed);
         Ok(Self::of(page.base, files, true))
     }
 
@@ -502,7 +502,7 @@ mod tests {
             size: 42,
             upload_time: jiff::Timestamp::UNIX_EPOCH,
             requires_python: Some(">=3.8".to_owned()),
-            core_metadata_sha256: filename.ends_with(".whl").then_some([0xcd; 32]),
+            core_metadata_sha256: filename.contains("-py3-").then_some([0xcd; 32]),
             yanked: None,
         };
         let files = vec![entry("foo-1.0+cu-py3-none-any.whl"), entry("foo-1.0.tar.gz")];

@@ -8,7 +8,7 @@ use waxseal_testkit::served::ServedSimulator;
 use waxseal_testkit::simulator::Simulator;
 
 use crate::world::{
-    LARGE, LARGE_URL, PIP, Packages, SMALL, SMALL_URL, UV, World, header, keep, large, list,
+    LARGE, LARGE_URL, PIP, Packages, SMALL, SMALL_URL, UV, World, header, is, keep, large, list,
     publish_all, reason, settings, vouch,
 };
 
@@ -32,7 +32,7 @@ fn publish_page(world: &World, page: &str) {
 }
 
 fn html_only(path: &str, page: Vec<u8>) -> Option<Vec<u8>> {
-    path.ends_with(".html").then_some(page)
+    is(path, "html").then_some(page)
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use waxseal_testkit::served::ServedSimulator;
 use waxseal_testkit::simulator::Simulator;
 use waxseal_tuf::hash::Sha256;
 
-use crate::world::{Packages, World, keep, list, publish_all, settings};
+use crate::world::{Packages, World, is, keep, list, publish_all, settings};
 
 async fn world() -> World {
     let mut packages = Packages::new();
@@ -102,7 +102,7 @@ async fn world_with_files_elsewhere(format: &'static str) -> (World, Mirror, Ser
     let mut packages = Packages::layout_index(move |path, page| {
         let page = String::from_utf8(page).unwrap();
         let linked = page.replace("../../files/", &format!("{url}files/"));
-        path.ends_with(format).then_some(linked.into_bytes())
+        is(path, format).then_some(linked.into_bytes())
     });
     for path in peers::packages() {
         add(&mut packages, &path);
@@ -125,7 +125,7 @@ async fn pip_and_uv_install_files_that_pages_vouch_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pip_and_uv_install_from_another_host_through_the_proxy() {
-    for format in [".json", ".html"] {
+    for format in ["json", "html"] {
         let (world, host, _files) = world_with_files_elsewhere(format).await;
         let machine = Machine::new(&world);
         machine.pip(&["flask", "numpy"]).await.success();
@@ -153,7 +153,7 @@ async fn pip_and_uv_install_from_another_host_through_the_proxy() {
 async fn pip_and_uv_show_why_a_file_of_another_host_is_refused() {
     let wheel = "itsdangerous-2.2.0-py3-none-any.whl";
     for file in [wheel, &format!("{wheel}.metadata")] {
-        let (world, host, _files) = world_with_files_elsewhere(".json").await;
+        let (world, host, _files) = world_with_files_elsewhere("json").await;
         let machine = Machine::new(&world);
         let flip = Change::FlipByte { at: Position::FromEnd(3) };
         host.set(Tamper { matches: PathPattern::suffix(file), change: flip });
@@ -177,8 +177,8 @@ async fn pip_and_uv_get_no_file_that_nothing_promises() {
     let mut packages = Packages::layout_index(move |path, page| {
         let page = String::from_utf8(page).unwrap();
         let without = page.replace(&format!(r#""sha256":"{digest}""#), "");
-        assert!(path.ends_with(".html") || without != page, "{page}");
-        path.ends_with(".json").then_some(without.into_bytes())
+        assert!(is(path, "html") || without != page, "{page}");
+        is(path, "json").then_some(without.into_bytes())
     });
     add(&mut packages, &wheel);
     let world = World::serving(packages.publish(), settings()).await;

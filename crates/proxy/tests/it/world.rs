@@ -206,7 +206,13 @@ impl Packages {
     }
 }
 
+/// Whether a page is in this format.
+pub(crate) fn is(path: &str, format: &str) -> bool {
+    path.rsplit('.').next() == Some(format)
+}
+
 /// The page as it is.
+#[expect(clippy::unnecessary_wraps, reason = "it is one of the edits, and others leave pages out")]
 pub(crate) fn keep(_: &str, page: Vec<u8>) -> Option<Vec<u8>> {
     Some(page)
 }
