@@ -54,7 +54,7 @@ impl Repository {
         let base = self.index.as_ref().unwrap_or(&self.targets);
         let (path, query) = link.split_once('?').map_or((link, None), |(p, q)| (p, Some(q)));
         let mut url = base.clone();
-        // Never out of it: a link that was resolved has no `..`, and one that has is cut down here.
+        // A link that was resolved against the base has no `..` any more, so that it stays below this one.
         url.set_path(&format!("{}{path}", base.path()));
         if query.is_some() {
             url.set_query(query);
