@@ -1,7 +1,7 @@
 //! Garbage collection: removes from the store what no snapshot names that a client may still be using.
 //!
 //! *Mark*: the last snapshots, and all that were the newest within the grace time, with every bin they
-//! list and every target of those; the batch that is being published; what waits in the journal. *Sweep*:
+//! list and every target of those, and what pages among them vouch for; the batch that is being published; what waits in the journal. *Sweep*:
 //! whatever else is in the store and was put there before the grace time. Roots are never removed.
 //!
 //! It may run beside the snapshot process, uploads and clients, and be killed at any moment. An object
@@ -26,6 +26,7 @@ use crate::database::{AddTarget, Batch, BinFile, Database, Entry};
 use crate::error::Error;
 use crate::repository::{ROOT, Repository, SNAPSHOT, read_claims};
 use crate::store::{Area, StoreKey};
+use crate::vouched::mark_vouched;
 
 /// How many candidates are looked up together.
 const CHUNK: usize = 100_000;
@@ -324,6 +325,9 @@ impl Sweep<'_> {
             rest = &rest[end..];
         }
         candidates.retain(|it| !named.contains(&it.key) && !self.marks.waiting.contains(&it.key));
+        let keys = candidates.iter().map(|candidate| &candidate.key);
+        mark_vouched(self.repository, &self.marks.bins, keys, &mut named)?;
+        candidates.retain(|it| !named.contains(&it.key));
         for garbage in candidates.chunks(AT_ONCE) {
             self.remove(garbage)?;
             (self.progress)(&self.found);
@@ -361,6 +365,8 @@ impl Sweep<'_> {
                 mark_named(self.repository, *bin, *version, &keys, &mut named)?;
             }
         }
+        let keys = garbage.iter().map(|candidate| &candidate.key);
+        mark_vouched(self.repository, &self.marks.added, keys, &mut named)?;
         garbage.retain(|it| !named.contains(&it.key));
         let marks = &self.marks;
         let bins = self.repository.bins();

@@ -48,6 +48,17 @@ impl Layout {
         file.custom = Some(custom.into());
     }
 
+    /// Whether a target says of itself that it vouches for files.
+    pub fn vouches(file: &TargetFile) -> bool {
+        let (field, says) = LAYOUT_FIELD;
+        match &file.custom {
+            Some(Value::Object(custom)) => {
+                matches!(custom.get(field), Some(Value::String(value)) if value == says)
+            }
+            _ => false,
+        }
+    }
+
     /// Makes this the layout of a repository. The first one that is named stays, except that `files`
     /// may become `index`: the targets that are there stay what they are, and each project's page
     /// vouches for its files from its next upload on. The other way, files that no metadata lists would

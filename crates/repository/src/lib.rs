@@ -30,6 +30,7 @@ mod snapshot_file;
 mod snapshot_process;
 pub mod store;
 pub mod target_changes;
+mod vouched;
 
 pub use accept_targets::AcceptedTargets;
 pub use batch::Lifetimes;

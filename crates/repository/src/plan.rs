@@ -57,7 +57,7 @@ impl Planner<'_> {
             let upload = match &row.entry {
                 Entry::Upload(upload) => upload,
                 Entry::Targets(entry) => {
-                    plan.apply_targets(self.repository.bins(), entry);
+                    plan.apply_targets(self.repository.bins(), self.layout, entry);
                     continue;
                 }
             };

@@ -6,7 +6,7 @@ use std::fs;
 use waxseal_index::paths::{LAYOUT_FIELD, is_project_page};
 use waxseal_repository::import::ImportOptions;
 use waxseal_repository::store::{Object, StoreKey};
-use waxseal_repository::{Error, Layout, Repository};
+use waxseal_repository::{Error, GcOptions, Layout, Repository};
 use waxseal_testkit::simulator;
 use waxseal_tuf::TargetPath;
 use waxseal_tuf::hash::Sha256;
@@ -141,7 +141,7 @@ fn imported_pages_vouch_for_their_files() {
             let key = super::target(target, b"x");
             repository.store().create(&[Object { key: &key, bytes: b"x" }]).unwrap();
         }
-        let options = ImportOptions { replace: false, scratch: folder.path().to_owned() };
+        let options = ImportOptions::new(folder.path());
         let import = || process.import(&file, &options, start(), &|_| {}).unwrap().published;
         // The second time nothing is to be done: what was signed is what the file means.
         assert!(import().is_some() && import().is_none(), "{layout}");
@@ -157,4 +157,65 @@ fn imported_pages_vouch_for_their_files() {
         };
         assert_eq!(kept.get("x"), Some(&Value::Integer(1)));
     }
+}
+
+fn collect(repository: &Repository) -> u64 {
+    // The store's own clock goes on as it does: this is long after the grace time.
+    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(2);
+    repository.collect_garbage(&GcOptions::default(), later, &|_| {}).unwrap().removed
+}
+
+#[test]
+fn what_a_page_vouches_for_is_no_garbage() {
+    for kind in Kind::EACH {
+        let index = Index::new(kind);
+        let (repository, process) = index.create().unwrap();
+        let process = process.with_layout(Layout::Index).unwrap();
+        process.publish_all(start()).unwrap();
+        for file in [WHEEL, SDIST, "click-8.1.7-py3-none-any.whl"] {
+            send(&repository, file);
+            process.publish(hours(1)).unwrap().unwrap();
+        }
+        // Left by an upload that was refused, and nobody's.
+        let (stray, other) = (b"stray", "packages/flask/flask-4.0.tar.gz");
+        let store = repository.store();
+        for key in
+            [super::target(other, stray), super::target(&format!("packages/flask/{SDIST}"), stray)]
+        {
+            store.create(&[Object { key: &key, bytes: stray }]).unwrap();
+        }
+        let files = |repository: &Repository| {
+            let mut names: Vec<_> = contents(repository.store()).into_keys().collect();
+            names.retain(|name| name.contains("packages/"));
+            names
+        };
+        let before = files(&repository);
+        assert_eq!(before.len(), 2 * 5 + 2, "{before:?}");
+        assert!(collect(&repository) > 2);
+        let after = files(&repository);
+        let gone: Vec<_> = before.iter().filter(|name| !after.contains(name)).collect();
+        assert_eq!(gone.len(), 2, "{gone:?}");
+        assert!(gone.iter().all(|name| name.contains(&Sha256::of(stray).to_string())), "{gone:?}");
+        assert_eq!(collect(&repository), 0);
+    }
+}
+
+/// The pages of others may be elsewhere, and then nobody can see here what they name.
+#[test]
+fn files_of_a_page_that_is_not_here_are_kept() {
+    let index = Index::new(Kind::Memory);
+    let (repository, process) = index.create().unwrap();
+    let process = process.with_layout(Layout::Index).unwrap();
+    process.publish_all(start()).unwrap();
+    send(&repository, WHEEL);
+    process.publish(hours(1)).unwrap().unwrap();
+    let page = "simple/flask/vnd.pypi.simple.v1.json";
+    let digest = repository.target(&path(page)).unwrap().unwrap().hashes.listed_sha256().unwrap();
+    let key = StoreKey::Target { path: path(page), digest };
+    let bytes = repository.store().read(&key, LIMIT).unwrap().unwrap();
+    repository.store().remove(std::slice::from_ref(&key)).unwrap();
+    collect(&repository);
+    let file = StoreKey::File(path(&format!("packages/flask/{WHEEL}")));
+    assert!(repository.store().read(&file, LIMIT).unwrap().is_some());
+    repository.store().create(&[Object { key: &key, bytes: &bytes }]).unwrap();
 }
