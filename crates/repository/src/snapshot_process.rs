@@ -98,16 +98,7 @@ impl SnapshotProcess {
         let epoch = repository.database().take_over()?;
         let layout = repository.database().layout()?.unwrap_or_default();
         let (state, without_space) = (Mutex::default(), AtomicBool::new(false));
-        Ok(Self {
-            repository,
-            online,
-            lifetimes,
-            layout,
-            epoch,
-            state,
-            without_space,
-            _lock: lock,
-        })
+        Ok(Self { repository, online, lifetimes, layout, epoch, state, without_space, _lock: lock })
     }
 
     /// The same process, writing what is new in this layout from now on. The repository remembers the
