@@ -143,12 +143,24 @@ impl DataFolder {
         Ok(Arc::new(Repository::open(Box::new(store), self.database()?)?))
     }
 
+    /// Opens store and database to read them, and changes neither.
+    pub(crate) fn open_to_read(&self) -> anyhow::Result<(FilesystemStore, Database)> {
+        let store = FilesystemStore::open_to_read(self.store())?;
+        self.check_database()?;
+        Ok((store, Database::open_to_read(self.database_file())?))
+    }
+
     /// Opens the database alone, which may be done beside a running server.
     pub(crate) fn database(&self) -> anyhow::Result<Database> {
+        self.check_database()?;
+        Ok(Database::open(self.database_file())?)
+    }
+
+    /// Opening makes a database where there is none; an empty one would pass for the index.
+    fn check_database(&self) -> anyhow::Result<()> {
         let file = self.database_file();
-        // Opening makes one where there is none; an empty one in its place would pass for the index.
         if fs::metadata(&file).is_ok_and(|is| is.len() > 0) {
-            return Ok(Database::open(file)?);
+            return Ok(());
         }
         Err(Failure::new(
             Exit::Failed,

@@ -16,6 +16,8 @@ pub(crate) enum Exit {
     Usage = 2,
     /// Verification refused something: what came is not what the index published.
     Refused = 3,
+    /// An audit came to its end and found something wrong.
+    Findings = 4,
 }
 
 impl From<Exit> for ExitCode {

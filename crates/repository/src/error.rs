@@ -67,6 +67,18 @@ pub enum Error {
         known: u64,
     },
 
+    /// An earlier program made the database, and this one was only to read it.
+    #[error(
+        "the database {} has form {found}, from an earlier waxseal; `waxseal serve` brings it to the \
+         form of this one", path.display()
+    )]
+    DatabaseOlder {
+        /// The database file.
+        path: PathBuf,
+        /// The form it has.
+        found: u64,
+    },
+
     /// A journal entry cannot be read. Entries are never changed, so the file is damaged.
     #[error(
         "journal entry {serial} is damaged: {problem}; stop the snapshot process and restore the \

@@ -10,10 +10,12 @@
 //! | [`SnapshotProcess`] | the one writer, and how it resumes |
 //! | [`ceremony`] | making root, targets and bins |
 //! | [`bins`] | which role signs a target |
+//! | [`audit`] | what a strict client and the database say of it |
 //! | [`store`] | what clients download, and the contract that keeps it safe |
 //! | [`database`] | journal, catalog, the staged batch, tokens |
 
 mod accept_targets;
+pub mod audit;
 mod batch;
 mod bin_file;
 pub mod bins;

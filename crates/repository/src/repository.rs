@@ -436,7 +436,7 @@ pub(crate) fn bins_metadata(
 ///
 /// `timestamp.json` is the one that the database has as published, or the one that is decided and
 /// about to be. A snapshot process may be publishing meanwhile: then the store is looked at again.
-fn check_same_age(store: &dyn Store, database: &Database) -> Result<(), Error> {
+pub(crate) fn check_same_age(store: &dyn Store, database: &Database) -> Result<(), Error> {
     let mut problem = Ok(());
     for _ in 0..3 {
         let decided = match database.batch()? {

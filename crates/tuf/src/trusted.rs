@@ -459,22 +459,47 @@ impl TrustedMetadata {
         Ok((Named { role: delegated.role.clone(), file }, listed))
     }
 
+    /// Verifies a targets role outside of a search, and keeps nothing of it (TUF 5.6.2 to 5.6.5): for
+    /// who reads every role of a repository. `delegator` is the verified role that delegates to it and
+    /// that one's name, `None` for root.
+    pub fn verify_role(
+        &self,
+        role: &RoleName,
+        delegator: Option<(&RoleName, &Verified<Targets>)>,
+        bytes: &[u8],
+    ) -> Result<Verified<Targets>, Error> {
+        let by = delegator.map(|(name, _)| name.clone());
+        let delegated = Delegated { role: role.clone(), delegator: by };
+        let (named, _) = self.named(&delegated)?;
+        let new = named.parse(bytes, &self.limits)?;
+        self.check_targets(&delegated, delegator.map(|(_, verified)| verified), new)
+    }
+
     fn take_targets(
         &mut self,
         delegated: &Delegated,
         delegator: Option<&Arc<Verified<Targets>>>,
         new: Unverified<Targets>,
     ) -> Result<Arc<Verified<Targets>>, Error> {
+        let by = delegator.map(|delegator| &**delegator);
+        let new = Arc::new(self.check_targets(delegated, by, new)?);
+        let verified = VerifiedFor { delegator: delegator.cloned(), role: Arc::clone(&new) };
+        self.targets.keep(delegated.clone(), verified);
+        Ok(new)
+    }
+
+    fn check_targets(
+        &self,
+        delegated: &Delegated,
+        delegator: Option<&Verified<Targets>>,
+        new: Unverified<Targets>,
+    ) -> Result<Verified<Targets>, Error> {
         let (named, listed) = self.named(delegated)?;
         named.check_listed(listed, &new.bytes)?;
-        let by = delegator.map(|delegator| &**delegator);
-        let new = self.verify_targets(&named, delegated, by, new)?;
+        let new = self.verify_targets(&named, delegated, delegator, new)?;
         named.check_name(&new)?;
         named.check_version(listed.version, new.version)?;
         named.check_expiry(&*new, self.now)?;
-        let new = Arc::new(new);
-        let verified = VerifiedFor { delegator: delegator.cloned(), role: Arc::clone(&new) };
-        self.targets.keep(delegated.clone(), verified);
         Ok(new)
     }
 

@@ -1,5 +1,6 @@
 //! One file for each command.
 
+mod audit;
 mod completions;
 mod download;
 mod pip;
@@ -25,7 +26,7 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(version, subcommand_required = true)]
 #[command(after_help = "Exit codes: 0 success, 1 failure, 2 wrong use, 3 verification refused \
-                        something. `pip` and `run` end with the code of the tool they ran.")]
+                        something, 4 an audit found something wrong. `pip` and `run` end with the code of the tool they ran.")]
 pub(crate) struct Arguments {
     /// Say on stderr what is being done.
     #[arg(long, short, global = true)]
@@ -55,6 +56,9 @@ enum Command {
     /// Look into an index of one's own
     #[command(subcommand)]
     Repo(repo::Repo),
+    /// Prove that an index is whole
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Make and revoke upload tokens of an index of one's own
     #[command(subcommand)]
     Token(token::Token),
@@ -87,6 +91,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Proxy(command) => command.run(),
         Command::Download(command) => command.run(),
         Command::Repo(command) => command.run(),
+        Command::Audit(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Completions(command) => Ok(command.run()),
     }

@@ -29,6 +29,17 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<u64> {
     Ok(u64::try_from(taken).unwrap_or_default().max(KNOWN))
 }
 
+/// The form of a database that is only read; 0 for one that was never migrated.
+pub(super) fn form(connection: &Connection) -> rusqlite::Result<u64> {
+    let has = "SELECT COUNT(*) FROM sqlite_master WHERE name = 'schema_step'";
+    if connection.query_row(has, [], |row| row.get::<_, i64>(0))? == 0 {
+        return Ok(0);
+    }
+    let sql = "SELECT COALESCE(MAX(step), 0) FROM schema_step";
+    let taken: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+    Ok(u64::try_from(taken).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]

@@ -13,6 +13,7 @@ mod journal;
 mod migrate;
 mod objects;
 mod pending;
+mod read_only;
 mod row;
 mod targets_entry;
 mod token;
@@ -27,6 +28,8 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::Error;
+
+use self::read_only::ReadOnly;
 
 pub use batch::{Batch, CatalogChange, Decision, Epoch, Reservation, SnapshotRow};
 pub use catalog::{BinFile, BinRow, CoreMetadata, FileRow, ProjectRow, RoleRow};
@@ -54,6 +57,8 @@ pub struct Database {
     path: PathBuf,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
+    /// How a database that is only read is opened; `None` for one that is written to.
+    read_only: Option<ReadOnly>,
 }
 
 impl Database {
@@ -72,7 +77,8 @@ impl Database {
         if form > migrate::KNOWN {
             return Err(Error::DatabaseNewer { path, found: form, known: migrate::KNOWN });
         }
-        Ok(Self { path, writer: Mutex::new(writer), readers: Mutex::default() })
+        let (writer, readers) = (Mutex::new(writer), Mutex::default());
+        Ok(Self { path, writer, readers, read_only: None })
     }
 
     /// The database file.
@@ -91,7 +97,10 @@ impl Database {
             let mut connection = match idle {
                 Some(connection) => connection,
                 None => {
-                    let connection = connect(&self.path)?;
+                    let connection = match &self.read_only {
+                        Some(read_only) => read_only.connect(&self.path)?,
+                        None => connect(&self.path)?,
+                    };
                     connection.pragma_update(None, "query_only", true)?;
                     connection
                 }

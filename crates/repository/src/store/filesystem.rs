@@ -46,7 +46,8 @@ pub const RESERVE: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct FilesystemStore {
     base: PathBuf,
-    spool: Spool,
+    /// `None`: opened to read only.
+    spool: Option<Spool>,
     timestamp_lock: PathBuf,
     reserve: Reserve,
     known_folders: KnownFolders,
@@ -64,7 +65,7 @@ impl FilesystemStore {
         create_folder(&private)?;
         fs::set_permissions(&private, Permissions::from_mode(0o700))
             .map_err(|source| StoreError::io("set the mode of", &private, source))?;
-        let spool = Spool::open(&private)?;
+        let spool = Some(Spool::open(&private)?);
         let timestamp_lock = private.join("timestamp.lock");
         let reserve = Reserve::new(&private, RESERVE);
         Ok(Self { base, spool, timestamp_lock, reserve, known_folders: KnownFolders::default() })
@@ -75,6 +76,23 @@ impl FilesystemStore {
     pub fn with_reserve(mut self, bytes: u64) -> Self {
         self.reserve = Reserve::new(&self.base.join(".store"), bytes);
         self
+    }
+
+    /// Opens the store in the folder `base` to read it: nothing is made, swept or changed, and what
+    /// would write fails. The folder may be on a file system that cannot be written to.
+    pub fn open_to_read(base: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let base = base.into();
+        let failed = |source| StoreError::io("open the folder", &base, source);
+        if !fs::metadata(&base).map_err(failed)?.is_dir() {
+            return Err(failed(io::ErrorKind::NotADirectory.into()));
+        }
+        let timestamp_lock = base.join(".store/timestamp.lock");
+        Ok(Self { base, spool: None, timestamp_lock, known_folders: KnownFolders::default() })
+    }
+
+    fn spool_folder(&self) -> Result<&Spool, StoreError> {
+        let read_only = || io::Error::from(io::ErrorKind::ReadOnlyFilesystem);
+        self.spool.as_ref().ok_or_else(|| StoreError::io("write to", &self.base, read_only()))
     }
 
     /// The folder to serve.
@@ -95,7 +113,7 @@ impl FilesystemStore {
         let at_once = Batch::is_large(objects.len());
         let mut drafts = Vec::with_capacity(objects.len());
         for object in objects {
-            let file = self.spool.file_with(object.bytes)?;
+            let file = self.spool_folder()?.file_with(object.bytes)?;
             if !at_once {
                 sync_file(&file)?;
             }
@@ -148,6 +166,7 @@ impl Store for FilesystemStore {
     }
 
     fn replace_timestamp(&self, expected: Option<Sha256>, bytes: &[u8]) -> Result<(), StoreError> {
+        self.spool_folder()?;
         let lock = File::create(&self.timestamp_lock).and_then(|file| file.lock().map(|()| file));
         let _lock = lock.map_err(|source| StoreError::io("lock", &self.timestamp_lock, source))?;
 
@@ -161,7 +180,7 @@ impl Store for FilesystemStore {
             if found != expected {
                 return Err(StoreError::Changed { expected, found });
             }
-            let draft = self.spool.file_with(bytes)?;
+            let draft = self.spool_folder()?.file_with(bytes)?;
             sync_file(&draft)?;
             let replaced = draft.into_temp_path().persist(&path);
             replaced.map_err(|failed| StoreError::io("replace", &path, failed.error))?;
@@ -232,7 +251,7 @@ impl Store for FilesystemStore {
     }
 
     fn spool(&self) -> Result<NamedTempFile, StoreError> {
-        self.spool.file()
+        self.spool_folder()?.file()
     }
 }
 

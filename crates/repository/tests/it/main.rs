@@ -4,6 +4,7 @@
 
 mod accept;
 mod audit;
+mod audit_finds;
 mod ceremony;
 mod contract;
 mod database;
@@ -21,6 +22,7 @@ mod resume;
 mod run;
 mod target_changes;
 mod targets;
+mod tree;
 
 use waxseal_repository::store::StoreKey;
 use waxseal_tuf::hash::Sha256;

@@ -26,6 +26,7 @@ pub(super) struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     pub(super) fn begin(store: &'a FilesystemStore) -> Result<Self, StoreError> {
+        store.spool_folder()?;
         let volume = File::open(&store.base)
             .map_err(|source| StoreError::io("open the folder", &store.base, source))?;
         Ok(Self { store, volume, folders: BTreeSet::new() })

@@ -1,0 +1,140 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use waxseal_repository::audit::{self, Counts, Finding, Report, Settings};
+use waxseal_repository::database::Database;
+use waxseal_repository::store::FilesystemStore;
+
+use crate::data_folder::DataFolder;
+use crate::failure::{Exit, Failure};
+use crate::output;
+
+/// Prove that an index is whole.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Audit {
+    /// Read an index as the strictest client does, and compare it with its database
+    Repo(Repo),
+}
+
+/// Read an index as the strictest client does, and compare it with its database.
+///
+/// Nothing is changed, and the index may be served meanwhile. The exit code is 0 where all is well and
+/// 4 where something is wrong.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Repo {
+    /// The index's data folder; or a store alone, such as a mirror's copy, without the database
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+
+    /// Hash the bytes of every file, not only those of pages and small files
+    #[arg(long)]
+    deep: bool,
+
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Audit {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Repo(repo) => repo.run(),
+        }
+    }
+}
+
+impl Repo {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let (store, database) = self.open()?;
+        let bar = output::steps();
+        let settings = Settings { now: Timestamp::now(), deep: self.deep };
+        let report = audit::audit(&store, database.as_ref(), settings, &mut |progress| {
+            bar.set_length(progress.total.max(progress.done));
+            bar.set_position(progress.done);
+            bar.set_message(progress.what);
+        });
+        bar.finish_and_clear();
+        let report = report?;
+        if database.is_some_and(|database| database.changed_while_read().unwrap_or(true)) {
+            return Err(Failure::new(
+                Exit::Failed,
+                format!("{} was opened by a server during the audit", self.folder.display()),
+                "audit again: beside a running server it reads what is committed",
+            )
+            .into());
+        }
+        if self.json {
+            output::json(&report)?;
+        } else {
+            show(&report);
+        }
+        Ok(if report.valid { ExitCode::SUCCESS } else { Exit::Findings.into() })
+    }
+
+    fn open(&self) -> anyhow::Result<(FilesystemStore, Option<Database>)> {
+        if self.folder.join("tuf/metadata").is_dir() {
+            return Ok((FilesystemStore::open_to_read(&self.folder)?, None));
+        }
+        let (store, database) = DataFolder::open(&self.folder)?.open_to_read()?;
+        Ok((store, Some(database)))
+    }
+}
+
+/// Findings first, and the table of what was checked at the end, where it is seen.
+fn show(report: &Report) {
+    list("findings", &report.findings, report.counts.findings);
+    list("warnings", &report.warnings, report.counts.warnings);
+    output::heading("checked");
+    let rows = rows(&report.counts);
+    output::table(
+        &["what", "count"],
+        rows.into_iter().map(|(what, count)| vec![what.to_owned(), count.to_string()]),
+    );
+    output::line("");
+    let snapshot =
+        report.snapshot.map_or("no snapshot".to_owned(), |version| format!("snapshot {version}"));
+    let elsewhere = report.counts.elsewhere;
+    if elsewhere > 0 {
+        output::line(&format!("{elsewhere} targets whose files are not in this store"));
+    }
+    match report.valid {
+        true => output::line(&format!("{snapshot} is valid")),
+        false => output::line(&format!("{snapshot}: {} findings", report.counts.findings)),
+    }
+}
+
+fn list(heading: &str, found: &[Finding], count: u64) {
+    if found.is_empty() {
+        return;
+    }
+    output::heading(heading);
+    for Finding { path, problem, hint, .. } in found {
+        output::line(&format!("{path} {problem}"));
+        output::line(&format!("  {hint}"));
+    }
+    let more = count - found.len() as u64;
+    if more > 0 {
+        output::line(&format!("and {more} more"));
+    }
+}
+
+fn rows(counts: &Counts) -> Vec<(&'static str, u64)> {
+    vec![
+        ("versions of root", counts.roots),
+        ("bins", counts.bins),
+        ("targets", counts.targets),
+        ("  files in this store", counts.target_files),
+        ("  hashed", counts.hashed),
+        ("  files elsewhere", counts.elsewhere),
+        ("Simple pages", counts.pages),
+        ("  files on them", counts.listed_files),
+        ("plain names", counts.plain_names),
+        ("journal entries, published", counts.journal_entries),
+        ("journal entries, waiting", counts.waiting_entries),
+        ("metadata of earlier snapshots", counts.old_metadata),
+        ("metadata not published", counts.unpublished_metadata),
+        ("files that nothing names", counts.garbage),
+        ("  bytes of those", counts.garbage_bytes),
+    ]
+}

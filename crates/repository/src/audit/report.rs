@@ -1,0 +1,193 @@
+//! What an audit found. Programs read it: names and words here are stable.
+
+use serde::Serialize;
+use waxseal_tuf::Error;
+
+/// The most findings that are kept; more are only counted.
+const MOST: usize = 1_000;
+
+/// What an audit found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Whether nothing is wrong.
+    pub valid: bool,
+    /// The version of the published snapshot, where it could be read.
+    pub snapshot: Option<u64>,
+    /// What is wrong; the first thousand.
+    pub findings: Vec<Finding>,
+    /// What is not wrong, and worth knowing; the first thousand.
+    pub warnings: Vec<Finding>,
+    /// What was checked, and how much of it there is.
+    pub counts: Counts,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What kind of wrong.
+    pub kind: Kind,
+    /// The file it is about, as its path below the store; for the database's, `database`.
+    pub path: String,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What to do about it.
+    pub hint: &'static str,
+}
+
+/// The kinds of findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A metadata file that other metadata names is not there.
+    Missing,
+    /// The disk does not give a file's bytes.
+    Unreadable,
+    /// A file is not of its format.
+    Malformed,
+    /// Too few of the right keys signed.
+    Unsigned,
+    /// A file has another version, length, hash or role than what names it says.
+    Inconsistent,
+    /// Metadata is past its time.
+    Expired,
+    /// A target stands in a bin that its path does not fall into.
+    Misplaced,
+    /// The file of a target is not there.
+    TargetMissing,
+    /// The file of a target has other bytes.
+    TargetChanged,
+    /// The file under a target's plain name is not there or has other bytes.
+    PlainName,
+    /// A Simple page does not agree with the targets, or with the other pages.
+    Page,
+    /// A Simple page does not agree with the catalog in the database.
+    Catalog,
+    /// The journal does not agree with the catalog, or with itself.
+    Journal,
+    /// The database does not know a version that the store has.
+    Version,
+}
+
+impl Kind {
+    /// The kind of what a client refuses.
+    pub(super) fn of(error: &Error) -> Self {
+        match error {
+            Error::Format { .. } | Error::TooMany { .. } | Error::Misuse { .. } => Self::Malformed,
+            Error::Signatures { .. } => Self::Unsigned,
+            Error::Expired { .. } => Self::Expired,
+            Error::Missing { .. } => Self::Missing,
+            Error::Rollback { .. }
+            | Error::WrongVersion { .. }
+            | Error::OtherRole { .. }
+            | Error::RoleRemoved { .. }
+            | Error::RoleNotListed { .. }
+            | Error::Hash { .. }
+            | Error::NoKnownHash { .. }
+            | Error::Length { .. } => Self::Inconsistent,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Missing | Self::Malformed | Self::Unsigned | Self::Inconsistent => {
+                "copy the file from a mirror or a backup of this moment; its name never had other \
+                 bytes"
+            }
+            Self::Unreadable => "check the disk and the file's permissions, then audit again",
+            Self::Expired => {
+                "start the snapshot process, which signs bins, snapshot and timestamp again; root, \
+                 targets and bins take a ceremony"
+            }
+            Self::Misplaced => {
+                "no client finds it there: publish the target again, and look for who wrote the bin"
+            }
+            Self::TargetMissing | Self::TargetChanged => {
+                "copy the file from a mirror or a backup: its name says its SHA-256"
+            }
+            Self::PlainName => "make it a link to, or a copy of, the same file below tuf/targets/",
+            Self::Page => "upload to the project again, or restore store and database together",
+            Self::Catalog | Self::Journal => {
+                "restore the database, or store and database together, from one backup"
+            }
+            Self::Version => {
+                "the database is older than the store: restore both from one backup, for a version \
+                 must not be used for other bytes"
+            }
+        }
+    }
+}
+
+/// What was checked, and how much of it there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Everything that is wrong, also what is not listed.
+    pub findings: u64,
+    /// Every warning, also what is not listed.
+    pub warnings: u64,
+    /// Versions of root.
+    pub roots: u64,
+    /// Bins whose metadata was verified.
+    pub bins: u64,
+    /// Targets in those.
+    pub targets: u64,
+    /// Bytes of those targets, as metadata says.
+    pub target_bytes: u64,
+    /// Targets whose file is in this store.
+    pub target_files: u64,
+    /// Targets whose bytes were hashed.
+    pub hashed: u64,
+    /// Targets whose files are not in this store, nor should be: those of an adopted index.
+    pub elsewhere: u64,
+    /// Simple pages of projects.
+    pub pages: u64,
+    /// Files that those list.
+    pub listed_files: u64,
+    /// Plain names below `files/` that were compared with their target.
+    pub plain_names: u64,
+    /// Journal entries that were found in the catalog exactly once.
+    pub journal_entries: u64,
+    /// Journal entries that wait to be published.
+    pub waiting_entries: u64,
+    /// Files of those, which no metadata names yet.
+    pub waiting_files: u64,
+    /// Bytes of those files.
+    pub waiting_bytes: u64,
+    /// Metadata files of earlier snapshots.
+    pub old_metadata: u64,
+    /// Metadata files that no published snapshot names, of a run that crashed or is at work.
+    pub unpublished_metadata: u64,
+    /// Files that nothing published names.
+    pub garbage: u64,
+    /// Bytes of those.
+    pub garbage_bytes: u64,
+    /// Bins that were published anew during the audit, and left out.
+    pub superseded: u64,
+}
+
+impl Report {
+    pub(super) fn find(&mut self, kind: Kind, path: String, problem: String) {
+        self.counts.findings += 1;
+        keep(&mut self.findings, kind, path, problem);
+    }
+
+    pub(super) fn warn(&mut self, kind: Kind, path: String, problem: String) {
+        self.counts.warnings += 1;
+        keep(&mut self.warnings, kind, path, problem);
+    }
+
+    pub(super) fn finished(mut self) -> Self {
+        self.valid = self.counts.findings == 0;
+        // The journal names these.
+        let counts = &mut self.counts;
+        counts.garbage = counts.garbage.saturating_sub(counts.waiting_files);
+        counts.garbage_bytes = counts.garbage_bytes.saturating_sub(counts.waiting_bytes);
+        self
+    }
+}
+
+fn keep(kept: &mut Vec<Finding>, kind: Kind, path: String, problem: String) {
+    if kept.len() < MOST {
+        kept.push(Finding { kind, path, problem, hint: kind.hint() });
+    }
+}

@@ -1,0 +1,468 @@
+//! Every bin, every target in it, and the object in the store.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+
+use waxseal_index::paths;
+use waxseal_tuf::hash::Sha256;
+use waxseal_tuf::metadata::{TargetFile, Targets, Unverified};
+use waxseal_tuf::verify::Verified;
+use waxseal_tuf::{RoleName, TargetPath};
+
+use super::metadata::{SOON_ONLINE, Signed};
+use super::pages::Names;
+use super::report::Kind;
+use super::tally::{Entry, Tally};
+use super::{Auditor, metadata_key};
+use crate::ceremony::BINS;
+use crate::database::Batch;
+use crate::error::Error;
+use crate::store::{Area, ObjectReader, OpenObject, StoreKey};
+
+/// Targets up to this length are hashed in any case.
+const SMALL: u64 = 64 << 10;
+/// The largest Simple page that is read, in bytes: the list of PyPI's projects has 40 MB.
+const PAGE_LIMIT: u64 = 512 << 20;
+/// How many bins that differ are looked at again, to name what differs in them.
+const EXPLAINED: usize = 64;
+
+/// What the database says of the files of bins.
+type RecordedBins = HashMap<(u32, u64), Sha256>;
+
+/// What one reading of all bins gathers.
+pub(super) struct Pass<'a> {
+    pub(super) signed: &'a Signed,
+    /// The serial that was published before the first file was read.
+    pub(super) published: Option<u64>,
+    pub(super) names: Names,
+    /// Whether the store has any target's file.
+    has_targets: bool,
+    /// Distribution files and what stands beside them.
+    pub(super) files: Tally,
+    /// Pages as HTML, which say what those as JSON do.
+    pub(super) html: Tally,
+    /// Targets of projects of this index below `packages/`.
+    own_files: u64,
+    pub(super) found: Found,
+}
+
+/// What of the targets is in the store.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Found {
+    pub(super) objects: u64,
+    pub(super) object_bytes: u64,
+    pub(super) plain: u64,
+    pub(super) plain_bytes: u64,
+    /// Whether every bin was read, so that what is not found is not named.
+    pub(super) complete: bool,
+}
+
+/// Where a target stands in the public layout.
+enum Place<'a> {
+    List { json: bool },
+    Page { project: &'a str, json: bool },
+    File { project: &'a str },
+    Other,
+}
+
+impl<'a> Place<'a> {
+    fn of(path: &'a str) -> Self {
+        match path {
+            paths::PROJECT_LIST_JSON => return Self::List { json: true },
+            paths::PROJECT_LIST_HTML => return Self::List { json: false },
+            _ => {}
+        }
+        let mut pieces = path.splitn(3, '/');
+        match (pieces.next(), pieces.next(), pieces.next()) {
+            (Some("simple"), Some(project), Some("vnd.pypi.simple.v1.json")) => {
+                Self::Page { project, json: true }
+            }
+            (Some("simple"), Some(project), Some("vnd.pypi.simple.v1.html")) => {
+                Self::Page { project, json: false }
+            }
+            (Some("packages"), Some(project), Some(_)) => Self::File { project },
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A target whose place is right.
+pub(super) struct Target<'a> {
+    pub(super) bin: u32,
+    pub(super) path: &'a TargetPath,
+    pub(super) file: &'a TargetFile,
+    pub(super) sha256: &'a str,
+}
+
+impl Target<'_> {
+    fn entry(&self) -> Entry<'_> {
+        // A page does not say how long core metadata is.
+        let says_length = !self.path.as_str().ends_with(".metadata");
+        let length = says_length.then_some(self.file.length);
+        Entry { path: self.path.as_str(), sha256: self.sha256, length }
+    }
+}
+
+impl Auditor<'_> {
+    /// Reads all bins, and answers what of their targets is in the store.
+    pub(super) fn bins(&mut self, signed: &Signed, published: Option<u64>) -> Result<Found, Error> {
+        let bins = signed.bins.count();
+        let has_targets = self.store.list(Area::Targets)?.next().transpose()?.is_some();
+        let names = self.names(signed, has_targets)?;
+        let mut pass = Pass {
+            signed,
+            published,
+            names,
+            has_targets,
+            files: Tally::new(bins),
+            html: Tally::new(bins),
+            own_files: 0,
+            found: Found { complete: true, ..Found::default() },
+        };
+        let recorded = self.recorded_bins()?;
+        for bin in 0..bins {
+            self.progress("bins", u64::from(bin), u64::from(bins));
+            let Some(targets) = self.bin(signed, bin, &recorded)? else {
+                pass.files.leave_out(bin);
+                pass.html.leave_out(bin);
+                pass.found.complete = false;
+                continue;
+            };
+            self.report.counts.bins += 1;
+            for (path, file) in &targets.targets {
+                self.target(&mut pass, bin, path, file)?;
+            }
+        }
+        self.progress("bins", u64::from(bins), u64::from(bins));
+        self.compare_pages(&pass);
+        self.compare_tallies(&pass)?;
+        Ok(pass.found)
+    }
+
+    /// A bin's metadata, verified; `None` where it is not to be had, which was found then.
+    fn bin(
+        &mut self,
+        signed: &Signed,
+        bin: u32,
+        recorded: &RecordedBins,
+    ) -> Result<Option<Verified<Targets>>, Error> {
+        let role = signed.bins.role(bin);
+        let Some(listed) = signed.trusted.snapshot().roles.get(&role) else {
+            let snapshot = metadata_key(&crate::repository::SNAPSHOT, signed.snapshot());
+            self.find(Kind::Inconsistent, snapshot.path(), format!("does not list {role}"));
+            return Ok(None);
+        };
+        let version = listed.version;
+        let key = metadata_key(&role, version);
+        let before = self.report.counts.findings;
+        let Some(bytes) = self.read(&key, super::METADATA_LIMIT)? else {
+            if self.report.counts.findings == before {
+                self.missing_bin(&key, &role, version)?;
+            }
+            return Ok(None);
+        };
+        let by = (&BINS, &signed.delegator);
+        let verified = match signed.trusted.verify_role(&role, Some(by), &bytes) {
+            Ok(verified) => verified,
+            Err(error) => {
+                self.refused(&key, &error);
+                return Ok(None);
+            }
+        };
+        // Of another version the publishing went on since, or what is wrong is found with versions.
+        let digest = recorded.get(&(bin, version));
+        if digest.is_some_and(|digest| *digest != Sha256::of(&bytes)) {
+            let problem = "has other bytes than this program published under its name";
+            self.find(Kind::Inconsistent, key.path(), problem);
+        }
+        if verified.name.is_none() {
+            let problem = "does not say which bin it is: it could be served for another one";
+            self.find(Kind::Inconsistent, key.path(), problem);
+        }
+        self.fresh(&key, verified.expires, SOON_ONLINE);
+        Ok(Some(verified))
+    }
+
+    /// The digest of each bin's file by number and version, as the database has it published, or
+    /// decided: that may have been committed, or not, when timestamp was read.
+    fn recorded_bins(&self) -> Result<RecordedBins, Error> {
+        let Some(database) = self.database else { return Ok(RecordedBins::new()) };
+        let decided = match database.batch()? {
+            Some(Batch::Decided(batch)) => batch.bins,
+            Some(Batch::Reserved(_)) | None => Vec::new(),
+        };
+        let rows = database.bins()?.into_iter();
+        let published = rows.filter_map(|row| Some((row.number, row.published?)));
+        let files = published.chain(decided);
+        Ok(files.map(|(bin, file)| ((bin, file.version), file.sha256)).collect())
+    }
+
+    fn missing_bin(&mut self, key: &StoreKey, role: &RoleName, version: u64) -> Result<(), Error> {
+        if self.is_superseded(role, version)? {
+            self.report.counts.superseded += 1;
+            let problem = "was published anew and collected during the audit: audit again";
+            self.warn(Kind::Missing, key.path(), problem);
+        } else {
+            self.find(Kind::Missing, key.path(), "is not there, and snapshot names it");
+        }
+        Ok(())
+    }
+
+    fn target(
+        &mut self,
+        pass: &mut Pass<'_>,
+        bin: u32,
+        path: &str,
+        file: &TargetFile,
+    ) -> Result<(), Error> {
+        self.report.counts.targets += 1;
+        self.report.counts.target_bytes += file.length;
+        let Ok(path) = TargetPath::new(path) else {
+            let problem = "is no target path that a client asks for";
+            self.find(Kind::Malformed, path, problem);
+            return Ok(());
+        };
+        let falls = pass.signed.bins.bin_of(&path);
+        if falls != bin {
+            let (role, other) = (pass.signed.bins.role(bin), pass.signed.bins.role(falls));
+            let problem = format!("stands in {role}, and clients look for it in {other}");
+            self.find(Kind::Misplaced, path.as_str(), problem);
+            return Ok(());
+        }
+        let own = match Place::of(path.as_str()) {
+            Place::List { .. } => pass.names.list_is_own,
+            Place::Page { project, .. } | Place::File { project } => pass.names.contains(project),
+            Place::Other => false,
+        };
+        let sha256 = file.hashes.iter().find(|(algorithm, _)| *algorithm == "sha256");
+        let Some((_, sha256)) = sha256.filter(|_| own || pass.has_targets) else {
+            self.report.counts.elsewhere += 1;
+            return Ok(());
+        };
+        let target = Target { bin, path: &path, file, sha256 };
+        self.placed_target(pass, &target, own)
+    }
+
+    /// Looks at the object of a target, and compares what it says.
+    fn placed_target(
+        &mut self,
+        pass: &mut Pass<'_>,
+        target: &Target<'_>,
+        own: bool,
+    ) -> Result<(), Error> {
+        let place = Place::of(target.path.as_str());
+        if own {
+            match place {
+                Place::List { json: false } | Place::Page { json: false, .. } => {
+                    pass.html.name(target.bin, &target.entry());
+                }
+                Place::File { .. } if !target.path.as_str().ends_with(".provenance") => {
+                    pass.own_files += 1;
+                    pass.files.name(target.bin, &target.entry());
+                }
+                _ => {}
+            }
+        }
+        let Ok(digest) = target.sha256.parse::<Sha256>() else {
+            self.find(Kind::Malformed, target.path.as_str(), "has a SHA-256 that is none");
+            return Ok(());
+        };
+        let key = StoreKey::Target { path: target.path.clone(), digest };
+        let object = match self.store.open(&key) {
+            Ok(object) => object,
+            Err(error) => return self.unreadable(&key, error),
+        };
+        let Some(object) = object else {
+            if own {
+                self.find(Kind::TargetMissing, key.path(), "is a target, and not there");
+            } else {
+                self.report.counts.elsewhere += 1;
+            }
+            return Ok(());
+        };
+        self.report.counts.target_files += 1;
+        pass.found.objects += 1;
+        pass.found.object_bytes += object.length;
+        let inode = inode(&object);
+        let keep =
+            own && matches!(place, Place::List { json: true } | Place::Page { json: true, .. });
+        let Some(bytes) = self.object(&key, target.file, object, keep) else { return Ok(()) };
+        match place {
+            Place::List { json: true } if own => self.project_list(pass, target, &bytes),
+            Place::Page { json: true, project } if own => {
+                self.project_page(pass, project, target, &bytes)?;
+            }
+            Place::File { .. } => self.plain_name(pass, target, inode, own)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Checks an object's length, and its bytes where that is asked for; `None` when they are wrong,
+    /// the bytes when they are to be kept, and an empty vector else.
+    fn object(
+        &mut self,
+        key: &StoreKey,
+        file: &TargetFile,
+        object: OpenObject,
+        keep: bool,
+    ) -> Option<Vec<u8>> {
+        if object.length != file.length {
+            let problem =
+                format!("has {} bytes, and its target says {}", object.length, file.length);
+            self.find(Kind::TargetChanged, key.path(), problem);
+            return None;
+        }
+        if !(keep || self.settings.deep || file.length <= SMALL) {
+            return Some(Vec::new());
+        }
+        let limit = if keep { PAGE_LIMIT } else { 0 };
+        match check_bytes(object, file, limit) {
+            Ok(Ok(bytes)) => {
+                self.report.counts.hashed += 1;
+                Some(bytes)
+            }
+            Ok(Err(problem)) => {
+                self.find(Kind::TargetChanged, key.path(), problem);
+                None
+            }
+            Err(error) => {
+                self.find(Kind::Unreadable, key.path(), error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Checks that the file under the plain name, which plain clients get, has the same bytes.
+    fn plain_name(
+        &mut self,
+        pass: &mut Pass<'_>,
+        target: &Target<'_>,
+        inode: Option<(u64, u64)>,
+        own: bool,
+    ) -> Result<(), Error> {
+        let key = StoreKey::File(target.path.clone());
+        let plain = match self.store.open(&key) {
+            Ok(Some(plain)) => plain,
+            Ok(None) if own => {
+                self.find(Kind::PlainName, key.path(), "is not there, and pages link to it");
+                return Ok(());
+            }
+            Ok(None) => return Ok(()),
+            Err(error) => return self.unreadable(&key, error),
+        };
+        self.report.counts.plain_names += 1;
+        pass.found.plain += 1;
+        pass.found.plain_bytes += plain.length;
+        let itself = self::inode(&plain);
+        if itself.is_some() && itself == inode {
+            return Ok(());
+        }
+        if plain.length != target.file.length {
+            let problem =
+                format!("has {} bytes, and its target {}", plain.length, target.file.length);
+            self.find(Kind::PlainName, key.path(), problem);
+            return Ok(());
+        }
+        // Not another name of the same file, but a copy: only its bytes tell.
+        match check_bytes(plain, target.file, 0) {
+            Ok(Ok(_)) => {}
+            Ok(Err(problem)) => self.find(Kind::PlainName, key.path(), problem),
+            Err(error) => self.find(Kind::Unreadable, key.path(), error.to_string()),
+        }
+        Ok(())
+    }
+
+    /// Compares what pages list with what bins name, and names what differs.
+    fn compare_tallies(&mut self, pass: &Pass<'_>) -> Result<(), Error> {
+        // Where the pages alone are targets, what they list is not (layout `index`).
+        let pages_only = pass.own_files == 0;
+        let files = pass.files.different().filter(|_| !pages_only);
+        let mut different: Vec<_> = files.chain(pass.html.different()).collect();
+        different.sort_unstable();
+        different.dedup();
+        if different.len() > EXPLAINED {
+            let problem = format!(
+                "{} bins differ from what the pages list; what differs is named for {EXPLAINED} of \
+                 them",
+                different.len()
+            );
+            self.find(Kind::Page, "simple/", problem);
+            different.truncate(EXPLAINED);
+        }
+        if different.is_empty() {
+            return Ok(());
+        }
+        self.explain(pass, &different, pages_only)
+    }
+
+    /// What a bin claims, which was verified before.
+    pub(super) fn claims(
+        &mut self,
+        signed: &Signed,
+        bin: u32,
+    ) -> Result<BTreeMap<String, TargetFile>, Error> {
+        let role = signed.bins.role(bin);
+        let version = signed.trusted.snapshot().roles.get(&role).map(|listed| listed.version);
+        let Some(version) = version else { return Ok(BTreeMap::new()) };
+        let bytes = self.store.read(&metadata_key(&role, version), super::METADATA_LIMIT)?;
+        let read = bytes.and_then(|bytes| Unverified::<Targets>::parse(&bytes).ok());
+        Ok(read.map(|read| read.claims().targets.clone()).unwrap_or_default())
+    }
+
+    /// The bytes of a page that is a target; `None` where they are not there or wrong.
+    pub(super) fn page_bytes(
+        &mut self,
+        path: &TargetPath,
+        file: &TargetFile,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let sha256 = file.hashes.iter().find(|(algorithm, _)| *algorithm == "sha256");
+        let Some(digest) = sha256.and_then(|(_, digest)| digest.parse().ok()) else {
+            return Ok(None);
+        };
+        let bytes =
+            self.store.read(&StoreKey::Target { path: path.clone(), digest }, PAGE_LIMIT)?;
+        Ok(bytes.filter(|bytes| Sha256::of(bytes) == digest))
+    }
+}
+
+impl Signed {
+    fn snapshot(&self) -> u64 {
+        self.trusted.snapshot().version
+    }
+}
+
+/// Reads an object to its end; the outer error is the disk's, the inner one says what differs. Up to
+/// `keep` bytes are handed back.
+fn check_bytes(
+    object: OpenObject,
+    file: &TargetFile,
+    keep: u64,
+) -> io::Result<Result<Vec<u8>, String>> {
+    let Some(mut checker) = file.hashes.checker() else {
+        return Ok(Err("has no digest that is known here".to_owned()));
+    };
+    let mut reader = object.reader;
+    let mut buffer = vec![0; 1 << 16];
+    let mut kept = Vec::new();
+    loop {
+        let read = reader.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        checker.update(&buffer[..read]);
+        if kept.len() as u64 + read as u64 <= keep {
+            kept.extend_from_slice(&buffer[..read]);
+        }
+    }
+    Ok(checker.finish().map(|()| kept).map_err(|mismatch| mismatch.to_string()))
+}
+
+/// Which file on which disk it is, to tell that two names are one file.
+fn inode(object: &OpenObject) -> Option<(u64, u64)> {
+    match &object.reader {
+        ObjectReader::File(file) => file.metadata().ok().map(|is| (is.dev(), is.ino())),
+        ObjectReader::Memory(_) => None,
+    }
+}

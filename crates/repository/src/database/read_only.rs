@@ -1,0 +1,141 @@
+//! A database that is only read: beside the program that writes to it, or alone on a cold disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{BUSY_TIMEOUT, Database, STATEMENTS, migrate};
+use crate::Error;
+
+/// How to open it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ReadOnly {
+    /// No program has it open, so that not even a lock is needed: `SQLite` makes no file beside it,
+    /// and a file system that cannot be written to will do.
+    cold: bool,
+}
+
+impl Database {
+    /// Opens the database in the file `path` to read it. Nothing is made or migrated; a write fails.
+    ///
+    /// Where a program has it open, or a crash left its write-ahead log, this reads what is committed
+    /// there too. `SQLite` then keeps the shared index of that log beside it.
+    pub fn open_to_read(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let path = path.into();
+        let failed = |source| Error::DatabaseFile { path: path.clone(), source };
+        if fs::metadata(&path).map_err(failed)?.len() == 0 {
+            return Err(Error::DatabaseLost { path });
+        }
+        let read_only = ReadOnly { cold: !log(&path).try_exists().map_err(failed)? };
+        let failed = |source| Error::Database { doing: "opening it", path: path.clone(), source };
+        let connection = read_only.connect(&path).map_err(failed)?;
+        match migrate::form(&connection).map_err(failed)? {
+            migrate::KNOWN => {}
+            found if found < migrate::KNOWN => return Err(Error::DatabaseOlder { path, found }),
+            found => {
+                return Err(Error::DatabaseNewer { path, found, known: migrate::KNOWN });
+            }
+        }
+        let (writer, readers) = (Mutex::new(connection), Mutex::default());
+        Ok(Self { path, writer, readers, read_only: Some(read_only) })
+    }
+
+    /// Whether a program began to write to a database that was opened as a cold one: what was read
+    /// since may be of two states.
+    pub fn changed_while_read(&self) -> Result<bool, Error> {
+        let cold = self.read_only.is_some_and(|read_only| read_only.cold);
+        let failed = |source| Error::DatabaseFile { path: self.path.clone(), source };
+        Ok(cold && log(&self.path).try_exists().map_err(failed)?)
+    }
+}
+
+impl ReadOnly {
+    pub(super) fn connect(self, path: &Path) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_URI
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(self.uri(path)?, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        Ok(connection)
+    }
+
+    fn uri(self, path: &Path) -> rusqlite::Result<String> {
+        let absolute = std::path::absolute(path).ok();
+        let text = absolute.as_deref().and_then(Path::to_str);
+        let text = text.ok_or_else(|| rusqlite::Error::InvalidPath(path.to_owned()))?;
+        let text = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        Ok(format!("file://{text}{}", if self.cold { "?immutable=1" } else { "" }))
+    }
+}
+
+/// The write-ahead log, which is there while a program has the database open.
+fn log(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_cold_database_is_read_and_nothing_is_made_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("odd %41?#.sqlite");
+        Database::open(&path).unwrap().create_token("ci").unwrap();
+        let before = (names(folder.path()), fs::read(&path).unwrap());
+
+        let read = Database::open_to_read(&path).unwrap();
+        assert_eq!(read.tokens().unwrap().len(), 1);
+        assert!(read.create_token("other").is_err());
+        assert!(!read.changed_while_read().unwrap());
+        assert_eq!((names(folder.path()), fs::read(&path).unwrap()), before);
+
+        let _open = Database::open(&path).unwrap();
+        assert!(read.changed_while_read().unwrap());
+    }
+
+    #[test]
+    fn a_database_that_is_written_to_is_read_at_its_last_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("waxseal.sqlite");
+        let open = Database::open(&path).unwrap();
+        open.create_token("ci").unwrap();
+        let read = Database::open_to_read(&path).unwrap();
+        assert_eq!(read.tokens().unwrap().len(), 1);
+        open.create_token("laptop").unwrap();
+        assert_eq!(read.tokens().unwrap().len(), 2);
+        assert!(read.create_token("other").is_err());
+    }
+
+    #[test]
+    fn a_database_that_is_not_there_or_of_another_form_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("waxseal.sqlite");
+        let refused = || Database::open_to_read(&path).unwrap_err();
+        assert!(matches!(refused(), Error::DatabaseFile { .. }));
+        assert_eq!(names(folder.path()), [""; 0]);
+        fs::write(&path, "").unwrap();
+        assert!(matches!(refused(), Error::DatabaseLost { .. }));
+        fs::remove_file(&path).unwrap();
+
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("CREATE TABLE schema_step (step BIGINT)").unwrap();
+        assert!(matches!(refused(), Error::DatabaseOlder { found: 0, .. }));
+        other.execute_batch("INSERT INTO schema_step VALUES (99)").unwrap();
+        assert!(matches!(refused(), Error::DatabaseNewer { found: 99, .. }));
+    }
+}
