@@ -18,6 +18,7 @@ mod proxy;
 mod python_tuf;
 mod quickstart;
 mod refused_uploads;
+mod sweep;
 mod tampering;
 mod transport;
 mod trust;

@@ -47,6 +47,25 @@ impl Process {
         assert!(shown, "waited in vain for {part:?}:\n{}", self.screen());
     }
 
+    /// Waits until `screen`, which is one of this process, shows `part`; `false` if the program ended
+    /// without.
+    pub(crate) fn shows(&self, screen: &Screen, part: &str) -> bool {
+        screen.wait(|text| text.contains(part))
+    }
+
+    /// Whether the program has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.running.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for its end, which has to come within a minute.
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
+        for screen in [&self.stdout, &self.stderr] {
+            assert!(screen.ended(), "still running:\n{}", self.screen());
+        }
+        (self.running.child.wait().unwrap(), self.screen())
+    }
+
     /// Ctrl-C; gives the exit status and the screen.
     pub(crate) fn interrupt(self) -> (ExitStatus, String) {
         self.end_by("INT")

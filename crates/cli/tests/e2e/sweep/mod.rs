@@ -1,0 +1,386 @@
+//! A fault at any system call of the real binary leaves an index that is whole.
+//!
+//! `strace` stops the index at the Nth call of a kind, by SIGKILL or by letting the call fail, while it
+//! takes uploads and publishes them. Nothing in the index takes part. It counts the calls of each thread by
+//! itself, so each sweep is of certain threads: of the one that publishes, of those that take uploads, and
+//! of a whole start after a crash.
+//!
+//! `WAXSEAL_SWEEP=full` tries every single call; without it the calls that come by the dozen are tried in
+//! steps.
+
+mod stopped;
+mod strace;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use waxseal_testkit::peers::CleanCommand;
+
+use self::strace::{Log, Strace, Watched, child_of, options, signal, threads};
+use self::world::{Run, Server, World};
+use crate::harness::{Process, WAXSEAL, request};
+
+/// Calls by which the index changes something on disk, or asks for it; how far apart those are that are
+/// tried; and which errors a disk answers them with.
+const CALLS: [(&str, usize, &[Fault]); 11] = [
+    ("fsync", 1, &[Fault::Kill, Fault::Full, Fault::Broken]),
+    ("fdatasync", 1, &[Fault::Kill, Fault::Full, Fault::Broken]),
+    ("syncfs", 1, &[Fault::Kill, Fault::Full, Fault::Broken]),
+    ("rename,renameat,renameat2", 1, &[Fault::Kill, Fault::Full, Fault::Broken]),
+    ("link,linkat", 2, &[Fault::Kill, Fault::Full, Fault::Broken]),
+    ("unlink,unlinkat", 3, &[Fault::Kill, Fault::Broken]),
+    ("mkdir,mkdirat", 1, &[Fault::Kill, Fault::Full]),
+    ("ftruncate,fallocate", 1, &[Fault::Kill, Fault::Full]),
+    ("write", 3, &[Fault::Kill, Fault::Full, Fault::Broken]),
+    ("pwrite64", 7, &[Fault::Kill, Fault::Full, Fault::Broken]),
+    ("openat,open", 7, &[Fault::Kill, Fault::Broken]),
+];
+
+/// What a full disk refuses, from the Nth such call on.
+const GROWING: &str = "pwrite64,link,linkat,mkdir,mkdirat,ftruncate,fallocate";
+
+/// Which threads are watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum At {
+    /// The one that publishes.
+    Publishing,
+    /// Those that take uploads.
+    Uploading,
+    /// A start that finds what a crash left.
+    Starting,
+}
+
+/// What happens at the Nth call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fault {
+    /// SIGKILL.
+    Kill,
+    /// This one finds no space.
+    Full,
+    /// This one and every later one finds no space, until some is made.
+    StaysFull,
+    /// This one finds a broken disk.
+    Broken,
+}
+
+impl Fault {
+    fn inject(self, n: usize) -> String {
+        match self {
+            Self::Kill => format!("signal=KILL:when={n}"),
+            Self::Full => format!("error=ENOSPC:when={n}"),
+            Self::StaysFull => format!("error=ENOSPC:when={n}+"),
+            Self::Broken => format!("error=EIO:when={n}"),
+        }
+    }
+}
+
+/// Calls of one kind, and a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Sweep {
+    at: At,
+    fault: Fault,
+    calls: &'static str,
+}
+
+/// What became of a sweep.
+#[derive(Debug, Default)]
+struct Summary {
+    /// Calls that were reached.
+    injected: usize,
+    /// What each kind of leftover was found how often.
+    left: BTreeMap<&'static str, usize>,
+    /// How uploads were answered: 0 is no answer.
+    answers: BTreeMap<u16, usize>,
+}
+
+#[test]
+fn a_fault_at_any_system_call_leaves_an_index_that_is_whole() {
+    let full = std::env::var("WAXSEAL_SWEEP").is_ok_and(|sweep| sweep == "full");
+    let world = World::new();
+    let jobs = jobs(&world, full);
+    eprintln!("{} runs", jobs.len());
+    let jobs = Mutex::new(jobs);
+    let summaries: Mutex<BTreeMap<Sweep, Summary>> = Mutex::default();
+    let failures = Mutex::new(Vec::new());
+    let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while let Some((sweep, n)) = next() {
+                    let run = std::panic::AssertUnwindSafe(|| inject(&world, sweep, n));
+                    match std::panic::catch_unwind(run) {
+                        Ok(outcome) => {
+                            let mut summaries =
+                                summaries.lock().unwrap_or_else(PoisonError::into_inner);
+                            summaries.entry(sweep).or_default().add(&outcome);
+                        }
+                        Err(_) => failures.lock().unwrap().push((sweep, n)),
+                    }
+                }
+            });
+        }
+    });
+    let table = table(&summaries.into_inner().unwrap());
+    eprintln!("{table}");
+    fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("sweep.txt"), &table).unwrap();
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{} runs failed: {failures:?}", failures.len());
+}
+
+/// What one run saw.
+#[derive(Debug, Default)]
+struct Outcome {
+    injected: bool,
+    left: Vec<&'static str>,
+    answers: Vec<Option<u16>>,
+}
+
+impl Summary {
+    fn add(&mut self, outcome: &Outcome) {
+        if !outcome.injected {
+            return;
+        }
+        self.injected += 1;
+        for left in &outcome.left {
+            *self.left.entry(left).or_default() += 1;
+        }
+        for answer in &outcome.answers {
+            *self.answers.entry(answer.unwrap_or(0)).or_default() += 1;
+        }
+    }
+}
+
+/// Every run: what an undisturbed one calls is counted first.
+fn jobs(world: &World, full: bool) -> VecDeque<(Sweep, usize)> {
+    let mut jobs = VecDeque::new();
+    for at in [At::Publishing, At::Uploading, At::Starting] {
+        let counts = count(world, at);
+        let most =
+            |calls: &str| calls.split(',').filter_map(|call| counts.get(call)).sum::<usize>();
+        let mut sweep = |fault, calls, step: usize, offset: usize| {
+            let step = if full { 1 } else { step };
+            let sweep = Sweep { at, fault, calls };
+            // Runs differ by a few calls.
+            let last = most(calls) + usize::from(most(calls) > 0);
+            jobs.extend((1 + offset % step..=last).step_by(step).map(|n| (sweep, n)));
+        };
+        for (number, (calls, step, faults)) in CALLS.into_iter().enumerate() {
+            for (offset, fault) in faults.iter().enumerate() {
+                // The loader opens files before the program begins.
+                let step = if at == At::Starting { step * 3 } else { step };
+                sweep(*fault, calls, step, number + offset);
+            }
+        }
+        if at != At::Starting {
+            sweep(Fault::StaysFull, GROWING, 8, 0);
+        }
+    }
+    // Long and short runs mixed, so that none is left alone at the end.
+    let mut mixed: Vec<_> = jobs.into();
+    mixed.sort_by_key(|(sweep, n)| (n * 7919 % 101, *sweep, *n));
+    mixed.into()
+}
+
+fn all_calls() -> String {
+    let calls: BTreeSet<_> = CALLS.iter().flat_map(|(calls, ..)| calls.split(',')).collect();
+    calls.into_iter().collect::<Vec<_>>().join(",")
+}
+
+/// The calls of a run without a fault.
+fn count(world: &World, at: At) -> BTreeMap<String, usize> {
+    let mut run = world.copy();
+    let log = run.folder().join("strace");
+    if at == At::Starting {
+        crash(&run);
+        let server = start_under_strace(&run, &all_calls(), None).unwrap();
+        signal("INT", child_of(server.process.id()).unwrap());
+        server.process.end();
+        return Log::read(&log).counts(None);
+    }
+    let server = run.serve();
+    let watched = watched(&server, at);
+    let publishing = publishing(&server);
+    let strace = Strace::attach(&watched, &all_calls(), None, &log);
+    assert_eq!(run.upload(&server.url, 0), Some(200));
+    if at == At::Publishing {
+        assert_eq!(run.upload(&server.url, 1), Some(200));
+        signal("INT", server.process.id());
+        server.process.end();
+        return strace.detach().counts(None);
+    }
+    strace.detach().counts(Some(publishing))
+}
+
+/// The thread that publishes, which gives itself its name a moment after its start.
+fn publishing(server: &Server) -> u32 {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let mut threads = threads(server.process.id()).into_iter();
+        if let Some((id, _)) = threads.find(|(_, publishes)| *publishes) {
+            return id;
+        }
+        assert!(Instant::now() < until, "no thread publishes: {}", server.process.screen());
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// What a sweep watches. An upload's calls come before those that publish it, so that a fault at the Nth
+/// call of any thread is one of the upload's, as long as an upload makes so many.
+fn watched(server: &Server, at: At) -> Watched {
+    // A thread for what waits for the disk comes with the first request.
+    request("GET", &format!("{}/simple/", server.url), &[], &[]).unwrap();
+    match at {
+        At::Publishing => Watched::Thread(publishing(server)),
+        At::Uploading | At::Starting => Watched::Program(server.process.id()),
+    }
+}
+
+/// Leaves what a crash in the middle of publishing leaves.
+fn crash(run: &Run<'_>) {
+    let server = run.serve();
+    let log = run.folder().join("crash");
+    let inject = Fault::Kill.inject(1);
+    let calls = "rename,renameat,renameat2";
+    let strace = Strace::attach(&watched(&server, At::Publishing), calls, Some(&inject), &log);
+    let _ = run.form(0).post(&server.url);
+    server.process.end();
+    strace.detach();
+}
+
+fn start_under_strace(run: &Run<'_>, calls: &str, inject: Option<&str>) -> Result<Server, String> {
+    let log = run.folder().join("strace");
+    let command = CleanCommand::new("strace").arg("--follow-forks");
+    let command = command.args(options(calls, inject, &log)).arg(WAXSEAL).args(run.serve_words());
+    Server::of(Process::start(command.env("TOKIO_WORKER_THREADS", "1")))
+}
+
+/// One run: a fault, what it leaves, and whether all is well afterwards.
+fn inject(world: &World, sweep: Sweep, n: usize) -> Outcome {
+    let mut run = world.copy();
+    let mut outcome = match sweep.at {
+        At::Starting => inject_at_start(&mut run, sweep, n),
+        _ if sweep.fault == Fault::Kill => inject_kill(&mut run, sweep, n),
+        _ => inject_error(&mut run, sweep, n),
+    };
+    if sweep.fault == Fault::Kill && outcome.injected {
+        run.look();
+        outcome.left = run.left_behind();
+        if n.is_multiple_of(4) {
+            kill_again(&run, n);
+            run.look();
+        }
+    }
+    let mut server = run.serve();
+    run.wait_until_published();
+    run.check();
+    // And it goes on.
+    assert_eq!(run.upload(&server.url, 2), Some(200));
+    run.check();
+    if n.is_multiple_of(16) {
+        run.download_all(&server.url);
+    }
+    assert!(!server.process.has_ended());
+    server.process.kill();
+    outcome
+}
+
+fn inject_kill(run: &mut Run<'_>, sweep: Sweep, n: usize) -> Outcome {
+    let server = run.serve();
+    let log = run.folder().join("strace");
+    let (pid, inject) = (server.process.id(), sweep.fault.inject(n));
+    let strace = Strace::attach(&watched(&server, sweep.at), sweep.calls, Some(&inject), &log);
+    let answers = (0..2).map(|number| run.upload(&server.url, number)).collect();
+    // Its end is watched as well.
+    signal("INT", pid);
+    let (status, screen) = server.process.end();
+    strace.detach();
+    let injected = status.code().is_none();
+    assert!(injected || status.success(), "{status}: {screen}");
+    Outcome { injected, left: Vec::new(), answers }
+}
+
+fn inject_error(run: &mut Run<'_>, sweep: Sweep, n: usize) -> Outcome {
+    let server = run.serve();
+    let log = run.folder().join("strace");
+    let (pid, inject) = (server.process.id(), sweep.fault.inject(n));
+    let strace = Strace::attach(&watched(&server, sweep.at), sweep.calls, Some(&inject), &log);
+    let answers: Vec<_> = (0..2).map(|number| run.upload(&server.url, number)).collect();
+    let log = strace.detach();
+    if log.failed_off_disk() {
+        // A pipe or a socket: no disk makes that fail.
+        server.process.kill();
+        return Outcome::default();
+    }
+    for answer in &answers {
+        let expected = matches!(answer, Some(200 | 500 | 503 | 507));
+        assert!(expected, "answered {answer:?}: {}", server.process.screen());
+    }
+    // The fault is over: it recovers by itself, and what failed can be done again.
+    for number in 0..2 {
+        let answer = run.upload(&server.url, number);
+        assert_eq!(answer, Some(200), "{}", server.process.screen());
+    }
+    run.wait_until_published();
+    run.check();
+    signal("INT", pid);
+    let (status, screen) = server.process.end();
+    assert!(status.success(), "{status}: {screen}");
+    Outcome { injected: log.failed(), left: Vec::new(), answers }
+}
+
+fn inject_at_start(run: &mut Run<'_>, sweep: Sweep, n: usize) -> Outcome {
+    crash(run);
+    run.look();
+    let inject = sweep.fault.inject(n);
+    let started = start_under_strace(run, sweep.calls, Some(&inject));
+    let mut answers = Vec::new();
+    let ended = started.is_err();
+    let log = run.folder().join("strace");
+    if let Ok(server) = started {
+        // It may go on: what failed was no more than a warning, or comes with the first upload.
+        answers.push(run.upload(&server.url, 1));
+        let off_disk = Log::read(&log).failed_off_disk();
+        if let Some(pid) = child_of(server.process.id()) {
+            signal(if off_disk { "KILL" } else { "INT" }, pid);
+        }
+        server.process.end();
+    }
+    let log = Log::read(&log);
+    if log.failed_off_disk() {
+        return Outcome::default();
+    }
+    let killed = sweep.fault == Fault::Kill && ended;
+    Outcome { injected: killed || log.failed(), left: Vec::new(), answers }
+}
+
+/// A second crash, while it resumes from the first.
+fn kill_again(run: &Run<'_>, n: usize) {
+    let calls = ["fsync", "pwrite64", "link,linkat", "rename,renameat,renameat2", "unlink"];
+    let calls = calls[n / 4 % calls.len()];
+    let started = start_under_strace(run, calls, Some(&Fault::Kill.inject(1 + n / 8)));
+    if let Ok(server) = started {
+        if let Some(pid) = child_of(server.process.id()) {
+            signal("KILL", pid);
+        }
+        server.process.end();
+    }
+}
+
+fn table(summaries: &BTreeMap<Sweep, Summary>) -> String {
+    let mut table = String::new();
+    let total: usize = summaries.values().map(|summary| summary.injected).sum();
+    for (Sweep { at, fault, calls }, Summary { injected, left, answers }) in summaries {
+        let _ = writeln!(
+            table,
+            "{at:?} {fault:?} {calls}: {injected}, left {left:?}, answers {answers:?}"
+        );
+    }
+    let _ = writeln!(table, "{total} injections");
+    table
+}

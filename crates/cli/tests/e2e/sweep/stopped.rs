@@ -1,0 +1,131 @@
+//! A process that is stopped while it publishes, and goes on when another one has taken over.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::strace::{Strace, is_stopped, signal};
+use super::world::World;
+use super::{At, watched};
+
+/// Calls at which the first process is stopped, and how far apart.
+const CALLS: [(&str, usize); 5] = [
+    ("link,linkat", 3),
+    ("fsync,syncfs,fdatasync", 1),
+    ("rename,renameat,renameat2", 1),
+    ("mkdir,mkdirat", 2),
+    ("unlink,unlinkat", 5),
+];
+
+/// How long the other one is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// More than a publish makes.
+const MOST: usize = 60;
+
+#[test]
+fn a_process_that_was_stopped_cannot_publish_after_another_took_over() {
+    let world = World::new();
+    let became: Mutex<BTreeMap<Became, usize>> = Mutex::default();
+    thread::scope(|scope| {
+        for (calls, step) in CALLS {
+            let (world, became) = (&world, &became);
+            scope.spawn(move || {
+                for n in (1..MOST).step_by(step) {
+                    let Some(this) = stop_at(world, calls, n) else { break };
+                    *became.lock().unwrap().entry(this).or_default() += 1;
+                }
+            });
+        }
+    });
+    let became = became.into_inner().unwrap();
+    eprintln!("of those that were stopped became: {became:?}");
+    let count = |what| became.get(&what).copied().unwrap_or(0);
+    assert!(count(Became::Fenced) >= 8, "{became:?}");
+}
+
+/// What becomes of a process that was stopped, once it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Became {
+    /// Another one had taken over: it says so and publishes nothing.
+    Fenced,
+    /// It had published all that it had, and does nothing more.
+    Done,
+    /// It was stopped with a lock in its hands, so that no other one could start.
+    Waited,
+}
+
+/// `None`: the call was not reached.
+fn stop_at(world: &World, calls: &str, n: usize) -> Option<Became> {
+    let mut run = world.copy();
+    let first = run.serve();
+    let pid = first.process.id();
+    let log = run.folder().join("strace");
+    let inject = format!("signal=STOP:when={n}");
+    let strace = Strace::attach(&watched(&first, At::Publishing), calls, Some(&inject), &log);
+    let (form, url) = (run.form(0), first.url.clone());
+    let upload = thread::spawn(move || form.post(&url).ok().map(|answer| answer.status));
+    while !is_stopped(pid) && !upload.is_finished() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    // Published, or stopped just after the answer.
+    let reached = is_stopped(pid) || {
+        thread::sleep(Duration::from_millis(50));
+        is_stopped(pid)
+    };
+    strace.detach();
+    if !reached {
+        first.process.kill();
+        return None;
+    }
+    run.look();
+
+    // As if its lease ran out.
+    fs::remove_file(run.data.join("writer.lock")).unwrap();
+    let Some(second) = run.serve_within(PATIENCE) else {
+        // It waits for a lock of the file system or the database that the first one holds for a moment:
+        // taken from it, both could write. The operator ends one of the two.
+        signal("CONT", pid);
+        let answer = upload.join().unwrap();
+        assert!(matches!(answer, Some(200)), "{calls} {n}: {answer:?}");
+        run.accepted(0);
+        first.process.kill();
+        let again = run.serve();
+        run.wait_until_published();
+        run.check();
+        again.process.kill();
+        return Some(Became::Waited);
+    };
+    assert_eq!(run.upload(&second.url, 1), Some(200));
+    run.wait_until_published();
+    run.check();
+    let timestamp = || fs::read(run.store().join("tuf/metadata/timestamp.json")).unwrap();
+    let published = timestamp();
+
+    signal("CONT", pid);
+    let until = Instant::now() + Duration::from_secs(20);
+    let fenced = loop {
+        let screen = first.process.screen();
+        assert_eq!(timestamp(), published, "{calls} {n}: the first one published: {screen}");
+        if screen.contains("another snapshot process") {
+            break true;
+        }
+        // It may have had nothing left to do but to announce what it did.
+        if upload.is_finished() && Instant::now() + Duration::from_secs(19) > until {
+            break false;
+        }
+        assert!(Instant::now() < until, "{calls} {n}: neither fenced nor done: {screen}");
+        thread::sleep(Duration::from_millis(5));
+    };
+    if upload.join().unwrap() == Some(200) {
+        run.accepted(0);
+    }
+    run.check();
+    assert_eq!(run.upload(&second.url, 2), Some(200), "{calls} {n}, fenced: {fenced}");
+    run.check();
+    first.process.kill();
+    run.check();
+    second.process.kill();
+    Some(if fenced { Became::Fenced } else { Became::Done })
+}
