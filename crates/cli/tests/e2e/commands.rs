@@ -217,6 +217,8 @@ fn the_help_is_one_that_a_person_can_use() {
         "download",
         "repo",
         "repo status",
+        "audit",
+        "audit repo",
         "token",
         "token add",
         "token list",

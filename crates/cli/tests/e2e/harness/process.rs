@@ -47,12 +47,6 @@ impl Process {
         assert!(shown, "waited in vain for {part:?}:\n{}", self.screen());
     }
 
-    /// Waits until `screen`, which is one of this process, shows `part`; `false` if the program ended
-    /// without.
-    pub(crate) fn shows(&self, screen: &Screen, part: &str) -> bool {
-        screen.wait(|text| text.contains(part))
-    }
-
     /// Whether the program has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.running.child.try_wait().unwrap().is_some()
@@ -120,6 +114,11 @@ impl Screen {
     pub(crate) fn text(&self) -> String {
         let printed = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&printed.bytes).into_owned()
+    }
+
+    /// Waits until it shows `part`; `false` if the program ended without.
+    pub(crate) fn shows(&self, part: &str) -> bool {
+        self.wait(|text| text.contains(part))
     }
 
     /// Waits until the text is as wanted; `false` if the program ended before, or took too long.

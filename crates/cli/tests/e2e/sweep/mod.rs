@@ -206,7 +206,7 @@ fn count(world: &World, at: At) -> BTreeMap<String, usize> {
     let server = run.serve();
     let watched = watched(&server, at);
     let publishing = publishing(&server);
-    let strace = Strace::attach(&watched, &all_calls(), None, &log);
+    let strace = Strace::attach(watched, &all_calls(), None, &log);
     assert_eq!(run.upload(&server.url, 0), Some(200));
     if at == At::Publishing {
         assert_eq!(run.upload(&server.url, 1), Some(200));
@@ -247,7 +247,7 @@ fn crash(run: &Run<'_>) {
     let log = run.folder().join("crash");
     let inject = Fault::Kill.inject(1);
     let calls = "rename,renameat,renameat2";
-    let strace = Strace::attach(&watched(&server, At::Publishing), calls, Some(&inject), &log);
+    let strace = Strace::attach(watched(&server, At::Publishing), calls, Some(&inject), &log);
     let _ = run.form(0).post(&server.url);
     server.process.end();
     strace.detach();
@@ -294,7 +294,7 @@ fn inject_kill(run: &mut Run<'_>, sweep: Sweep, n: usize) -> Outcome {
     let server = run.serve();
     let log = run.folder().join("strace");
     let (pid, inject) = (server.process.id(), sweep.fault.inject(n));
-    let strace = Strace::attach(&watched(&server, sweep.at), sweep.calls, Some(&inject), &log);
+    let strace = Strace::attach(watched(&server, sweep.at), sweep.calls, Some(&inject), &log);
     let answers = (0..2).map(|number| run.upload(&server.url, number)).collect();
     // Its end is watched as well.
     signal("INT", pid);
@@ -309,7 +309,7 @@ fn inject_error(run: &mut Run<'_>, sweep: Sweep, n: usize) -> Outcome {
     let server = run.serve();
     let log = run.folder().join("strace");
     let (pid, inject) = (server.process.id(), sweep.fault.inject(n));
-    let strace = Strace::attach(&watched(&server, sweep.at), sweep.calls, Some(&inject), &log);
+    let strace = Strace::attach(watched(&server, sweep.at), sweep.calls, Some(&inject), &log);
     let answers: Vec<_> = (0..2).map(|number| run.upload(&server.url, number)).collect();
     let log = strace.detach();
     if log.failed_off_disk() {

@@ -63,7 +63,7 @@ fn stop_at(world: &World, calls: &str, n: usize) -> Option<Became> {
     let pid = first.process.id();
     let log = run.folder().join("strace");
     let inject = format!("signal=STOP:when={n}");
-    let strace = Strace::attach(&watched(&first, At::Publishing), calls, Some(&inject), &log);
+    let strace = Strace::attach(watched(&first, At::Publishing), calls, Some(&inject), &log);
     let (form, url) = (run.form(0), first.url.clone());
     let upload = thread::spawn(move || form.post(&url).ok().map(|answer| answer.status));
     while !is_stopped(pid) && !upload.is_finished() {

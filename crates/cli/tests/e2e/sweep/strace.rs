@@ -40,14 +40,14 @@ pub(super) fn threads(pid: u32) -> Vec<(u32, bool)> {
 impl Strace {
     /// Watches `calls` of these threads, and injects a fault, such as `signal=KILL:when=3`: each
     /// thread counts by itself.
-    pub(super) fn attach(watched: &Watched, calls: &str, inject: Option<&str>, log: &Path) -> Self {
+    pub(super) fn attach(watched: Watched, calls: &str, inject: Option<&str>, log: &Path) -> Self {
         let mut strace = Command::new("strace");
         strace.args(options(calls, inject, log));
         let threads = match watched {
-            Watched::Thread(thread) => vec![*thread],
+            Watched::Thread(thread) => vec![thread],
             Watched::Program(pid) => {
                 strace.arg("--follow-forks");
-                threads(*pid).into_iter().map(|(thread, _)| thread).collect()
+                threads(pid).into_iter().map(|(thread, _)| thread).collect()
             }
         };
         let (Watched::Thread(id) | Watched::Program(id)) = watched;

@@ -81,11 +81,10 @@ pub(super) struct Server {
 impl Server {
     /// What the index prints when it serves; `None` if it ended before.
     pub(super) fn of(process: Process) -> Result<Self, String> {
-        if !process.shows(&process.stderr, "serving ") || !process.shows(&process.stderr, "http://")
-        {
+        if !process.stderr.shows("serving ") || !process.stderr.shows("http://") {
             return Err(process.end().1);
         }
-        assert!(process.shows(&process.stderr, "\n"));
+        assert!(process.stderr.shows("\n"));
         let text = process.stderr.text();
         let (_, url) = text.split_once(" on http://").unwrap();
         let url = format!("http://{}", url.lines().next().unwrap());
