@@ -1,6 +1,6 @@
 //! `strace` on chosen threads of a program: it counts their calls, and lets one of them fail.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -102,6 +102,30 @@ pub(super) fn options(calls: &str, inject: Option<&str>, log: &Path) -> Vec<Stri
     options
 }
 
+/// The calls of a run.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    most: BTreeMap<String, usize>,
+    off_disk: BTreeSet<(String, usize)>,
+}
+
+impl Counts {
+    /// How often the thread that made one of these calls most made it.
+    pub(super) fn most(&self, calls: &str) -> usize {
+        calls.split(',').filter_map(|call| self.most.get(call)).copied().max().unwrap_or(0)
+    }
+
+    /// Whether the Nth call of any thread was about a pipe or a socket: no disk makes that fail.
+    pub(super) fn is_off_disk(&self, calls: &str, n: usize) -> bool {
+        calls.split(',').any(|call| self.off_disk.contains(&(call.to_owned(), n)))
+    }
+}
+
+fn is_off_disk(line: &str) -> bool {
+    let off_disk = ["anon_inode", "pipe:[", "socket:[", "UNIX", "TCP", "eventfd"];
+    off_disk.iter().any(|word| line.contains(word))
+}
+
 /// What `strace` saw.
 pub(super) struct Log(String);
 
@@ -110,10 +134,11 @@ impl Log {
         Self(String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned())
     }
 
-    /// How often each call was made by the thread, other than this one, that made it most.
-    pub(super) fn counts(&self, except: Option<u32>) -> BTreeMap<String, usize> {
+    /// What each thread but one called.
+    pub(super) fn counts(&self, except: Option<u32>) -> Counts {
         let except = except.map(|thread| thread.to_string());
         let mut by_thread: BTreeMap<(String, String), usize> = BTreeMap::new();
+        let mut counts = Counts::default();
         for line in self.0.lines() {
             // With one thread only, its number is left out.
             let (thread, call) = match line.split_once(' ') {
@@ -122,15 +147,17 @@ impl Log {
                 }
                 _ => ("", line),
             };
-            if let Some((name, _)) = call.trim_start().split_once('(') {
-                *by_thread.entry((name.to_owned(), thread.to_owned())).or_default() += 1;
+            let Some((name, _)) = call.trim_start().split_once('(') else { continue };
+            if except.as_deref() == Some(thread) {
+                continue;
             }
-        }
-        let mut counts = BTreeMap::new();
-        by_thread.retain(|(_, thread), _| Some(thread) != except.as_ref());
-        for ((name, _), count) in by_thread {
-            let most = counts.entry(name).or_insert(0);
-            *most = count.max(*most);
+            let nth = by_thread.entry((name.to_owned(), thread.to_owned())).or_default();
+            *nth += 1;
+            let most = counts.most.entry(name.to_owned()).or_default();
+            *most = (*nth).max(*most);
+            if is_off_disk(line) {
+                counts.off_disk.insert((name.to_owned(), *nth));
+            }
         }
         counts
     }
@@ -141,8 +168,7 @@ impl Log {
 
     /// Whether a call failed that did not ask a disk for anything.
     pub(super) fn failed_off_disk(&self) -> bool {
-        let off_disk = ["anon_inode", "pipe:[", "socket:[", "UNIX", "TCP", "/dev/", "eventfd"];
-        self.injected().any(|line| off_disk.iter().any(|word| line.contains(word)))
+        self.injected().any(is_off_disk)
     }
 
     pub(super) fn failed(&self) -> bool {

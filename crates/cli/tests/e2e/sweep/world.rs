@@ -51,7 +51,7 @@ impl World {
 
     /// A copy of the index for one run. Hard links stay such.
     pub(super) fn copy(&self) -> Run<'_> {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let data = folder.path().join("data");
         let copied = Command::new("cp").arg("-a").arg(self.index.data()).arg(&data).status();
         assert!(copied.unwrap().success());
@@ -244,6 +244,13 @@ impl Run<'_> {
             assert_eq!(fs::read(&to).unwrap(), fs::read(wheel).unwrap());
         }
     }
+}
+
+/// A folder in memory where there is one: what is tried here are the calls, and a disk that others use as
+/// well would take most of the time.
+fn folder() -> TempDir {
+    let memory = tempfile::Builder::new().prefix("waxseal-sweep-").tempdir_in("/dev/shm");
+    memory.unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
 /// The target path of a wheel.
