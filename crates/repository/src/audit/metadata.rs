@@ -50,7 +50,7 @@ impl Auditor<'_> {
         let listed = trusted.snapshot().roles.iter();
         let strangers: Vec<_> = listed
             .filter(|(role, _)| {
-                !(**role == RoleName::targets() || **role == BINS || known.names(role))
+                !(**role == RoleName::targets() || **role == BINS || known.number(role).is_some())
             })
             .map(|(role, file)| (metadata_key(role, file.version), role.clone()))
             .collect();

@@ -87,7 +87,9 @@ impl FilesystemStore {
             return Err(failed(io::ErrorKind::NotADirectory.into()));
         }
         let timestamp_lock = base.join(".store/timestamp.lock");
-        Ok(Self { base, spool: None, timestamp_lock, known_folders: KnownFolders::default() })
+        let reserve = Reserve::new(&base.join(".store"), RESERVE);
+        let known_folders = KnownFolders::default();
+        Ok(Self { base, spool: None, timestamp_lock, reserve, known_folders })
     }
 
     fn spool_folder(&self) -> Result<&Spool, StoreError> {
