@@ -30,6 +30,8 @@ pub(crate) struct Config {
     /// How long a snapshot can still be used after the next one, in minutes; then what only it names is
     /// removed. The last three are always kept.
     pub(crate) gc_grace_minutes: u32,
+    /// How much disk space is set aside, in MiB, to keep fresh what is published when the disk is full.
+    pub(crate) reserve_mebibytes: u32,
 }
 
 impl Default for Config {
@@ -42,6 +44,7 @@ impl Default for Config {
             publish_wait_seconds: 10,
             online_lifetime_hours: 24,
             gc_grace_minutes: 60,
+            reserve_mebibytes: 64,
         }
     }
 }

@@ -139,7 +139,8 @@ impl DataFolder {
 
     /// Opens store and database.
     pub(crate) fn repository(&self) -> anyhow::Result<Arc<Repository>> {
-        let store = FilesystemStore::open(self.store())?;
+        let reserve = u64::from(self.config()?.reserve_mebibytes) << 20;
+        let store = FilesystemStore::open(self.store())?.with_reserve(reserve);
         Ok(Arc::new(Repository::open(Box::new(store), self.database()?)?))
     }
 

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use waxseal_repository::{Lifetimes, Repository, SnapshotProcess, Stop};
 use waxseal_server::{AppState, Limits, Settings};
 
@@ -90,7 +91,7 @@ impl Host {
     /// Serves until Ctrl-C or SIGTERM, and then publishes what was accepted.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let stop = Stop::new(Arc::clone(&self.repository));
-        let process = spawn(self.process, stop.clone())?;
+        let (process, ended) = spawn(self.process, stop.clone())?;
         let grace = SignedDuration::from_mins(i64::from(self.config.gc_grace_minutes));
         let _collector = Collector::start(Arc::clone(&self.repository), grace)?;
         let settings = Settings {
@@ -99,8 +100,16 @@ impl Host {
             ..Settings::default()
         };
         let router = waxseal_server::router(AppState::new(self.repository, settings));
+        // Without its snapshot process, as when another one has taken over, there is nothing to serve
+        // for.
+        let stopped = async {
+            tokio::select! {
+                () = self.stopped => {}
+                _ = ended => {}
+            }
+        };
         let served =
-            waxseal_server::serve(self.listener, router, &Limits::default(), self.stopped).await;
+            waxseal_server::serve(self.listener, router, &Limits::default(), stopped).await;
         output::note("publishing what was accepted, then stopping");
         stop.request();
         tokio::task::spawn_blocking(move || process.join())
@@ -111,12 +120,18 @@ impl Host {
     }
 }
 
-fn spawn(
-    process: SnapshotProcess,
-    stop: Stop,
-) -> anyhow::Result<JoinHandle<Result<(), waxseal_repository::Error>>> {
-    let thread = thread::Builder::new().name("snapshot-process".to_owned());
-    thread.spawn(move || process.run(&stop)).context("cannot start the snapshot process")
+type Running = JoinHandle<Result<(), waxseal_repository::Error>>;
+
+/// The process in a thread of its own, and what is told when that ends.
+fn spawn(process: SnapshotProcess, stop: Stop) -> anyhow::Result<(Running, oneshot::Receiver<()>)> {
+    let (end, ended) = oneshot::channel();
+    let run = move || {
+        let result = process.run(&stop);
+        let _ = end.send(());
+        result
+    };
+    let thread = thread::Builder::new().name("snapshot-process".to_owned()).spawn(run);
+    Ok((thread.context("cannot start the snapshot process")?, ended))
 }
 
 /// Ends with the first Ctrl-C or SIGTERM that comes after this call, also where it is awaited later.

@@ -331,7 +331,10 @@ impl SnapshotProcess {
                         None => self.repository.wake().wait(self.renewal_check()),
                     }
                 }
-                Err(failure @ Error::Fenced { .. }) => return Err(failure),
+                Err(failure @ Error::Fenced { .. }) => {
+                    error!("the snapshot process ends: {failure}");
+                    return Err(failure);
+                }
                 Err(failure) if stopping => return Err(failure),
                 Err(failure) => {
                     error!("the snapshot process failed and tries again: {failure}");

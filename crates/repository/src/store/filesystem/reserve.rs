@@ -1,6 +1,6 @@
 //! Space that is set aside: a file that is never read.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -23,32 +23,28 @@ impl Reserve {
     /// Takes the space, all of it or none.
     pub(super) fn set(&self) -> Result<(), StoreError> {
         let failed = |source| StoreError::io("set space aside in", &self.path, source);
-        let file = self.open().map_err(failed)?;
-        if file.metadata().map_err(failed)?.len() == self.length {
+        if self.length == 0 || self.path.metadata().is_ok_and(|is| is.len() == self.length) {
             return Ok(());
         }
         // As much again has to be free: else what was given back a moment ago would be taken away from
         // those who need it.
-        let is = statvfs(&self.path).map_err(|error| failed(error.into()))?;
-        if is.f_bavail.saturating_mul(is.f_frsize) < 2 * self.length {
+        let folder = self.path.parent().unwrap_or(&self.path);
+        let is = statvfs(folder).map_err(|error| failed(error.into()))?;
+        if is.f_bavail.saturating_mul(is.f_frsize) < self.length.saturating_mul(2) {
             return Err(failed(io::Error::from(io::ErrorKind::StorageFull)));
         }
-        let taken = match fallocate(&file, FallocateFlags::empty(), 0, self.length) {
-            Ok(()) => Ok(()),
-            // A file system that cannot set space aside: go on without.
-            Err(rustix::io::Errno::OPNOTSUPP) => file.set_len(self.length),
-            Err(error) => Err(error.into()),
-        };
-        taken.map_err(|source| {
-            // A part of it would look like all of it.
-            let _ = file.set_len(0);
+        // Aside, so that nobody finds a part of it.
+        let draft = self.path.with_extension("new");
+        let taken = File::create(&draft).and_then(|file| take(&file, self.length));
+        taken.and_then(|()| fs::rename(&draft, &self.path)).map_err(|source| {
+            let _ = fs::remove_file(&draft);
             failed(source)
         })
     }
 
     /// Gives the space back.
     pub(super) fn release(&self) -> Result<(), StoreError> {
-        let released = self.open().and_then(|file| file.set_len(0));
+        let released = File::create(&self.path).map(drop);
         released.map_err(|source| StoreError::io("use the space set aside in", &self.path, source))
     }
 
@@ -60,8 +56,13 @@ impl Reserve {
             Err(source) => Err(StoreError::io("look at", &self.path, source)),
         }
     }
+}
 
-    fn open(&self) -> io::Result<File> {
-        File::options().create(true).truncate(false).write(true).open(&self.path)
+fn take(file: &File, length: u64) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::empty(), 0, length) {
+        Ok(()) => Ok(()),
+        // A file system that cannot set space aside: go on without.
+        Err(rustix::io::Errno::OPNOTSUPP) => file.set_len(length),
+        Err(error) => Err(error.into()),
     }
 }
