@@ -25,7 +25,7 @@ use client::{Folder, Memory};
 use floor::Floor;
 use peer::Peer;
 use report::Row;
-use waxseal_testkit::stopwatch::{Taken, timed};
+use waxseal_testkit::stopwatch::{Taken, median, timed};
 use world::{Scenario, World};
 
 fn main() {
@@ -135,7 +135,7 @@ fn spin(world: &World, scenario: Scenario, duration: Duration) {
     eprintln!(
         "{}: {:?} of the processor, median of {}",
         scenario.name(),
-        report::median(&taken),
+        median(taken.iter().copied()),
         taken.len()
     );
 }

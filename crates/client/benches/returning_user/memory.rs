@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
+use waxseal_testkit::stopwatch::peak_memory;
 use waxseal_tuf::{MetadataFile, TargetPath};
 
 use crate::client::{self, Folder};
@@ -56,25 +57,18 @@ pub(crate) fn peak(world: &World, scenario: Scenario) -> Peak {
 
 /// What that process does.
 pub(crate) fn child(scenario: &str, world: &Path) {
-    let start = high_water_mark();
+    let start = peak_memory(std::process::id()).unwrap();
     let scenario = Scenario::all().find(|other| other.name() == scenario).unwrap();
     let target = TargetPath::new(fs::read_to_string(world.join("target")).unwrap()).unwrap();
     let files = files_of(world, scenario.kind);
     let fetch = |file: &MetadataFile| fs::read(files.join(&file.path)).ok();
     let store = world.join("memory");
     let found = client::find(&mut Folder::at(&store), &target, fetch);
-    let most = high_water_mark();
+    let most = peak_memory(std::process::id()).unwrap();
     assert!(found.is_some());
     // Everything that the run read or wrote is in its trust store now.
     let sizes = fs::read_dir(store).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
     let largest_role = sizes.max().unwrap() / 1024;
     let peak = Peak { start, most, largest_role };
     println!("{}", serde_json::to_string(&peak).unwrap());
-}
-
-/// `VmHWM`: the most that was resident so far.
-fn high_water_mark() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }

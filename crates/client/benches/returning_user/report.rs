@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use waxseal_testkit::stopwatch::Taken;
+use waxseal_testkit::stopwatch::{Taken, median};
 
 use crate::memory::Peak;
 use crate::world::{Scenario, World};
@@ -37,19 +37,12 @@ impl Row {
     }
 }
 
-/// The one in the middle.
-pub(crate) fn median(durations: &[Duration]) -> Duration {
-    let mut sorted = durations.to_vec();
-    sorted.sort_unstable();
-    sorted[sorted.len() / 2]
-}
-
 fn cpu(taken: &[Taken]) -> Duration {
-    median(&taken.iter().map(|taken| taken.cpu).collect::<Vec<_>>())
+    median(taken.iter().map(|taken| taken.cpu))
 }
 
 fn wall(taken: &[Taken]) -> Duration {
-    median(&taken.iter().map(|taken| taken.wall).collect::<Vec<_>>())
+    median(taken.iter().map(|taken| taken.wall))
 }
 
 /// A table in Markdown, with what it stands on.
