@@ -1,5 +1,6 @@
 //! Developer tasks: `cargo xtask test` runs every test, `cargo xtask ci` what CI runs.
 
+mod bench;
 mod ci;
 mod command;
 mod debian;
@@ -24,6 +25,8 @@ enum Task {
         #[arg(trailing_var_arg = true, value_name = "FILTER")]
         filters: Vec<String>,
     },
+    /// Measure an index at PyPI's size, beside python-tuf
+    Bench(bench::Options),
     /// Fuzz `waxseal-tuf`: each target for some time, on the stable toolchain
     Fuzz(fuzz::Options),
     /// Install the Python tools and packages that the tests use, under `target/peers`
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     let done = match Task::parse() {
         Task::Ci => ci::run(),
         Task::Test { filters } => test::run(&filters),
+        Task::Bench(options) => bench::bench(&options),
         Task::Fuzz(options) => fuzz::fuzz(&options),
         Task::Peers => peers::install(),
     };
