@@ -26,6 +26,8 @@ use crate::store::{Link, StoreKey};
 pub(crate) struct Planner<'a> {
     pub(crate) repository: &'a Repository,
     pub(crate) layout: Layout,
+    /// Whether nothing was published yet: then there is no list of projects.
+    pub(crate) first: bool,
 }
 
 /// What journal entries do.
@@ -86,7 +88,7 @@ impl Planner<'_> {
             let list = project_list_path()?;
             // Another index may have lists of its own.
             let changed = plan.changes_path(self.repository.bins(), &list);
-            Ok(!changed && self.repository.target(&list)?.is_none())
+            Ok(self.first && !changed && self.repository.target(&list)?.is_none())
         };
         if !appeared.is_empty() || no_list_yet()? {
             self.render_project_list(appeared, plan)?;

@@ -21,13 +21,14 @@ pub(crate) fn due_bins(
     now: Timestamp,
     most: usize,
 ) -> Vec<u32> {
-    let lifetime = i128::from(lifetime.as_secs());
-    let count = bins.len() as i128;
+    // Whole seconds: this looks at every bin, in each batch.
+    let (lifetime, now) = (lifetime.as_secs(), now.as_second());
+    let count = i64::try_from(bins.len()).unwrap_or(i64::MAX);
     let mut ahead = 0;
     let is_due = |bin: &&BinRow| {
         let Some(file) = bin.published else { return true };
-        let remaining = i128::from(file.expires.duration_since(now).as_secs());
-        let spread = i128::from(bin.number) * lifetime / (3 * count);
+        let remaining = file.expires.as_second() - now;
+        let spread = i64::from(bin.number) * lifetime / (3 * count);
         let due = remaining < lifetime / 3 + spread;
         ahead += usize::from(due);
         due && (remaining <= 0 || ahead <= most)

@@ -171,7 +171,9 @@ impl SnapshotProcess {
         if entries.is_empty() && due.is_empty() && !self.freshness_is_due(state, now) {
             return Ok(None);
         }
-        let plan = Planner { repository: &self.repository, layout: self.layout }.plan(&entries)?;
+        let first = state.snapshot.expires.is_none();
+        let planner = Planner { repository: &self.repository, layout: self.layout, first };
+        let plan = planner.plan(&entries)?;
         let bins: BTreeSet<_> = plan.bins().chain(due).collect();
         let contents = Contents {
             serial: entries.last().map_or(published, |last| last.serial),

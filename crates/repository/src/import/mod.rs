@@ -45,7 +45,7 @@ pub struct ImportOptions {
 impl ImportOptions {
     /// The usual options, with a scratch folder.
     pub fn new(scratch: impl Into<PathBuf>) -> Self {
-        Self { replace: false, scratch: scratch.into(), memory: 192 << 20 }
+        Self { replace: false, scratch: scratch.into(), memory: 128 << 20 }
     }
 }
 
@@ -174,9 +174,12 @@ impl SnapshotProcess {
         self.publish_before_import(source, now)?;
         let changed = self.compare(&partitions, options, progress)?;
         // What the first snapshot of an index has in any case: every bin, and the project list.
-        let rows = State::read(self.repository())?.bins;
-        let unsigned = rows.iter().filter(|row| row.published.is_none()).map(|row| row.number);
-        let plan = Planner { repository: self.repository(), layout: self.layout() }.plan(&[])?;
+        let state = State::read(self.repository())?;
+        let first = state.snapshot.expires.is_none();
+        let unsigned =
+            state.bins.iter().filter(|row| row.published.is_none()).map(|row| row.number);
+        let planner = Planner { repository: self.repository(), layout: self.layout(), first };
+        let plan = planner.plan(&[])?;
         let bins: BTreeSet<_> = changed.into_iter().chain(unsigned).chain(plan.bins()).collect();
         let targets = partitions.targets();
         if bins.is_empty() {

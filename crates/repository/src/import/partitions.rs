@@ -108,6 +108,7 @@ impl Partitions {
     fn append(&self, number: usize, records: &mut Vec<u8>) -> Result<(), ImportError> {
         let mut partition = lock(&self.parts[number]);
         let total = self.in_memory.fetch_add(records.len(), Ordering::Relaxed) + records.len();
+        partition.grow(records.len());
         partition.buffer.append(records);
         let share = self.memory / self.parts.len();
         if total > self.memory && partition.buffer.len() > share / 2 {
@@ -117,7 +118,7 @@ impl Partitions {
             written
                 .map_err(|source| ImportError::Scratch { path: self.scratch.clone(), source })?;
             partition.spilt.push((at, length));
-            partition.buffer.clear();
+            partition.buffer = Vec::new();
             self.in_memory.fetch_sub(length, Ordering::Relaxed);
         }
         Ok(())
@@ -161,6 +162,16 @@ impl Partitions {
         }
         bytes.extend_from_slice(&partition.buffer);
         Ok(bytes)
+    }
+}
+
+impl Partition {
+    /// Makes room for more, by steps and not by doubling: there are many partitions.
+    fn grow(&mut self, more: usize) {
+        const STEP: usize = 32 << 10;
+        if self.buffer.capacity() - self.buffer.len() < more {
+            self.buffer.reserve_exact(more.max(STEP));
+        }
     }
 }
 

@@ -19,8 +19,10 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, DirEntry, File, Permissions, ReadDir};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
@@ -41,6 +43,9 @@ const TIMESTAMP_LIMIT: u64 = 1 << 20;
 /// How much space is set aside in bytes: enough for snapshots of 16,384 bins and some hundred bins of
 /// a large index, until garbage is collected.
 pub const RESERVE: u64 = 64 << 20;
+
+/// From how many objects on they are written by two threads.
+const MANY: usize = 64;
 
 /// The contract of [`Store`] kept in a folder.
 #[derive(Debug)]
@@ -112,15 +117,30 @@ impl FilesystemStore {
         batch: &Batch<'_>,
         objects: &[Object<'_>],
     ) -> Result<Vec<TempPath>, StoreError> {
+        let spool = self.spool_folder()?;
         let at_once = Batch::is_large(objects.len());
-        let mut drafts = Vec::with_capacity(objects.len());
-        for object in objects {
-            let file = self.spool_folder()?.file_with(object.bytes)?;
+        let draft = |object: &Object<'_>| {
+            let file = spool.file_with(object.bytes)?;
             if !at_once {
                 sync_file(&file)?;
             }
             // Closed here: a batch may hold more objects than a process may hold open files.
-            drafts.push(file.into_temp_path());
+            Ok(file.into_temp_path())
+        };
+        let draft_all =
+            |objects: &[Object<'_>]| objects.iter().map(draft).collect::<Result<Vec<_>, _>>();
+        let mut drafts;
+        if objects.len() < MANY {
+            drafts = draft_all(objects)?;
+        } else {
+            // Most of it is copying, which two can do at once.
+            let (first, second) = objects.split_at(objects.len() / 2);
+            let (ours, others) = thread::scope(|scope| {
+                let others = scope.spawn(|| draft_all(second));
+                (draft_all(first), others.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            });
+            drafts = ours?;
+            drafts.append(&mut others?);
         }
         if at_once {
             batch.sync_volume()?;
