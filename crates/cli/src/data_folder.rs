@@ -19,7 +19,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use waxseal_repository::bins::Bins;
 use waxseal_repository::ceremony::{self, OFFLINE_LIFETIME, Participants, Plan};
-use waxseal_repository::database::Database;
+use waxseal_repository::database::{Database, SqliteDatabase};
 use waxseal_repository::store::FilesystemStore;
 use waxseal_repository::{Repository, WriterLock};
 use waxseal_signing::{PrivateKey, create_key_file};
@@ -123,8 +123,8 @@ impl DataFolder {
             Timestamp::now(),
         )?;
         let store = FilesystemStore::open(self.store())?;
-        let repository =
-            Repository::create(Box::new(store), Database::open(self.database_file())?, &ceremony)?;
+        let database = SqliteDatabase::open(self.database_file())?;
+        let repository = Repository::create(Box::new(store), Box::new(database), &ceremony)?;
         let (_, secret) = repository.database().create_token("quickstart")?;
         write_secret(&self.token_file(), secret.expose())?;
         let mut file = fs::File::create_new(self.config_file())?;
@@ -145,16 +145,16 @@ impl DataFolder {
     }
 
     /// Opens store and database to read them, and changes neither.
-    pub(crate) fn open_to_read(&self) -> anyhow::Result<(FilesystemStore, Database)> {
+    pub(crate) fn open_to_read(&self) -> anyhow::Result<(FilesystemStore, SqliteDatabase)> {
         let store = FilesystemStore::open_to_read(self.store())?;
         self.check_database()?;
-        Ok((store, Database::open_to_read(self.database_file())?))
+        Ok((store, SqliteDatabase::open_to_read(self.database_file())?))
     }
 
     /// Opens the database alone, which may be done beside a running server.
-    pub(crate) fn database(&self) -> anyhow::Result<Database> {
+    pub(crate) fn database(&self) -> anyhow::Result<Box<dyn Database>> {
         self.check_database()?;
-        Ok(Database::open(self.database_file())?)
+        Ok(Box::new(SqliteDatabase::open(self.database_file())?))
     }
 
     /// Opening makes a database where there is none; an empty one would pass for the index.

@@ -119,7 +119,7 @@ struct Request {
 impl Appends {
     fn append(
         &self,
-        database: &Database,
+        database: &dyn Database,
         request: &Arc<Request>,
     ) -> Result<AppendedTargets, Error> {
         lock(&self.waiting).push_back(Arc::clone(request));
@@ -167,7 +167,7 @@ impl Request {
     }
 }
 
-fn answer(database: &Database, group: &[Arc<Request>]) {
+fn answer(database: &dyn Database, group: &[Arc<Request>]) {
     let appends: Vec<_> = group.iter().map(|request| request.append()).collect();
     match database.append_targets(&appends) {
         Ok(answers) => {

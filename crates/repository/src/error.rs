@@ -1,5 +1,6 @@
 //! What can go wrong in a repository, and what to do about it.
 
+use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
 
@@ -16,18 +17,21 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] StoreError),
 
-    /// `SQLite` failed: a full disk, a damaged file, a lock held for too long.
+    /// The database failed: a full disk, a damaged file, a lock held for too long, a broken connection.
+    /// The step was recorded as a whole or not at all.
     #[error(
-        "the database {} failed while {doing}: {source}; nothing of this step was recorded, \
-         check the disk and repeat it", path.display()
+        "the database {place} failed while {doing}: {source}; it is not known to have recorded this \
+         step, check the disk and repeat it"
     )]
     Database {
         /// The step, as in "while recording an upload".
         doing: &'static str,
-        /// The database file.
-        path: PathBuf,
-        /// What `SQLite` says.
-        source: rusqlite::Error,
+        /// Where the database is: its file.
+        place: String,
+        /// Whether it failed because space ran out.
+        full: bool,
+        /// What it says.
+        source: Box<dyn StdError + Send + Sync>,
     },
 
     /// The database file cannot be made or opened.
@@ -291,9 +295,7 @@ impl Error {
             Self::Store(StoreError::Io { source, .. }) | Self::DatabaseFile { source, .. } => {
                 is_full(source)
             }
-            Self::Database { source, .. } => {
-                source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
-            }
+            Self::Database { full, .. } => *full,
             _ => false,
         }
     }

@@ -7,7 +7,7 @@
 //! It may run beside the snapshot process, uploads and clients, and be killed at any moment. An object
 //! that was garbage may be wanted again while it is collected - the same file is uploaded, a page returns
 //! to an older text - so objects are removed a few at a time, while nobody makes any
-//! ([`Database::collect_objects`]), after each was looked up once more.
+//! ([`Holds::collect_objects`](crate::database::Holds::collect_objects)), after each was looked up once more.
 //!
 //! Memory is bounded by [`CHUNK`] candidates; time grows with what the store holds and, for each chunk,
 //! with the bins that its candidates fall into.
@@ -141,7 +141,7 @@ impl Marks {
         // A snapshot was in use until the one after it was published, and for the grace time after that.
         let mut count = 0;
         let least = options.snapshots.max(3);
-        let kept = database.snapshots_while(|snapshot| {
+        let kept = database.snapshots_while(&mut |snapshot| {
             count += 1;
             count < least || snapshot.published_at >= now - options.grace
         })?;
@@ -159,7 +159,7 @@ impl Marks {
         self.mark_waiting(database)?;
         self.mark_batch(repository)?;
         let known = self.newest;
-        for snapshot in database.snapshots_while(|snapshot| snapshot.version > known)? {
+        for snapshot in database.snapshots_while(&mut |snapshot| snapshot.version > known)? {
             if snapshot.version > known {
                 self.newest = self.newest.max(snapshot.version);
                 self.mark_snapshot(repository, snapshot.version)?;
@@ -208,7 +208,7 @@ impl Marks {
     }
 
     /// Marks what journal entries name that came since the last call.
-    fn mark_waiting(&mut self, database: &Database) -> Result<(), Error> {
+    fn mark_waiting(&mut self, database: &dyn Database) -> Result<(), Error> {
         loop {
             let entries = database.waiting(self.serial, ENTRIES)?;
             let Some(last) = entries.last() else { return Ok(()) };

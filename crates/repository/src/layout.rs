@@ -63,7 +63,7 @@ impl Layout {
     /// may become `index`: the targets that are there stay what they are, and each project's page
     /// vouches for its files from its next upload on. The other way, files that no metadata lists would
     /// be lost to clients.
-    pub(crate) fn settle(self, database: &Database) -> Result<(), Error> {
+    pub(crate) fn settle(self, database: &dyn Database) -> Result<(), Error> {
         match database.layout()? {
             Some(recorded) if recorded == self => Ok(()),
             Some(Self::Index) => Err(Error::LayoutChanged),

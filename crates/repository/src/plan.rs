@@ -47,7 +47,7 @@ impl Planner<'_> {
         Ok(plan)
     }
 
-    fn database(&self) -> &Database {
+    fn database(&self) -> &dyn Database {
         self.repository.database()
     }
 

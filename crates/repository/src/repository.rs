@@ -30,7 +30,7 @@ const METADATA_LIMIT: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct Repository {
     store: Box<dyn Store>,
-    database: Database,
+    database: Box<dyn Database>,
     bins: Bins,
     published: watch::Sender<u64>,
     publishing: Mutex<Publishing>,
@@ -115,7 +115,7 @@ impl Repository {
     /// version 1 is there already.
     pub fn create(
         store: Box<dyn Store>,
-        database: Database,
+        database: Box<dyn Database>,
         ceremony: &Ceremony,
     ) -> Result<Self, Error> {
         let root = read_claims::<metadata::Root>("1.root.json", &ceremony.root)?;
@@ -139,9 +139,9 @@ impl Repository {
     }
 
     /// Opens a repository that [`Repository::create`] made.
-    pub fn open(store: Box<dyn Store>, database: Database) -> Result<Self, Error> {
-        check_same_age(&*store, &database)?;
-        let bins = read_bins(&*store, &database)?;
+    pub fn open(store: Box<dyn Store>, database: Box<dyn Database>) -> Result<Self, Error> {
+        check_same_age(&*store, &*database)?;
+        let bins = read_bins(&*store, &*database)?;
         let published = watch::Sender::new(database.published_serial()?);
         Ok(Self {
             store,
@@ -160,8 +160,8 @@ impl Repository {
     }
 
     /// Journal, catalog and tokens.
-    pub fn database(&self) -> &Database {
-        &self.database
+    pub fn database(&self) -> &dyn Database {
+        &*self.database
     }
 
     /// Takes an upload into the journal: when this returns, it is there for good, and the snapshot
@@ -411,7 +411,7 @@ pub(crate) fn target_path(path: String) -> Result<TargetPath, Error> {
 }
 
 /// The bins that the repository delegates to.
-fn read_bins(store: &dyn Store, database: &Database) -> Result<Bins, Error> {
+fn read_bins(store: &dyn Store, database: &dyn Database) -> Result<Bins, Error> {
     let metadata = bins_metadata(store, database)?;
     Bins::of(&metadata).ok_or_else(|| Error::NotARepository {
         problem: "`bins` does not delegate to a power of two of bins".to_owned(),
@@ -421,7 +421,7 @@ fn read_bins(store: &dyn Store, database: &Database) -> Result<Bins, Error> {
 /// What the role `bins` says.
 pub(crate) fn bins_metadata(
     store: &dyn Store,
-    database: &Database,
+    database: &dyn Database,
 ) -> Result<metadata::Targets, Error> {
     let damaged = |problem: &str| Error::NotARepository { problem: problem.to_owned() };
     let row = database.role(&BINS)?.ok_or_else(|| damaged("it has no role `bins`"))?;
@@ -436,7 +436,7 @@ pub(crate) fn bins_metadata(
 ///
 /// `timestamp.json` is the one that the database has as published, or the one that is decided and
 /// about to be. A snapshot process may be publishing meanwhile: then the store is looked at again.
-pub(crate) fn check_same_age(store: &dyn Store, database: &Database) -> Result<(), Error> {
+pub(crate) fn check_same_age(store: &dyn Store, database: &dyn Database) -> Result<(), Error> {
     let mut problem = Ok(());
     for _ in 0..3 {
         let decided = match database.batch()? {

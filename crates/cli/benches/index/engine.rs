@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use waxseal_repository::database::Database;
+use waxseal_repository::database::SqliteDatabase;
 use waxseal_repository::store::FilesystemStore;
 use waxseal_repository::{AcceptedTargets, TargetChanges};
 use waxseal_repository::{Lifetimes, Repository, SnapshotProcess, Stop, WriterLock};
@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_mins(2);
 
 fn open(data: &Path) -> (Arc<Repository>, SnapshotProcess) {
     let store = Box::new(FilesystemStore::open(data.join("store")).unwrap());
-    let database = Database::open(data.join("waxseal.sqlite")).unwrap();
-    let repository = Arc::new(Repository::open(store, database).unwrap());
+    let database = SqliteDatabase::open(data.join("waxseal.sqlite")).unwrap();
+    let repository = Arc::new(Repository::open(store, Box::new(database)).unwrap());
     let key = format!("file:{}", data.join("keys/online.pem").display());
     let online = waxseal_signing::open(&key.parse().unwrap()).unwrap();
     let lock = WriterLock::acquire(&data.join("writer.lock")).unwrap();

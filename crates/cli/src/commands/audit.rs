@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use waxseal_repository::audit::{self, Counts, Finding, Report, Settings};
-use waxseal_repository::database::Database;
+use waxseal_repository::database::SqliteDatabase;
 use waxseal_repository::store::FilesystemStore;
 
 use crate::data_folder::DataFolder;
@@ -72,7 +72,7 @@ impl Repo {
         Ok(if report.valid { ExitCode::SUCCESS } else { Exit::Findings.into() })
     }
 
-    fn open(&self) -> anyhow::Result<(FilesystemStore, Option<Database>)> {
+    fn open(&self) -> anyhow::Result<(FilesystemStore, Option<SqliteDatabase>)> {
         if self.folder.join("tuf/metadata").is_dir() {
             return Ok((FilesystemStore::open_to_read(&self.folder)?, None));
         }

@@ -56,7 +56,7 @@ impl Met {
 impl Auditor<'_> {
     /// Every entry up to `published` is in the catalog once and as it says, and the files of every
     /// entry after that wait in the store.
-    pub(super) fn journal(&mut self, database: &Database, published: u64) -> Result<(), Error> {
+    pub(super) fn journal(&mut self, database: &dyn Database, published: u64) -> Result<(), Error> {
         let last = database.last_serial()?;
         if published > last {
             let problem =
@@ -161,7 +161,7 @@ impl Auditor<'_> {
     }
 
     /// The catalog's files up to `published`, each serial once.
-    fn catalog(&mut self, database: &Database, published: u64) -> Result<Met, Error> {
+    fn catalog(&mut self, database: &dyn Database, published: u64) -> Result<Met, Error> {
         let mut met = Met::default();
         let names = database.project_names()?;
         for (number, name) in (0..).zip(&names) {
@@ -188,7 +188,7 @@ impl Auditor<'_> {
     /// Names the files of the catalog that are not as their entry says.
     fn explain_catalog(
         &mut self,
-        database: &Database,
+        database: &dyn Database,
         published: u64,
         journal: &Met,
     ) -> Result<(), Error> {
@@ -216,7 +216,7 @@ impl Auditor<'_> {
     /// And neither was restored from another moment than the other.
     pub(super) fn recorded_versions(
         &mut self,
-        database: &Database,
+        database: &dyn Database,
         bins: Option<Bins>,
         stored: &BTreeMap<RoleName, u64>,
     ) -> Result<(), Error> {
@@ -249,7 +249,7 @@ impl Auditor<'_> {
 
 /// The newest version of each role that is used up, by a batch under way as well.
 fn used_versions(
-    database: &Database,
+    database: &dyn Database,
     bins: Option<Bins>,
 ) -> Result<BTreeMap<RoleName, u64>, Error> {
     // Read before the rows: what a batch used is in them as soon as it is over.

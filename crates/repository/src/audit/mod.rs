@@ -23,7 +23,7 @@ mod targets;
 use jiff::Timestamp;
 use waxseal_tuf::RoleName;
 
-use crate::database::Database;
+use crate::database::{Catalog, Database};
 use crate::error::{Error, StoreError};
 use crate::store::{Store, StoreKey};
 
@@ -57,13 +57,13 @@ pub struct Progress {
 /// report; an error says that the audit itself could not go on.
 pub fn audit(
     store: &dyn Store,
-    database: Option<&Database>,
+    database: Option<&dyn Database>,
     settings: Settings,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, Error> {
     let mut auditor = Auditor { store, database, settings, report: Report::default(), progress };
     // Asked before the store is: what is finished then is in what is read after it.
-    let published = database.map(Database::published_serial).transpose()?;
+    let published = database.map(Catalog::published_serial).transpose()?;
     let mut stored = auditor.list_metadata()?;
     let signed = auditor.top_level()?;
     if let Some(signed) = &signed {
@@ -80,7 +80,7 @@ pub fn audit(
 
 struct Auditor<'a> {
     store: &'a dyn Store,
-    database: Option<&'a Database>,
+    database: Option<&'a dyn Database>,
     settings: Settings,
     report: Report,
     progress: &'a mut dyn FnMut(Progress),

@@ -227,7 +227,7 @@ impl Auditor<'_> {
     /// A page and its project in the catalog, which may be ahead by what is being published.
     fn compare_with_catalog(
         &mut self,
-        database: &Database,
+        database: &dyn Database,
         published: u64,
         page: &ProjectPage,
         path: &str,

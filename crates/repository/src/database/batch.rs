@@ -14,9 +14,10 @@ use waxseal_tuf::RoleName;
 use waxseal_tuf::hash::Sha256;
 
 use super::catalog::{BinFile, FileRow, ProjectRow, put_file, put_project};
+use super::contract::Publication;
 use super::pending::forget_pending;
 use super::row::{microseconds, optional_digest, seconds, signed, unsigned};
-use super::{Database, Failure};
+use super::sqlite::{Failure, SqliteDatabase};
 use crate::Error;
 
 /// What a batch changes in the catalog: each row as it is after the batch.
@@ -76,9 +77,19 @@ pub enum Batch {
     Decided(Decision),
 }
 
-impl Database {
-    /// Becomes the writer: whoever was it before can record nothing any more.
-    pub fn take_over(&self) -> Result<Epoch, Error> {
+/// A snapshot that was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotRow {
+    /// Its version.
+    pub version: u64,
+    /// The serial up to which it holds the journal.
+    pub serial: u64,
+    /// When it was published, by the clock of the machine that did.
+    pub published_at: Timestamp,
+}
+
+impl Publication for SqliteDatabase {
+    fn take_over(&self) -> Result<Epoch, Error> {
         self.write("becoming the writer", |transaction| {
             let sql = "UPDATE state SET value = value + 1 WHERE name = 'writer_epoch' \
                        RETURNING value";
@@ -86,8 +97,7 @@ impl Database {
         })
     }
 
-    /// The batch that is reserved or decided and not finished.
-    pub fn batch(&self) -> Result<Option<Batch>, Error> {
+    fn batch(&self) -> Result<Option<Batch>, Error> {
         self.read("reading the batch", |connection| {
             let sql = "SELECT snapshot_version, timestamp_version, bins, serial, expires, \
                        timestamp_expires, timestamp, previous_timestamp, source, begun FROM batch";
@@ -95,9 +105,7 @@ impl Database {
         })
     }
 
-    /// Uses up the versions of a batch. [`Error::AlreadyReserved`] when another one is not finished,
-    /// [`Error::VersionUsed`] when one of them is used up.
-    pub fn reserve(&self, epoch: Epoch, batch: &Reservation) -> Result<(), Error> {
+    fn reserve(&self, epoch: Epoch, batch: &Reservation) -> Result<(), Error> {
         self.write("reserving versions", |transaction| {
             check(transaction, epoch)?;
             check_unused(transaction, RoleName::SNAPSHOT, batch.snapshot)?;
@@ -122,8 +130,7 @@ impl Database {
         })
     }
 
-    /// Gives up a batch that is reserved: its versions stay used up. Nothing happens when there is none.
-    pub fn abandon(&self, epoch: Epoch) -> Result<(), Error> {
+    fn abandon(&self, epoch: Epoch) -> Result<(), Error> {
         self.write("skipping versions", |transaction| {
             check(transaction, epoch)?;
             let sql = "DELETE FROM batch WHERE timestamp IS NULL \
@@ -150,14 +157,7 @@ impl Database {
         })
     }
 
-    /// Decides that the reserved batch is published, once its files are in the store: from then on
-    /// readers of the catalog see it. [`Error::NotReserved`] when it is not the reserved one.
-    pub fn decide(
-        &self,
-        epoch: Epoch,
-        change: &CatalogChange,
-        batch: &Decision,
-    ) -> Result<(), Error> {
+    fn decide(&self, epoch: Epoch, change: &CatalogChange, batch: &Decision) -> Result<(), Error> {
         self.write("deciding to publish", |transaction| {
             check(transaction, epoch)?;
             let updated = transaction
@@ -184,10 +184,7 @@ impl Database {
         })
     }
 
-    /// Records that the decided batch is what clients find, since `now`.
-    ///
-    /// [`Error::NotReserved`] when the decided batch is not this one.
-    pub fn finish(&self, epoch: Epoch, batch: &Decision, now: Timestamp) -> Result<(), Error> {
+    fn finish(&self, epoch: Epoch, batch: &Decision, now: Timestamp) -> Result<(), Error> {
         self.write("recording a snapshot as published", |transaction| {
             check(transaction, epoch)?;
             let snapshot = signed(batch.snapshot)?;
@@ -211,24 +208,10 @@ impl Database {
             forget_pending(transaction, now)
         })
     }
-}
 
-/// A snapshot that was published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SnapshotRow {
-    /// Its version.
-    pub version: u64,
-    /// The serial up to which it holds the journal.
-    pub serial: u64,
-    /// When it was published, by the clock of the machine that did.
-    pub published_at: Timestamp,
-}
-
-impl Database {
-    /// The snapshots that were published, the newest first, with the first for which `more` says no.
-    pub fn snapshots_while(
+    fn snapshots_while(
         &self,
-        mut more: impl FnMut(&SnapshotRow) -> bool,
+        more: &mut dyn FnMut(&SnapshotRow) -> bool,
     ) -> Result<Vec<SnapshotRow>, Error> {
         self.read("reading the snapshots", |connection| {
             let sql = "SELECT version, serial, published_at FROM snapshot ORDER BY version DESC";

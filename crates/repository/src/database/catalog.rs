@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use waxseal_tuf::RoleName;
 use waxseal_tuf::hash::Sha256;
 
+use super::contract::Catalog;
 use super::journal::as_text;
 use super::pending::{hosts_projects, is_hosted};
 use super::row::{digest, microseconds, optional_digest, role_name, seconds, signed, unsigned};
-use super::{Database, Failure};
+use super::sqlite::{Failure, SqliteDatabase};
 use crate::{Error, Layout};
 
 /// A project.
@@ -102,9 +103,8 @@ pub struct BinFile {
     pub sha256: Sha256,
 }
 
-impl Database {
-    /// One project by its normalized name.
-    pub fn project(&self, name: &str) -> Result<Option<ProjectRow>, Error> {
+impl Catalog for SqliteDatabase {
+    fn project(&self, name: &str) -> Result<Option<ProjectRow>, Error> {
         let sql = "SELECT name, display_name, last_serial FROM project WHERE name = $1";
         self.one("reading a project", sql, [name], |row| {
             let (name, display_name) = (row.get(0)?, row.get(1)?);
@@ -112,37 +112,32 @@ impl Database {
         })
     }
 
-    /// The normalized names of all projects, in order.
-    pub fn project_names(&self) -> Result<Vec<String>, Error> {
+    fn project_names(&self) -> Result<Vec<String>, Error> {
         let sql = "SELECT name FROM project ORDER BY name";
         self.many("reading the projects", sql, [], |row| row.get(0))
     }
 
-    /// A project's files by its normalized name, ordered by filename.
-    pub fn project_files(&self, name: &str) -> Result<Vec<FileRow>, Error> {
+    fn project_files(&self, name: &str) -> Result<Vec<FileRow>, Error> {
         let sql = "SELECT project, filename, version, sha256, size, upload_time, requires_python, \
                    metadata_sha256, metadata_size, yanked, serial \
                    FROM file WHERE project = $1 ORDER BY filename";
         self.many("reading a project's files", sql, [name], file_row)
     }
 
-    /// One file of a project by the project's normalized name and the file's own.
-    pub fn project_file(&self, project: &str, filename: &str) -> Result<Option<FileRow>, Error> {
+    fn project_file(&self, project: &str, filename: &str) -> Result<Option<FileRow>, Error> {
         let sql = "SELECT project, filename, version, sha256, size, upload_time, requires_python, \
                    metadata_sha256, metadata_size, yanked, serial \
                    FROM file WHERE project = $1 AND filename = $2";
         self.one("reading a file", sql, [project, filename], file_row)
     }
 
-    /// The layout that the repository is written in; `None` before one was recorded.
-    pub fn layout(&self) -> Result<Option<Layout>, Error> {
+    fn layout(&self) -> Result<Option<Layout>, Error> {
         let sql = "SELECT value FROM state WHERE name = 'layout'";
         let layout = self.one("reading the layout", sql, [], |row| row.get(0))?;
         Ok(layout.map(Layout::of_number))
     }
 
-    /// Records the layout that the repository is written in from now on.
-    pub fn record_layout(&self, layout: Layout) -> Result<(), Error> {
+    fn record_layout(&self, layout: Layout) -> Result<(), Error> {
         self.write("recording the layout", |transaction| {
             let sql = "INSERT INTO state (name, value) VALUES ('layout', $1) \
                        ON CONFLICT (name) DO UPDATE SET value = excluded.value";
@@ -151,9 +146,7 @@ impl Database {
         })
     }
 
-    /// Records the roles that a key ceremony signed, before the first batch; one that is recorded
-    /// stays as it is.
-    pub fn record_first_roles(&self, roles: &[RoleRow]) -> Result<(), Error> {
+    fn record_first_roles(&self, roles: &[RoleRow]) -> Result<(), Error> {
         self.write("recording the ceremony's roles", |transaction| {
             let mut statement = transaction.prepare_cached(
                 "INSERT INTO role (name, version, published, expires) VALUES ($1, $2, $3, $4) \
@@ -167,58 +160,51 @@ impl Database {
         })
     }
 
-    /// A role that is not a bin.
-    pub fn role(&self, name: &RoleName) -> Result<Option<RoleRow>, Error> {
+    fn role(&self, name: &RoleName) -> Result<Option<RoleRow>, Error> {
         let sql = "SELECT name, version, published, expires FROM role WHERE name = $1";
         self.one("reading a role", sql, [name.as_str()], role_row)
     }
 
-    /// All roles that are not bins, ordered by name.
-    pub fn roles(&self) -> Result<Vec<RoleRow>, Error> {
+    fn roles(&self) -> Result<Vec<RoleRow>, Error> {
         let sql = "SELECT name, version, published, expires FROM role ORDER BY name";
         self.many("reading the roles", sql, [], role_row)
     }
 
-    /// A bin; `None` when it was never signed.
-    pub fn bin(&self, number: u32) -> Result<Option<BinRow>, Error> {
+    fn bin(&self, number: u32) -> Result<Option<BinRow>, Error> {
         let sql = "SELECT number, version, published, expires, length, sha256 \
                    FROM bin WHERE number = $1";
         self.one("reading a bin", sql, [number], bin_row)
     }
 
-    /// All bins that were ever signed, ordered by number.
-    pub fn bins(&self) -> Result<Vec<BinRow>, Error> {
+    fn bins(&self) -> Result<Vec<BinRow>, Error> {
         let sql = "SELECT number, version, published, expires, length, sha256 \
                    FROM bin ORDER BY number";
         self.many("reading the bins", sql, [], bin_row)
     }
 
-    /// The serial up to which the journal is published; 0 when nothing is.
-    pub fn published_serial(&self) -> Result<u64, Error> {
+    fn published_serial(&self) -> Result<u64, Error> {
         let sql = "SELECT value FROM state WHERE name = 'published_serial'";
         let serial = self.one("reading the published serial", sql, [], |row| unsigned(row, 0))?;
         Ok(serial.unwrap_or(0))
     }
 
-    /// The version of the first snapshot that holds the journal up to `serial`; none while there is no
-    /// such snapshot.
-    pub fn snapshot_of_serial(&self, serial: u64) -> Result<Option<u64>, Error> {
+    fn snapshot_of_serial(&self, serial: u64) -> Result<Option<u64>, Error> {
         let sql =
             "SELECT version FROM snapshot WHERE serial >= $1 ORDER BY serial, version LIMIT 1";
         let serial = i64::try_from(serial).unwrap_or(i64::MAX);
         self.one("looking for a snapshot", sql, [serial], |row| unsigned(row, 0))
     }
 
-    /// Whether files of the project with this normalized name were uploaded here.
-    pub fn is_hosted(&self, project: &str) -> Result<bool, Error> {
+    fn is_hosted(&self, project: &str) -> Result<bool, Error> {
         self.read("looking up a project", |connection| Ok(is_hosted(connection, project)?))
     }
 
-    /// Whether files of any project were uploaded here.
-    pub fn hosts_projects(&self) -> Result<bool, Error> {
+    fn hosts_projects(&self) -> Result<bool, Error> {
         self.read("looking for projects", |connection| Ok(hosts_projects(connection)?))
     }
+}
 
+impl SqliteDatabase {
     fn one<T>(
         &self,
         doing: &'static str,

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use waxseal_tuf::hash::Sha256;
 
 use super::catalog::CoreMetadata;
-use super::pending;
+use super::contract::Journal;
+use super::pending::{self, AppendedTargets, TargetsAppend};
 use super::row::{digest, microseconds, signed, unsigned};
+use super::sqlite::{Failure, SqliteDatabase};
 use super::targets_entry::TargetsEntry;
-use super::{Database, Failure};
 use crate::Error;
 
 /// After how many bytes of entries reading stops: what one batch takes, since an entry may hold
@@ -128,12 +129,8 @@ pub struct JournalRow {
     pub entry: Entry,
 }
 
-impl Database {
-    /// Records an upload, unless its filename was used before. `identity` is what makes two
-    /// filenames one, such as a normalized spelling; it stays claimed for good.
-    ///
-    /// The file itself must be in the store before: whoever reads the entry will publish it.
-    pub fn append_upload(&self, upload: &UploadEntry, identity: &str) -> Result<Appended, Error> {
+impl Journal for SqliteDatabase {
+    fn append_upload(&self, upload: &UploadEntry, identity: &str) -> Result<Appended, Error> {
         self.write("recording an upload in the journal", |transaction| {
             lock(transaction)?;
             let Some((serial, filename, sha256)) = claim(transaction, identity)? else {
@@ -156,18 +153,21 @@ impl Database {
         })
     }
 
-    /// The upload that has claimed a filename's identity: [`Appended::Taken`] before any bytes are
-    /// read, so that a server can refuse early. Only [`Database::append_upload`] decides.
-    pub fn claimed(&self, identity: &str) -> Result<Option<Appended>, Error> {
+    fn claimed(&self, identity: &str) -> Result<Option<Appended>, Error> {
         self.read("looking up a filename", |connection| {
             let claim = claim(connection, identity)?;
             Ok(claim.map(|(serial, filename, sha256)| Appended::Taken { serial, filename, sha256 }))
         })
     }
 
-    /// Up to `limit` entries after the serial `after`, in order; fewer when those have 16 MiB
-    /// together.
-    pub fn waiting(&self, after: u64, limit: u64) -> Result<Vec<JournalRow>, Error> {
+    fn append_targets(&self, appends: &[TargetsAppend<'_>]) -> Result<Vec<AppendedTargets>, Error> {
+        self.write("recording targets in the journal", |transaction| {
+            lock(transaction)?;
+            appends.iter().map(|append| pending::append_one(transaction, append)).collect()
+        })
+    }
+
+    fn waiting(&self, after: u64, limit: u64) -> Result<Vec<JournalRow>, Error> {
         self.read("reading the journal", |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT serial, recorded_at, kind, entry FROM journal WHERE serial > $1 \
@@ -185,8 +185,7 @@ impl Database {
         })
     }
 
-    /// The newest entry's serial; 0 when there is none.
-    pub fn last_serial(&self) -> Result<u64, Error> {
+    fn last_serial(&self) -> Result<u64, Error> {
         self.read("reading the journal's last serial", |connection| {
             let sql = "SELECT value FROM counter WHERE name = 'serial'";
             Ok(connection.prepare_cached(sql)?.query_row([], |row| unsigned(row, 0))?)

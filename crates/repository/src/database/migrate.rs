@@ -46,13 +46,13 @@ mod tests {
 
     use super::*;
     use crate::Error;
-    use crate::database::Database;
+    use crate::database::{Catalog, Journal, SqliteDatabase, Tokens};
 
     #[test]
     fn a_newer_database_is_refused_and_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("waxseal.sqlite");
-        drop(Database::open(&path).unwrap());
+        drop(SqliteDatabase::open(&path).unwrap());
         let later = Connection::open(&path).unwrap();
         later
             .execute_batch(
@@ -60,7 +60,7 @@ mod tests {
             )
             .unwrap();
 
-        let error = Database::open(&path).unwrap_err();
+        let error = SqliteDatabase::open(&path).unwrap_err();
         assert!(matches!(error, Error::DatabaseNewer { found: 9, known: KNOWN, .. }), "{error}");
         assert!(error.to_string().contains("run the newer waxseal"), "{error}");
         later.query_row("SELECT COUNT(*) FROM from_the_future", [], |_| Ok(())).unwrap();
@@ -71,7 +71,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("waxseal.sqlite");
         for _ in 0..3 {
-            let database = Database::open(&path).unwrap();
+            let database = SqliteDatabase::open(&path).unwrap();
             assert_eq!(database.last_serial().unwrap(), 0);
         }
     }
@@ -92,7 +92,7 @@ mod tests {
             ))
             .unwrap();
         drop(first);
-        let database = Database::open(&path).unwrap();
+        let database = SqliteDatabase::open(&path).unwrap();
         assert_eq!(database.tokens().unwrap()[0].scope, crate::database::TokenScope::Upload);
         assert!(database.is_hosted("flask").unwrap() && !database.is_hosted("click").unwrap());
     }
@@ -103,7 +103,7 @@ mod tests {
         let path = folder.path().join("waxseal.sqlite");
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| Database::open(&path).unwrap().last_serial().unwrap());
+                scope.spawn(|| SqliteDatabase::open(&path).unwrap().last_serial().unwrap());
             }
         });
     }
@@ -113,13 +113,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("waxseal.sqlite");
         let (away, log) = (folder.path().join("away"), folder.path().join("waxseal.sqlite-wal"));
-        let open = Database::open(&path).unwrap();
+        let open = SqliteDatabase::open(&path).unwrap();
         open.create_token("ci").unwrap();
         let kept = std::fs::read(&log).unwrap();
         std::fs::rename(&path, &away).unwrap();
 
         let refuse = || {
-            let error = Database::open(&path).unwrap_err();
+            let error = SqliteDatabase::open(&path).unwrap_err();
             assert!(matches!(error, Error::DatabaseLost { .. }), "{error}");
             assert_eq!(std::fs::read(&log).unwrap(), kept);
         };
@@ -129,7 +129,7 @@ mod tests {
         refuse();
 
         std::fs::rename(&away, &path).unwrap();
-        assert_eq!(Database::open(&path).unwrap().tokens().unwrap().len(), 1);
+        assert_eq!(SqliteDatabase::open(&path).unwrap().tokens().unwrap().len(), 1);
     }
 
     #[test]
@@ -137,7 +137,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes.txt");
         std::fs::write(&path, "x".repeat(4096)).unwrap();
-        let error = Database::open(&path).unwrap_err();
+        let error = SqliteDatabase::open(&path).unwrap_err();
         assert!(error.to_string().contains("notes.txt"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), "x".repeat(4096).as_bytes());
     }

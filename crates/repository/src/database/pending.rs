@@ -13,11 +13,10 @@ use waxseal_tuf::TargetPath;
 use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::metadata::TargetFile;
 
-use super::journal::{Entry, append, lock};
+use super::journal::{Entry, append};
 use super::row::{digest, optional_digest, signed, unsigned};
+use super::sqlite::Failure;
 use super::targets_entry::{AddTarget, TargetsEntry};
-use super::{Database, Failure};
-use crate::Error;
 
 /// Most paths that one refusal names.
 pub const MAX_CONFLICTS: usize = 100;
@@ -50,7 +49,7 @@ pub struct TargetsAppend<'a> {
     pub entry: &'a TargetsEntry,
     /// What may be at the path of each target to add, in their order.
     pub expected: &'a [Expected],
-    /// [`Database::published_serial`] before `expected` was read.
+    /// [`Catalog::published_serial`](super::Catalog::published_serial) before `expected` was read.
     pub read_at: u64,
     /// The request's key, if it has one.
     pub key: Option<&'a IdempotencyKey>,
@@ -135,23 +134,8 @@ impl Content {
     }
 }
 
-impl Database {
-    /// Records entries that change targets, each unless something stands against it, in one transaction
-    /// and in their order; what became of each. Targets that are published just as an entry adds them
-    /// are left out of it.
-    pub fn append_targets(
-        &self,
-        appends: &[TargetsAppend<'_>],
-    ) -> Result<Vec<AppendedTargets>, Error> {
-        self.write("recording targets in the journal", |transaction| {
-            lock(transaction)?;
-            appends.iter().map(|append| append_one(transaction, append)).collect()
-        })
-    }
-}
-
 /// Changes nothing unless the answer is a new serial.
-fn append_one(
+pub(super) fn append_one(
     transaction: &Transaction<'_>,
     append: &TargetsAppend<'_>,
 ) -> Result<AppendedTargets, Failure> {

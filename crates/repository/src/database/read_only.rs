@@ -6,7 +6,8 @@ use std::sync::Mutex;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{BUSY_TIMEOUT, Database, STATEMENTS, migrate};
+use super::migrate;
+use super::sqlite::{BUSY_TIMEOUT, STATEMENTS, SqliteDatabase, database_error};
 use crate::Error;
 
 /// How to open it.
@@ -17,7 +18,7 @@ pub(super) struct ReadOnly {
     cold: bool,
 }
 
-impl Database {
+impl SqliteDatabase {
     /// Opens the database in the file `path` to read it. Nothing is made or migrated; a write fails.
     ///
     /// Where a program has it open, or a crash left its write-ahead log, this reads what is committed
@@ -29,7 +30,7 @@ impl Database {
             return Err(Error::DatabaseLost { path });
         }
         let read_only = ReadOnly { cold: !log(&path).try_exists().map_err(failed)? };
-        let failed = |source| Error::Database { doing: "opening it", path: path.clone(), source };
+        let failed = |source| database_error("opening it", &path, source);
         let connection = read_only.connect(&path).map_err(failed)?;
         match migrate::form(&connection).map_err(failed)? {
             migrate::KNOWN => {}
@@ -83,6 +84,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
     use super::*;
+    use crate::database::Tokens;
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
@@ -95,16 +97,16 @@ mod tests {
     fn a_cold_database_is_read_and_nothing_is_made_beside_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("odd %41?#.sqlite");
-        Database::open(&path).unwrap().create_token("ci").unwrap();
+        SqliteDatabase::open(&path).unwrap().create_token("ci").unwrap();
         let before = (names(folder.path()), fs::read(&path).unwrap());
 
-        let read = Database::open_to_read(&path).unwrap();
+        let read = SqliteDatabase::open_to_read(&path).unwrap();
         assert_eq!(read.tokens().unwrap().len(), 1);
         assert!(read.create_token("other").is_err());
         assert!(!read.changed_while_read().unwrap());
         assert_eq!((names(folder.path()), fs::read(&path).unwrap()), before);
 
-        let _open = Database::open(&path).unwrap();
+        let _open = SqliteDatabase::open(&path).unwrap();
         assert!(read.changed_while_read().unwrap());
     }
 
@@ -112,9 +114,9 @@ mod tests {
     fn a_database_that_is_written_to_is_read_at_its_last_commit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("waxseal.sqlite");
-        let open = Database::open(&path).unwrap();
+        let open = SqliteDatabase::open(&path).unwrap();
         open.create_token("ci").unwrap();
-        let read = Database::open_to_read(&path).unwrap();
+        let read = SqliteDatabase::open_to_read(&path).unwrap();
         assert_eq!(read.tokens().unwrap().len(), 1);
         open.create_token("laptop").unwrap();
         assert_eq!(read.tokens().unwrap().len(), 2);
@@ -125,7 +127,7 @@ mod tests {
     fn a_database_that_is_not_there_or_of_another_form_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("waxseal.sqlite");
-        let refused = || Database::open_to_read(&path).unwrap_err();
+        let refused = || SqliteDatabase::open_to_read(&path).unwrap_err();
         assert!(matches!(refused(), Error::DatabaseFile { .. }));
         assert_eq!(names(folder.path()), [""; 0]);
         fs::write(&path, "").unwrap();

@@ -14,8 +14,9 @@ use tracing::warn;
 use waxseal_tuf::hash::Sha256;
 use zeroize::Zeroizing;
 
+use super::contract::Tokens;
 use super::row::{digest, microseconds, optional_microseconds, parsed};
-use super::{Database, Failure};
+use super::sqlite::{Failure, SqliteDatabase};
 use crate::Error;
 
 /// What every token begins with, so that people and secret scanners know it.
@@ -104,16 +105,8 @@ impl fmt::Debug for TokenSecret {
     }
 }
 
-impl Database {
-    /// Makes a token for uploads. [`Error::TokenName`] when the name is not usable or an active token
-    /// has it.
-    pub fn create_token(&self, name: &str) -> Result<(TokenRow, TokenSecret), Error> {
-        self.create_token_for(name, TokenScope::Upload)
-    }
-
-    /// Makes a token for `scope`. [`Error::TokenName`] when the name is not usable or an active token
-    /// has it.
-    pub fn create_token_for(
+impl Tokens for SqliteDatabase {
+    fn create_token_for(
         &self,
         name: &str,
         scope: TokenScope,
@@ -151,8 +144,7 @@ impl Database {
         Ok((row, secret))
     }
 
-    /// The active token with this text; `None` for any other text, whatever is wrong with it.
-    pub fn authenticate(&self, text: &str) -> Result<Option<TokenRow>, Error> {
+    fn authenticate(&self, text: &str) -> Result<Option<TokenRow>, Error> {
         let Some(id) = token_id(text) else { return Ok(None) };
         let found = self.read("looking up a token", |connection| {
             let sql = "SELECT id, name, created_at, last_used_at, revoked_at, scope, secret_sha256 \
@@ -184,8 +176,7 @@ impl Database {
         Ok(Some(token))
     }
 
-    /// All tokens, revoked ones included, the oldest first.
-    pub fn tokens(&self) -> Result<Vec<TokenRow>, Error> {
+    fn tokens(&self) -> Result<Vec<TokenRow>, Error> {
         self.read("listing the tokens", |connection| {
             let sql = "SELECT id, name, created_at, last_used_at, revoked_at, scope FROM token \
                        ORDER BY created_at, id";
@@ -194,8 +185,7 @@ impl Database {
         })
     }
 
-    /// Revokes the active token with this id, or else this name; `None` when there is none.
-    pub fn revoke_token(&self, id_or_name: &str) -> Result<Option<TokenRow>, Error> {
+    fn revoke_token(&self, id_or_name: &str) -> Result<Option<TokenRow>, Error> {
         self.write("revoking a token", |transaction| {
             let Some(id) = active_id(transaction, id_or_name)? else { return Ok(None) };
             let sql = "UPDATE token SET revoked_at = $1 WHERE id = $2 \

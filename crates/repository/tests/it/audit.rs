@@ -116,7 +116,7 @@ pub(crate) fn metadata(store: &dyn Store, version: u64, role: &str) -> Vec<u8> {
 }
 
 /// The targets that follow from the journal up to a serial.
-pub(crate) fn expected(database: &Database, serial: u64) -> BTreeMap<String, Sha256> {
+pub(crate) fn expected(database: &dyn Database, serial: u64) -> BTreeMap<String, Sha256> {
     let mut pages: BTreeMap<NormalizedName, ProjectPage> = BTreeMap::new();
     let mut expected = BTreeMap::new();
     let entries = database.waiting(0, 100_000).unwrap();

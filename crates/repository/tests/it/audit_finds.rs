@@ -10,7 +10,7 @@ use waxseal_index::NormalizedName;
 use waxseal_index::simple::{ProjectList, ProjectPage};
 use waxseal_repository::audit::{self, Kind, Report, Settings};
 use waxseal_repository::bins::{BinStyle, Bins};
-use waxseal_repository::database::Database;
+use waxseal_repository::database::{Database, SqliteDatabase};
 use waxseal_repository::store::{FilesystemStore, Store, StoreKey};
 use waxseal_testkit::simulator::TestKey;
 use waxseal_tuf::hash::{Hashes, Sha256};
@@ -61,7 +61,7 @@ impl Cold {
 
     fn audit_at(&self, now: Timestamp, deep: bool) -> Report {
         let before = tree(self.index.path());
-        let database = Database::open_to_read(self.index.database_path()).unwrap();
+        let database = SqliteDatabase::open_to_read(self.index.database_path()).unwrap();
         let settings = Settings { now, deep };
         let report = audit::audit(&self.store(), Some(&database), settings, &mut |_| {}).unwrap();
         drop(database);
@@ -216,7 +216,7 @@ fn an_open_repository_is_audited_too() {
     send(&repository, "flask-3.0-py3-none-any.whl");
     process.publish_all(start()).unwrap();
     send(&repository, "jinja2-3.1-py3-none-any.whl");
-    let database = Database::open_to_read(index.database_path()).unwrap();
+    let database = SqliteDatabase::open_to_read(index.database_path()).unwrap();
     let settings = Settings { now: start(), deep: true };
     let audit = |database| audit::audit(repository.store(), database, settings, &mut |_| {});
     let report = audit(Some(&database)).unwrap();
@@ -681,9 +681,9 @@ fn an_index_whose_pages_alone_are_targets_is_valid() {
 #[test]
 fn an_index_without_a_file_is_valid() {
     let (index, repository, _process) = Index::published(index::Kind::Filesystem);
-    let database = Database::open_to_read(index.database_path()).unwrap();
+    let database = SqliteDatabase::open_to_read(index.database_path()).unwrap();
     let settings = Settings { now: start(), deep: true };
-    for database in [None, Some(&database)] {
+    for database in [None, Some(&database as &dyn Database)] {
         let report = audit::audit(repository.store(), database, settings, &mut |_| {}).unwrap();
         valid(&report);
         assert_eq!((report.counts.targets, report.counts.pages), (2, 0));

@@ -7,15 +7,16 @@ use std::thread;
 use tempfile::TempDir;
 use waxseal_repository::Error;
 use waxseal_repository::database::{
-    Appended, Batch, BinFile, BinRow, CatalogChange, CoreMetadata, Database, Decision, Entry,
-    Epoch, FileRow, ProjectRow, Reservation, RoleRow, TokenScope, UploadEntry,
+    Appended, Batch, BinFile, BinRow, Catalog, CatalogChange, CoreMetadata, Decision, Entry, Epoch,
+    FileRow, Journal, ProjectRow, Publication, Reservation, RoleRow, SqliteDatabase, TokenScope,
+    Tokens, UploadEntry,
 };
 use waxseal_tuf::RoleName;
 use waxseal_tuf::hash::Sha256;
 
-fn fresh() -> (TempDir, Database) {
+fn fresh() -> (TempDir, SqliteDatabase) {
     let folder = tempfile::tempdir().unwrap();
-    let database = Database::open(folder.path().join("waxseal.sqlite")).unwrap();
+    let database = SqliteDatabase::open(folder.path().join("waxseal.sqlite")).unwrap();
     (folder, database)
 }
 
@@ -34,7 +35,7 @@ fn upload(filename: &str, bytes: &[u8]) -> UploadEntry {
     }
 }
 
-fn other_writer(database: &Database, sql: &str) {
+fn other_writer(database: &SqliteDatabase, sql: &str) {
     rusqlite::Connection::open(database.path()).unwrap().execute_batch(sql).unwrap();
 }
 
@@ -61,7 +62,7 @@ fn entries_come_back_as_they_were_after_reopening() {
     }
     let path = database.path().to_owned();
     drop(database);
-    let database = Database::open(path).unwrap();
+    let database = SqliteDatabase::open(path).unwrap();
     assert_eq!(database.last_serial().unwrap(), 2);
     let waiting = database.waiting(0, 10).unwrap();
     let expected: Vec<_> = (1..).zip(uploads.map(Entry::Upload)).collect();
@@ -99,7 +100,7 @@ fn a_filename_has_one_content_for_good() {
 fn serials_from_many_writers_are_gapless_and_in_the_order_of_commits() {
     let (_folder, database) = fresh();
     // A second process, and a reader that must never see a later serial before an earlier one.
-    let other = Database::open(database.path()).unwrap();
+    let other = SqliteDatabase::open(database.path()).unwrap();
     let (writers, each) = (8_u64, 25_u64);
     let serials: Vec<u64> = thread::scope(|scope| {
         let threads: Vec<_> = (0..writers)
@@ -141,7 +142,7 @@ fn serials_from_many_writers_are_gapless_and_in_the_order_of_commits() {
 #[test]
 fn of_uploads_of_one_name_at_once_one_wins() {
     let (_folder, database) = fresh();
-    let other = Database::open(database.path()).unwrap();
+    let other = SqliteDatabase::open(database.path()).unwrap();
     for round in 1..=10_u64 {
         let name = format!("a-{round}.whl");
         let results: Vec<_> = thread::scope(|scope| {
@@ -238,7 +239,7 @@ fn decision(version: u64) -> Decision {
     }
 }
 
-fn publish(database: &Database, epoch: Epoch, version: u64) {
+fn publish(database: &SqliteDatabase, epoch: Epoch, version: u64) {
     database.reserve(epoch, &reservation(version)).unwrap();
     database.decide(epoch, &change(version), &decision(version)).unwrap();
     database.finish(epoch, &decision(version), time(7)).unwrap();
@@ -251,7 +252,7 @@ fn a_batch_survives_at_each_of_its_steps_and_is_published_by_the_last() {
     let epoch = database.take_over().unwrap();
     assert_eq!(database.batch().unwrap(), None);
     for version in 1..=2 {
-        let reopened = || Database::open(&path).unwrap();
+        let reopened = || SqliteDatabase::open(&path).unwrap();
         database.reserve(epoch, &reservation(version)).unwrap();
         assert_eq!(reopened().batch().unwrap(), Some(Batch::Reserved(reservation(version))));
         let files = database.project_files("flask").unwrap().len() as u64;

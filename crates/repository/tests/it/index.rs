@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use waxseal_index::{DistributionFilename, FileKind};
 use waxseal_repository::bins::{BinStyle, Bins};
 use waxseal_repository::ceremony::{self, Ceremony, OFFLINE_LIFETIME, Participants, Plan};
-use waxseal_repository::database::Database;
+use waxseal_repository::database::{Database, SqliteDatabase};
 use waxseal_repository::store::{FilesystemStore, MemoryStore, Store};
 use waxseal_repository::{
     Accepted, Error, Lifetimes, Repository, SnapshotProcess, Upload, WriterLock,
@@ -97,8 +97,8 @@ impl Index {
         self.path().join("writer.lock")
     }
 
-    pub(crate) fn database(&self) -> Database {
-        Database::open(self.database_path()).unwrap()
+    pub(crate) fn database(&self) -> Box<dyn Database> {
+        Box::new(SqliteDatabase::open(self.database_path()).unwrap())
     }
 
     pub(crate) fn ceremony(&self) -> Ceremony {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use waxseal_repository::bins::{BinStyle, Bins};
 use waxseal_repository::ceremony::Ceremony;
+use waxseal_repository::database::SqliteDatabase;
 use waxseal_repository::store::{MemoryStore, StoreKey};
 use waxseal_repository::{Error, Repository, StoreError, WriterLock};
 use waxseal_testkit::simulator::TestKey;
@@ -102,8 +103,8 @@ fn a_repository_can_be_opened_while_it_is_published() {
     let (index, repository, process) = Index::published(Kind::Memory);
     let (store, path) = (index.store.clone(), index.database_path());
     index.store.set_hook(Some(Box::new(move |moment| {
-        let database = waxseal_repository::database::Database::open(&path).unwrap();
-        let opened = Repository::open(Box::new(store.clone()), database);
+        let database = SqliteDatabase::open(&path).unwrap();
+        let opened = Repository::open(Box::new(store.clone()), Box::new(database));
         opened.unwrap_or_else(|error| panic!("{moment}: {error}"));
     })));
     for hour in 1..4 {
@@ -185,8 +186,8 @@ fn bins_that_this_program_did_not_make_are_refused() {
         let strange = Ceremony { bins, targets: index.ceremony().targets, root: made.root.clone() };
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("waxseal.sqlite");
-        let database = waxseal_repository::database::Database::open(path).unwrap();
-        let refused = match Repository::create(store, database, &strange) {
+        let database = SqliteDatabase::open(path).unwrap();
+        let refused = match Repository::create(store, Box::new(database), &strange) {
             Ok(repository) => index.process(&Arc::new(repository)).unwrap_err(),
             Err(refused) => refused,
         };

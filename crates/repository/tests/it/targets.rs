@@ -147,10 +147,10 @@ fn replace_may_be_said_for_one_target_alone() {
 
 #[test]
 fn what_is_there_already_is_not_written_again() {
-    let (_index, repository, process) = Index::published(Kind::Memory);
+    let (index, repository, process) = Index::published(Kind::Memory);
     send(&repository, adding(WHEEL, "a"));
     process.publish_all(start()).unwrap();
-    forget(&repository, &process);
+    forget(&index, &process);
     assert_eq!(send(&repository, adding(WHEEL, "a")), new(2));
     let entry = repository.database().waiting(1, 1).unwrap().remove(0).entry;
     assert!(matches!(entry, Entry::Targets(TargetsEntry { add, .. }) if add.is_empty()));
@@ -285,7 +285,7 @@ fn old_keys_are_dropped_and_those_of_a_day_are_kept() {
 
 #[test]
 fn what_is_published_between_reading_and_appending_is_seen() {
-    let (_index, repository, process) = Index::published(Kind::Memory);
+    let (index, repository, process) = Index::published(Kind::Memory);
     let database = repository.database();
     let read_at = database.published_serial().unwrap();
     let expected = [Expected::Same(None)];
@@ -296,7 +296,7 @@ fn what_is_published_between_reading_and_appending_is_seen() {
     let append = TargetsAppend { entry: &entry, expected: &expected, read_at, key: None };
     let refused = database.append_targets(&[append]).unwrap();
     assert!(matches!(refused[..], [AppendedTargets::Refused(_)]), "{refused:?}");
-    forget(&repository, &process);
+    forget(&index, &process);
     let append = TargetsAppend { entry: &entry, expected: &expected, read_at, key: None };
     assert_eq!(database.append_targets(&[append]).unwrap(), [AppendedTargets::Stale]);
     other_content(send(&repository, adding(WHEEL, "b")), "a", "b", None);
@@ -304,11 +304,11 @@ fn what_is_published_between_reading_and_appending_is_seen() {
 
 #[test]
 fn what_waits_is_not_forgotten() {
-    let (_index, repository, process) = Index::published(Kind::Memory);
+    let (index, repository, process) = Index::published(Kind::Memory);
     send(&repository, adding("a", "1"));
     process.publish_all(start()).unwrap();
     send(&repository, adding("b", "1"));
-    forget(&repository, &process);
+    forget(&index, &process);
     send(&repository, adding("c", "1"));
     other_content(send(&repository, adding("a", "2")), "1", "2", None);
     other_content(send(&repository, adding("b", "2")), "1", "2", Some(2));
@@ -316,8 +316,8 @@ fn what_waits_is_not_forgotten() {
 }
 
 /// Lets a minute pass since everything was published, and publishes something more.
-fn forget(repository: &Repository, process: &waxseal_repository::SnapshotProcess) {
-    let connection = rusqlite::Connection::open(repository.database().path()).unwrap();
+fn forget(index: &Index, process: &waxseal_repository::SnapshotProcess) {
+    let connection = rusqlite::Connection::open(index.database_path()).unwrap();
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     let before = number("SELECT value FROM state WHERE name = 'published_serial'");
     connection.execute("UPDATE snapshot SET published_at = published_at - 61000000", []).unwrap();
@@ -377,14 +377,14 @@ fn another_index_has_lists_of_its_own_while_nothing_is_uploaded() {
     audit_all(&repository, start());
     other_content(send(&repository, adding(LISTS[0], "second")), "first", "second", Some(1));
 
-    let (_index, repository, process) = Index::published(Kind::Memory);
+    let (index, repository, process) = Index::published(Kind::Memory);
     for (serial, list) in (1..).zip(LISTS) {
         store(&repository, list, "first");
         assert_eq!(send(&repository, adding(list, "first")), new(serial));
         let refused = upload(&repository, "flask-3.0.tar.gz", b"x").unwrap();
         assert_eq!(refused, Accepted::Foreign { path: LISTS[0].to_owned() });
         process.publish_all(start()).unwrap();
-        forget(&repository, &process);
+        forget(&index, &process);
         let refused = upload(&repository, "flask-3.0.tar.gz", b"x").unwrap();
         assert_eq!(refused, Accepted::Foreign { path: LISTS[0].to_owned() });
     }
@@ -394,14 +394,14 @@ fn another_index_has_lists_of_its_own_while_nothing_is_uploaded() {
         send(&repository, removing(list));
     }
     process.publish_all(start()).unwrap();
-    forget(&repository, &process);
-    forget(&repository, &process);
+    forget(&index, &process);
+    forget(&index, &process);
     assert_eq!(upload(&repository, "flask-3.0.tar.gz", b"x").unwrap(), Accepted::New { serial: 5 });
 }
 
 #[test]
 fn paths_of_the_api_are_not_for_uploads() {
-    let (_index, repository, process) = Index::published(Kind::Memory);
+    let (index, repository, process) = Index::published(Kind::Memory);
     let page = "simple/flask/vnd.pypi.simple.v1.json";
     for path in [page, "packages/click/click-7.tar.gz"] {
         store(&repository, path, "x");
@@ -414,13 +414,13 @@ fn paths_of_the_api_are_not_for_uploads() {
         assert_eq!(refused, Accepted::Foreign { path: path.to_owned() });
     }
     process.publish_all(start()).unwrap();
-    forget(&repository, &process);
+    forget(&index, &process);
     let refused = upload(&repository, "flask-3.0.tar.gz", b"x").unwrap();
     assert_eq!(refused, Accepted::Foreign { path: page.to_owned() });
 
     send(&repository, removing(page));
     process.publish_all(start()).unwrap();
-    forget(&repository, &process);
+    forget(&index, &process);
     assert_eq!(upload(&repository, "flask-3.0.tar.gz", b"x").unwrap(), Accepted::New { serial: 4 });
     process.publish_all(start()).unwrap();
     audit_all(&repository, start());
@@ -428,7 +428,7 @@ fn paths_of_the_api_are_not_for_uploads() {
 
 #[test]
 fn a_bin_takes_whatever_may_stand_in_a_target() {
-    let (_index, repository, process) = Index::published(Kind::Memory);
+    let (index, repository, process) = Index::published(Kind::Memory);
     let paths = ["z/\\\"", "z/},\\\"version\\\":1", "z/é/\u{10ffff}", "z/ ", "z/%2F", "~", "!"];
     for (serial, path) in (1..).zip(paths) {
         let custom = r#","custom":{"}":"{\"},\"version\":7","x-waxseal-role":[[],{},"\\"]}}"#;
@@ -440,7 +440,7 @@ fn a_bin_takes_whatever_may_stand_in_a_target() {
     for (serial, path) in (1..).zip(paths) {
         other_content(send(&repository, adding(path, "y")), "x", "y", Some(serial));
     }
-    forget(&repository, &process);
+    forget(&index, &process);
     for path in paths {
         other_content(send(&repository, adding(path, "y")), "x", "y", None);
     }

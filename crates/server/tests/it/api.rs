@@ -509,7 +509,7 @@ async fn another_process_may_publish() {
     let asked = get(&index, "/api/v1/serials/1?wait=60");
     let elsewhere = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let database = index.repository.database().path().to_owned();
+        let database = index.database_path();
         let sql = "INSERT INTO snapshot (version, serial, published_at) VALUES (9, 1, 0)";
         rusqlite::Connection::open(database).unwrap().execute(sql, []).unwrap();
     };

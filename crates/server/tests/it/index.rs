@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 use waxseal_repository::bins::{BinStyle, Bins};
 use waxseal_repository::ceremony::{self, OFFLINE_LIFETIME, Participants, Plan};
-use waxseal_repository::database::{Database, TokenScope};
+use waxseal_repository::database::{SqliteDatabase, TokenScope, Tokens};
 use waxseal_repository::store::{FilesystemStore, MemoryStore, Store};
 use waxseal_repository::{Lifetimes, Repository, SnapshotProcess, WriterLock};
 use waxseal_server::{AppState, Settings, router};
@@ -92,10 +92,11 @@ impl Index {
         let bins = Bins::new(4, BinStyle::Succinct).unwrap();
         let plan = Plan { root_threshold: 2, bins, lifetime: OFFLINE_LIFETIME };
         let ceremony = ceremony::perform(&plan, participants, Timestamp::now()).unwrap();
-        let database = Database::open(folder.path().join("waxseal.db")).unwrap();
+        let database = SqliteDatabase::open(database_path(&folder)).unwrap();
         let (_, token) = database.create_token("laptop").unwrap();
         let (_, api_token) = database.create_token_for("warehouse", TokenScope::Api).unwrap();
-        let repository = Arc::new(Repository::create(store, database, &ceremony).unwrap());
+        let repository =
+            Arc::new(Repository::create(store, Box::new(database), &ceremony).unwrap());
         let lock = WriterLock::acquire(&folder.path().join("lock")).unwrap();
         let process = SnapshotProcess::new(
             Arc::clone(&repository),
@@ -117,6 +118,10 @@ impl Index {
         }
         index.publish();
         index
+    }
+
+    pub(crate) fn database_path(&self) -> PathBuf {
+        database_path(&self.folder)
     }
 
     pub(crate) fn publish(&self) {
@@ -209,6 +214,10 @@ impl Answer {
         }
         self
     }
+}
+
+fn database_path(folder: &TempDir) -> PathBuf {
+    folder.path().join("waxseal.db")
 }
 
 fn list(folder: &Path, files: &mut BTreeSet<(String, u64)>) {

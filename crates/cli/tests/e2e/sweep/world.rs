@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tempfile::TempDir;
 use waxseal_repository::audit::{self, Counts, Settings};
-use waxseal_repository::database::{Batch, Database};
+use waxseal_repository::database::{Batch, Catalog, Journal, Publication, SqliteDatabase};
 use waxseal_repository::store::FilesystemStore;
 use waxseal_testkit::simulator::{self, drive, drive_search};
 use waxseal_tuf::hash::Sha256;
@@ -176,8 +176,8 @@ impl Run<'_> {
         report.counts
     }
 
-    fn database(&self) -> Database {
-        Database::open_to_read(self.data.join("waxseal.sqlite")).unwrap()
+    fn database(&self) -> SqliteDatabase {
+        SqliteDatabase::open_to_read(self.data.join("waxseal.sqlite")).unwrap()
     }
 
     /// What a crash left, in words.

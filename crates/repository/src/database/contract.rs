@@ -1,0 +1,244 @@
+//! The contract of every database.
+
+use std::any::Any;
+use std::fmt;
+
+use jiff::Timestamp;
+use waxseal_tuf::RoleName;
+
+use super::batch::{Batch, CatalogChange, Decision, Epoch, Reservation, SnapshotRow};
+use super::catalog::{BinRow, FileRow, ProjectRow, RoleRow};
+use super::journal::{Appended, JournalRow, UploadEntry};
+use super::pending::{AppendedTargets, TargetsAppend};
+use super::token::{TokenRow, TokenScope, TokenSecret};
+use crate::{Error, Layout};
+
+/// The contract of every database. One suite (`tests/it/database_contract/`) checks it on each.
+///
+/// - **One transaction**: what a method writes happens as a whole or not at all, whatever becomes of
+///   the process meanwhile.
+/// - **Durable on return**: when a method returns `Ok`, what it wrote survives a power cut.
+/// - **A failure may hide a success**: after [`Error::Database`] the transaction was made or not, as
+///   when a connection breaks while it commits; nothing in between. Every other error says that nothing
+///   was written.
+/// - **Repeatable**: whoever does not know whether a call was made can find out by reading, or make it
+///   again: [`Journal::append_upload`] answers [`Appended::Same`], [`Journal::append_targets`] with an
+///   idempotency key [`AppendedTargets::Repeated`]; [`Publication::abandon`] with nothing reserved,
+///   [`Catalog::record_first_roles`], [`Catalog::record_layout`] and [`Tokens::revoke_token`] change
+///   nothing; [`Publication::reserve`], [`Publication::decide`] and [`Publication::finish`] are refused
+///   the second time, and [`Publication::batch`] says how far they came.
+/// - **Committed states only**: a read sees one state, that of a moment between two transactions; it sees
+///   what every call did that had returned before it began, in any process. It never waits for a writer.
+/// - **Fenced**: a step of the publication names its epoch; when a later one was taken it does nothing and
+///   is [`Error::Fenced`], however long its process was stopped before.
+///
+/// Methods block. They may be called from many threads and from several processes on one database.
+/// Methods of [`Publication`] that name an epoch exclude each other in whatever process.
+pub trait Database:
+    Journal + Catalog + Publication + Tokens + Holds + Send + Sync + fmt::Debug
+{
+}
+
+impl<T> Database for T where
+    T: Journal + Catalog + Publication + Tokens + Holds + Send + Sync + fmt::Debug
+{
+}
+
+/// What was accepted, in the order in which it is published.
+///
+/// - **Gapless**: serials are 1, 2, 3 and so on, in the order of commits: whoever sees an entry has seen,
+///   or can see, all before it. A refusal uses none.
+/// - **Append-only**: an entry never changes and never goes away.
+pub trait Journal {
+    /// Records an upload, unless its filename was used before. `identity` is what makes two filenames
+    /// one, such as a normalized spelling; it stays claimed for good. Of many uploads of one identity at
+    /// once one is [`Appended::New`].
+    ///
+    /// The file itself must be in the store before: whoever reads the entry will publish it.
+    fn append_upload(&self, upload: &UploadEntry, identity: &str) -> Result<Appended, Error>;
+
+    /// The upload that has claimed a filename's identity: [`Appended::Taken`] before any bytes are
+    /// read, so that a server can refuse early. Only [`Journal::append_upload`] decides.
+    fn claimed(&self, identity: &str) -> Result<Option<Appended>, Error>;
+
+    /// Records entries that change targets, each unless something stands against it, in one transaction
+    /// and in their order; what became of each. Targets that are published just as an entry adds them
+    /// are left out of it.
+    fn append_targets(&self, appends: &[TargetsAppend<'_>]) -> Result<Vec<AppendedTargets>, Error>;
+
+    /// Up to `limit` entries after the serial `after`, in order; fewer when those have 16 MiB together,
+    /// but one if there is one. [`Error::JournalCorrupt`] and [`Error::JournalUnknownKind`] when one of
+    /// them cannot be read.
+    fn waiting(&self, after: u64, limit: u64) -> Result<Vec<JournalRow>, Error>;
+
+    /// The newest entry's serial; 0 when there is none.
+    fn last_serial(&self) -> Result<u64, Error>;
+}
+
+/// What the journal adds up to, and what of it is published. Projects and files change when a batch is
+/// decided, roles and bins when it is finished or abandoned.
+pub trait Catalog {
+    /// One project by its normalized name.
+    fn project(&self, name: &str) -> Result<Option<ProjectRow>, Error>;
+
+    /// The normalized names of all projects, ordered by their bytes.
+    fn project_names(&self) -> Result<Vec<String>, Error>;
+
+    /// A project's files by its normalized name, ordered by the bytes of their filenames.
+    fn project_files(&self, name: &str) -> Result<Vec<FileRow>, Error>;
+
+    /// One file of a project by the project's normalized name and the file's own.
+    fn project_file(&self, project: &str, filename: &str) -> Result<Option<FileRow>, Error>;
+
+    /// The layout that the repository is written in; `None` before one was recorded.
+    fn layout(&self) -> Result<Option<Layout>, Error>;
+
+    /// Records the layout that the repository is written in from now on.
+    fn record_layout(&self, layout: Layout) -> Result<(), Error>;
+
+    /// Records the roles that a key ceremony signed, before the first batch; one that is recorded
+    /// stays as it is.
+    fn record_first_roles(&self, roles: &[RoleRow]) -> Result<(), Error>;
+
+    /// A role that is not a bin.
+    fn role(&self, name: &RoleName) -> Result<Option<RoleRow>, Error>;
+
+    /// All roles that are not bins, ordered by name.
+    fn roles(&self) -> Result<Vec<RoleRow>, Error>;
+
+    /// A bin; `None` when it was never signed.
+    fn bin(&self, number: u32) -> Result<Option<BinRow>, Error>;
+
+    /// All bins that were ever signed, ordered by number.
+    fn bins(&self) -> Result<Vec<BinRow>, Error>;
+
+    /// The serial up to which the journal is published; 0 when nothing is.
+    fn published_serial(&self) -> Result<u64, Error>;
+
+    /// The version of the first snapshot that holds the journal up to `serial`; none while there is no
+    /// such snapshot.
+    fn snapshot_of_serial(&self, serial: u64) -> Result<Option<u64>, Error>;
+
+    /// Whether files of the project with this normalized name were uploaded here.
+    fn is_hosted(&self, project: &str) -> Result<bool, Error>;
+
+    /// Whether files of any project were uploaded here.
+    fn hosts_projects(&self) -> Result<bool, Error>;
+}
+
+/// The batch that is being published, and who may publish. There is one at most.
+///
+/// - **In order**: a batch is reserved, decided and finished, or reserved and abandoned; each step is
+///   refused ([`Error::AlreadyReserved`], [`Error::NotReserved`]) where the one before it was not the last.
+/// - **Versions only rise**: one that was reserved once is never reserved again, whatever became of it.
+pub trait Publication {
+    /// Becomes the writer: whoever was it before can record nothing any more.
+    fn take_over(&self) -> Result<Epoch, Error>;
+
+    /// The batch that is reserved or decided and not finished.
+    fn batch(&self) -> Result<Option<Batch>, Error>;
+
+    /// Uses up the versions of a batch. [`Error::AlreadyReserved`] when another one is not finished,
+    /// [`Error::VersionUsed`] when one of them is used up.
+    fn reserve(&self, epoch: Epoch, batch: &Reservation) -> Result<(), Error>;
+
+    /// Gives up a batch that is reserved: its versions stay used up. Nothing happens when there is none,
+    /// and to one that is decided.
+    fn abandon(&self, epoch: Epoch) -> Result<(), Error>;
+
+    /// Decides that the reserved batch is published, once its files are in the store: from then on
+    /// readers of the catalog see it. [`Error::NotReserved`] when it is not the reserved one.
+    fn decide(&self, epoch: Epoch, change: &CatalogChange, batch: &Decision) -> Result<(), Error>;
+
+    /// Records that the decided batch is what clients find, since `now`.
+    ///
+    /// [`Error::NotReserved`] when the decided batch is not this one.
+    fn finish(&self, epoch: Epoch, batch: &Decision, now: Timestamp) -> Result<(), Error>;
+
+    /// The snapshots that were published, the newest first, with the first for which `more` says no.
+    fn snapshots_while(
+        &self,
+        more: &mut dyn FnMut(&SnapshotRow) -> bool,
+    ) -> Result<Vec<SnapshotRow>, Error>;
+}
+
+/// What twine and uv send as the password of `__token__`, and what programs bring to the API. The text
+/// of a token is not in the database.
+pub trait Tokens {
+    /// Makes a token for uploads. [`Error::TokenName`] when the name is not usable or an active token
+    /// has it.
+    fn create_token(&self, name: &str) -> Result<(TokenRow, TokenSecret), Error> {
+        self.create_token_for(name, TokenScope::Upload)
+    }
+
+    /// Makes a token for `scope`. [`Error::TokenName`] when the name is not usable or an active token
+    /// has it.
+    fn create_token_for(
+        &self,
+        name: &str,
+        scope: TokenScope,
+    ) -> Result<(TokenRow, TokenSecret), Error>;
+
+    /// The active token with this text; `None` for any other text, whatever is wrong with it. That the
+    /// token was used is recorded where that is possible: a full disk keeps nobody out.
+    fn authenticate(&self, text: &str) -> Result<Option<TokenRow>, Error>;
+
+    /// All tokens, revoked ones included, the oldest first.
+    fn tokens(&self) -> Result<Vec<TokenRow>, Error>;
+
+    /// Revokes the active token with this id, or else this name; `None` when there is none.
+    fn revoke_token(&self, id_or_name: &str) -> Result<Option<TokenRow>, Error>;
+}
+
+/// Who makes objects in the store and who collects them.
+///
+/// Between the making of an object and the moment that something names it - the journal, or a snapshot -
+/// it looks like garbage. So whoever makes one *holds* the objects meanwhile, and the collector removes
+/// only while nobody does, after it has looked again. Any number hold at once, in any process. Both end
+/// with the process, however it ends: a shared and an exclusive lock, such as those on files, or
+/// PostgreSQL's advisory locks.
+pub trait Holds {
+    /// Holds the objects of the store. Waits for a collector that is removing some, a moment.
+    fn hold_objects(&self) -> Result<Hold, Error>;
+
+    /// Becomes the one who may remove objects; `None` when somebody goes on holding them, as during
+    /// the publication of a large batch. Those who want to hold wait a moment for a collector that waits,
+    /// so that it is not passed by for ever.
+    fn collect_objects(&self) -> Result<Option<Collecting>, Error>;
+}
+
+/// While it lives, no object is removed.
+pub struct Hold {
+    _guard: Box<dyn Any + Send + Sync>,
+}
+
+impl Hold {
+    /// A hold that lasts as long as `guard` lives.
+    pub fn new(guard: impl Any + Send + Sync) -> Self {
+        Self { _guard: Box::new(guard) }
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hold")
+    }
+}
+
+/// While it lives, nobody holds.
+pub struct Collecting {
+    _guard: Box<dyn Any + Send + Sync>,
+}
+
+impl Collecting {
+    /// A right to remove that lasts as long as `guard` lives.
+    pub fn new(guard: impl Any + Send + Sync) -> Self {
+        Self { _guard: Box::new(guard) }
+    }
+}
+
+impl fmt::Debug for Collecting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Collecting")
+    }
+}

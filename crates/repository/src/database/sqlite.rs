@@ -1,0 +1,189 @@
+//! The embedded database: `SQLite` in one file.
+//!
+//! One writing connection stands behind a mutex, and a few for reading see the last commit and never wait
+//! for the writer. A write that returned is durable (`synchronous=FULL`).
+//!
+//! The SQL is one text that PostgreSQL runs as well. Parameters are `$1`, `$2`, …; `SQLite` takes them
+//! for names and numbers them by first appearance, so each statement mentions them in order.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+
+use super::migrate;
+use super::read_only::ReadOnly;
+use crate::Error;
+
+/// How long a statement waits for another process that writes.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How many idle connections for reading are kept.
+const IDLE_READERS: usize = 8;
+
+/// How many prepared statements each connection keeps.
+pub(super) const STATEMENTS: usize = 64;
+
+/// The database of one repository in one file, which keeps the contract of
+/// [`Database`](super::Database).
+#[derive(Debug)]
+pub struct SqliteDatabase {
+    pub(super) path: PathBuf,
+    pub(super) writer: Mutex<Connection>,
+    pub(super) readers: Mutex<Vec<Connection>>,
+    /// How a database that is only read is opened; `None` for one that is written to.
+    pub(super) read_only: Option<ReadOnly>,
+}
+
+impl SqliteDatabase {
+    /// Opens the database in the file `path`, made with mode 0600 when it is not there, and brings
+    /// it to the form this program knows.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let path = path.into();
+        let failed = |source| Error::DatabaseFile { path: path.clone(), source };
+        if is_lost(&path).map_err(failed)? {
+            return Err(Error::DatabaseLost { path });
+        }
+        make_private_file(&path).map_err(failed)?;
+        let failed = |source| database_error("opening it", &path, source);
+        let mut writer = connect(&path).map_err(failed)?;
+        let form = migrate::migrate(&mut writer).map_err(failed)?;
+        if form > migrate::KNOWN {
+            return Err(Error::DatabaseNewer { path, found: form, known: migrate::KNOWN });
+        }
+        let (writer, readers) = (Mutex::new(writer), Mutex::default());
+        Ok(Self { path, writer, readers, read_only: None })
+    }
+
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `step` on one state of the database, that of the last commit.
+    pub(super) fn read<T>(
+        &self,
+        doing: &'static str,
+        step: impl FnOnce(&Connection) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let run = || -> Result<T, Failure> {
+            let mut connection = match idle {
+                Some(connection) => connection,
+                None => {
+                    let connection = match &self.read_only {
+                        Some(read_only) => read_only.connect(&self.path)?,
+                        None => connect(&self.path)?,
+                    };
+                    connection.pragma_update(None, "query_only", true)?;
+                    connection
+                }
+            };
+            let transaction = connection.transaction()?;
+            let result = step(&transaction);
+            transaction.finish()?;
+            let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+            if readers.len() < IDLE_READERS {
+                readers.push(connection);
+            }
+            result
+        };
+        run().map_err(|failure| self.error(doing, failure))
+    }
+
+    /// Runs `step` as one transaction, committed and durable when this returns `Ok`.
+    pub(super) fn write<T>(
+        &self,
+        doing: &'static str,
+        step: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        // After a panic in a step its transaction was rolled back, so the connection is fine.
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let run = || -> Result<T, Failure> {
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let result = step(&transaction)?;
+            transaction.commit()?;
+            Ok(result)
+        };
+        run().map_err(|failure| self.error(doing, failure))
+    }
+
+    fn error(&self, doing: &'static str, failure: Failure) -> Error {
+        match failure {
+            Failure::Sql(source) => database_error(doing, &self.path, source),
+            Failure::Known(error) => error,
+        }
+    }
+}
+
+/// Why a step failed: `SQLite`, or a rule of the repository.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Sql(rusqlite::Error),
+    Known(Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Known(error)
+    }
+}
+
+pub(super) fn database_error(doing: &'static str, path: &Path, source: rusqlite::Error) -> Error {
+    Error::Database {
+        doing,
+        place: path.display().to_string(),
+        full: source.sqlite_error_code() == Some(ErrorCode::DiskFull),
+        source: Box::new(source),
+    }
+}
+
+/// Whether the file is gone or empty while its write-ahead log holds something. `SQLite` would take
+/// that for a new database and delete the log, which has the newest uploads in it.
+///
+/// The log is looked at first: another program that makes the database writes to the file before.
+fn is_lost(path: &Path) -> io::Result<bool> {
+    let length = |path: &Path| match path.metadata() {
+        Ok(is) => Ok(is.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    };
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    Ok(length(Path::new(&log))? > 0 && length(path)? == 0)
+}
+
+/// Makes the file before `SQLite` does, so that it never exists with another mode: it holds hashes of
+/// secrets. `SQLite` gives the files beside it the same mode.
+fn make_private_file(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    match options.write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => {
+            file.sync_all()?;
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}
