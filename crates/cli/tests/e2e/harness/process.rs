@@ -116,13 +116,8 @@ impl Screen {
         String::from_utf8_lossy(&printed.bytes).into_owned()
     }
 
-    /// Waits until it shows `part`; `false` if the program ended without.
-    pub(crate) fn shows(&self, part: &str) -> bool {
-        self.wait(|text| text.contains(part))
-    }
-
     /// Waits until the text is as wanted; `false` if the program ended before, or took too long.
-    fn wait(&self, wanted: impl Fn(&str) -> bool) -> bool {
+    pub(crate) fn wait(&self, wanted: impl Fn(&str) -> bool) -> bool {
         let until = Instant::now() + DEADLINE;
         let mut printed = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         loop {

@@ -81,14 +81,15 @@ pub(super) struct Server {
 impl Server {
     /// What the index prints when it serves; `None` if it ended before.
     pub(super) fn of(process: Process) -> Result<Self, String> {
-        if !process.stderr.shows("serving ") || !process.stderr.shows("http://") {
-            return Err(process.end().1);
+        // A whole line: the program may be killed between its pieces.
+        let line = |text: &str| {
+            let (_, after) = text.split_once(" on http://")?;
+            Some(format!("http://{}", after.split_once('\n')?.0))
+        };
+        match process.stderr.wait(|text| line(text).is_some()) {
+            true => Ok(Self { url: line(&process.stderr.text()).unwrap(), process }),
+            false => Err(process.end().1),
         }
-        assert!(process.stderr.shows("\n"));
-        let text = process.stderr.text();
-        let (_, url) = text.split_once(" on http://").unwrap();
-        let url = format!("http://{}", url.lines().next().unwrap());
-        Ok(Self { process, url })
     }
 }
 
