@@ -299,7 +299,8 @@ fn inject(world: &World, sweep: Sweep, n: usize) -> Outcome {
     run.wait_until_published();
     run.check();
     // And it goes on.
-    assert_eq!(run.upload(&server.url, 2), Some(200));
+    upload_in_time(&mut run, &server, 2);
+    run.wait_until_published();
     run.check();
     if n.is_multiple_of(16) {
         run.download_all(&server.url);
@@ -342,8 +343,7 @@ fn inject_error(run: &mut Run<'_>, sweep: Sweep, n: usize) -> Outcome {
     }
     // The fault is over: it recovers by itself, and what failed can be done again.
     for number in 0..2 {
-        let answer = run.upload(&server.url, number);
-        assert_eq!(answer, Some(200), "{}", server.process.screen());
+        upload_in_time(run, &server, number);
     }
     run.wait_until_published();
     run.check();
@@ -351,6 +351,20 @@ fn inject_error(run: &mut Run<'_>, sweep: Sweep, n: usize) -> Outcome {
     let (status, screen) = server.process.end();
     assert!(status.success(), "{status}: {screen}");
     Outcome { injected: log.failed(), left: Vec::new(), answers }
+}
+
+/// After a full disk, uploads are refused until the index has found that there is space again.
+fn upload_in_time(run: &mut Run<'_>, server: &Server, number: usize) {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let answer = run.upload(&server.url, number);
+        if answer == Some(200) {
+            return;
+        }
+        let full = answer == Some(507) && Instant::now() < until;
+        assert!(full, "{answer:?}: {}", server.process.screen());
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn inject_at_start(run: &mut Run<'_>, sweep: Sweep, n: usize) -> Outcome {

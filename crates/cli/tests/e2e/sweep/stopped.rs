@@ -50,8 +50,8 @@ fn a_process_that_was_stopped_cannot_publish_after_another_took_over() {
 enum Became {
     /// Another one had taken over: it says so and publishes nothing.
     Fenced,
-    /// It had published all that it had, and does nothing more.
-    Done,
+    /// The same, when it had another upload to publish.
+    FencedLater,
     /// It was stopped with a lock in its hands, so that no other one could start.
     Waited,
 }
@@ -104,28 +104,36 @@ fn stop_at(world: &World, calls: &str, n: usize) -> Option<Became> {
     let published = timestamp();
 
     signal("CONT", pid);
-    let until = Instant::now() + Duration::from_secs(20);
-    let fenced = loop {
-        let screen = first.process.screen();
-        assert_eq!(timestamp(), published, "{calls} {n}: the first one published: {screen}");
-        if screen.contains("another snapshot process") {
-            break true;
+    let fenced_within = |seconds| {
+        let until = Instant::now() + Duration::from_secs(seconds);
+        loop {
+            let screen = first.process.screen();
+            assert_eq!(timestamp(), published, "{calls} {n}: the first one published: {screen}");
+            if screen.contains("another snapshot process has taken over") {
+                return true;
+            }
+            if Instant::now() > until {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(5));
         }
-        // It may have had nothing left to do but to announce what it did.
-        if upload.is_finished() && Instant::now() + Duration::from_secs(19) > until {
-            break false;
-        }
-        assert!(Instant::now() < until, "{calls} {n}: neither fenced nor done: {screen}");
-        thread::sleep(Duration::from_millis(5));
     };
+    let at_once = fenced_within(1);
     if upload.join().unwrap() == Some(200) {
         run.accepted(0);
     }
-    run.check();
-    assert_eq!(run.upload(&second.url, 2), Some(200), "{calls} {n}, fenced: {fenced}");
-    run.check();
-    first.process.kill();
+    if !at_once {
+        // It had nothing left to record. Its next batch tells it.
+        run.upload(&first.url, 2);
+        assert!(fenced_within(20), "{calls} {n}: {}", first.process.screen());
+    }
+    let (status, screen) = first.process.end();
+    assert_eq!(status.code(), Some(1), "{screen}");
+
+    // What it accepted is in the journal, for the other one.
+    assert_eq!(run.upload(&second.url, 2), Some(200), "{calls} {n}");
+    run.wait_until_published();
     run.check();
     second.process.kill();
-    Some(if fenced { Became::Fenced } else { Became::Done })
+    Some(if at_once { Became::Fenced } else { Became::FencedLater })
 }
