@@ -100,7 +100,8 @@ fn stop_at(world: &World, calls: &str, n: usize) -> Option<Became> {
     assert_eq!(run.upload(&second.url, 1), Some(200));
     run.wait_until_published();
     run.check();
-    let timestamp = || fs::read(run.store().join("tuf/metadata/timestamp.json")).unwrap();
+    let path = run.store().join("tuf/metadata/timestamp.json");
+    let timestamp = || fs::read(&path).unwrap();
     let published = timestamp();
 
     signal("CONT", pid);
