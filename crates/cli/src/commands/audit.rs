@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use waxseal_repository::audit::{self, Counts, Finding, Report, Settings};
-use waxseal_repository::database::SqliteDatabase;
+use waxseal_repository::database::{Database, SqliteDatabase};
 use waxseal_repository::store::FilesystemStore;
 
 use crate::data_folder::DataFolder;
@@ -49,7 +49,8 @@ impl Repo {
         let (store, database) = self.open()?;
         let bar = output::steps();
         let settings = Settings { now: Timestamp::now(), deep: self.deep };
-        let report = audit::audit(&store, database.as_ref(), settings, &mut |progress| {
+        let database = database.as_ref().map(|database| database as &dyn Database);
+        let report = audit::audit(&store, database, settings, &mut |progress| {
             bar.set_length(progress.total.max(progress.done));
             bar.set_position(progress.done);
             bar.set_message(progress.what);
