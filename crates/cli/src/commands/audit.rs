@@ -49,8 +49,8 @@ impl Repo {
         let (store, database) = self.open()?;
         let bar = output::steps();
         let settings = Settings { now: Timestamp::now(), deep: self.deep };
-        let database = database.as_ref().map(|database| database as &dyn Database);
-        let report = audit::audit(&store, database, settings, &mut |progress| {
+        let contract = database.as_ref().map(|database| database as &dyn Database);
+        let report = audit::audit(&store, contract, settings, &mut |progress| {
             bar.set_length(progress.total.max(progress.done));
             bar.set_position(progress.done);
             bar.set_message(progress.what);
