@@ -100,8 +100,8 @@ fn stop_at(world: &World, calls: &str, n: usize) -> Option<Became> {
     assert_eq!(run.upload(&second.url, 1), Some(200));
     run.wait_until_published();
     run.check();
-    let path = run.store().join("tuf/metadata/timestamp.json");
-    let timestamp = || fs::read(&path).unwrap();
+    let timestamp = run.store().join("tuf/metadata/timestamp.json");
+    let timestamp = || fs::read(&timestamp).unwrap();
     let published = timestamp();
 
     signal("CONT", pid);

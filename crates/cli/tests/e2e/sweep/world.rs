@@ -35,6 +35,8 @@ impl World {
         index.upload_new(Wheel::new("before", "1.0"));
         // What cannot be published soon is answered soon.
         index.configure("publish-wait-seconds", 1);
+        // Each run has a copy.
+        index.configure("reserve-mebibytes", 1);
         index.stop();
         let folder = tempfile::tempdir().unwrap();
         let wheels: Vec<_> = PROJECTS.map(|name| Wheel::new(name, "1.0")).into();
