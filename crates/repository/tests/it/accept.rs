@@ -8,8 +8,8 @@ use waxseal_tuf::TargetPath;
 use waxseal_tuf::hash::Sha256;
 
 use super::audit::{Client, audit_all};
-use super::faulty::{Fault, contents};
 use super::index::{Index, Kind, LIMIT, start, upload};
+use waxseal_testkit::faulty_store::{Fault, contents};
 
 const WHEEL: &str = "flask-3.0-py3-none-any.whl";
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use waxseal_index::simple::{FileEntry, ProjectList, ProjectPage};
 use waxseal_index::{DistributionFilename, NormalizedName, paths};
 use waxseal_repository::Repository;
-use waxseal_repository::database::{AddTarget, Database, Entry};
+use waxseal_repository::database::{AddTarget, Batch, Database, Entry};
 use waxseal_repository::store::{Store, StoreKey};
 use waxseal_testkit::simulator::{self, drive, drive_search};
 use waxseal_tuf::hash::Sha256;
@@ -33,6 +33,22 @@ impl Client {
             let row = repository.target(&TargetPath::new(path).unwrap()).unwrap().unwrap();
             assert_eq!(row.hashes.listed_sha256(), Some(digest));
         }
+    }
+}
+
+impl Client {
+    /// Reads all that is published at `now`, after a crash: what the database has as published, or as
+    /// decided.
+    pub(crate) fn find_a_moment(&mut self, repository: &Repository, now: Timestamp) {
+        let found = read_everything(repository.store(), &mut self.trust, now)
+            .unwrap_or_else(|error| panic!("at {now} a client finds that {error}"));
+        let database = repository.database();
+        let published = expected(database, database.published_serial().unwrap());
+        let decided = match database.batch().unwrap() {
+            Some(Batch::Decided(batch)) => Some(expected(database, batch.serial)),
+            Some(Batch::Reserved(_)) | None => None,
+        };
+        assert!(found == published || Some(found) == decided, "at {now} clients find another");
     }
 }
 

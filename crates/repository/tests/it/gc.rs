@@ -10,8 +10,8 @@ use waxseal_repository::store::{Object, StoreKey};
 use waxseal_repository::{Collected, GcOptions, Repository, StoreError};
 
 use super::audit::{Client, audit_all, read_everything};
-use super::faulty::{Fault, contents};
 use super::index::{Index, Kind, hours, send, start, upload};
+use waxseal_testkit::faulty_store::{Fault, contents};
 
 /// The store's own clock goes on as it does; this is how the collector sees it.
 fn later(hours: i64) -> Timestamp {
@@ -84,7 +84,10 @@ fn a_slow_client_finds_what_its_snapshot_names() {
     let options = GcOptions { grace: SignedDuration::from_hours(3), ..GcOptions::default() };
     repository.collect_garbage(&options, later(2), &|_| {}).unwrap();
     // What the client sees: the old timestamp, and whatever is left.
-    let view = super::faulty::OldTimestamp { store: index.store.unwatched(), timestamp: old };
+    let view = waxseal_testkit::faulty_store::OldTimestamp {
+        store: index.store.unwatched(),
+        timestamp: old,
+    };
     let found = read_everything(&view, &mut BTreeMap::new(), start()).unwrap();
     assert!(found.contains_key("packages/flask/flask-1.tar.gz"));
     assert!(!found.contains_key("packages/flask/flask-2.tar.gz"));

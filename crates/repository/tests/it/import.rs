@@ -14,8 +14,8 @@ use waxseal_tuf::TargetPath;
 use waxseal_tuf::hash::Sha256;
 
 use super::audit::{Client, read_present};
-use super::faulty::Fault;
 use super::index::{Index, Kind, hours, send, start};
+use waxseal_testkit::faulty_store::Fault;
 
 fn digest(text: &str) -> String {
     Sha256::of(text.as_bytes()).to_string()

@@ -1,6 +1,7 @@
 //! An index made by a real ceremony with keys that follow from their labels, which can be dropped
 //! and opened again as after a crash.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,15 +12,18 @@ use waxseal_index::{DistributionFilename, FileKind};
 use waxseal_repository::bins::{BinStyle, Bins};
 use waxseal_repository::ceremony::{self, Ceremony, OFFLINE_LIFETIME, Participants, Plan};
 use waxseal_repository::database::{Database, SqliteDatabase};
-use waxseal_repository::store::{FilesystemStore, MemoryStore, Store};
+use waxseal_repository::store::{FilesystemStore, MemoryStore, Store, StoreKey};
 use waxseal_repository::{
     Accepted, Error, Lifetimes, Repository, SnapshotProcess, Upload, WriterLock,
 };
+use waxseal_testkit::faults::Faults;
+use waxseal_testkit::faulty_database::FaultyDatabase;
+use waxseal_testkit::faulty_store::FaultyStore;
 use waxseal_testkit::simulator::TestKey;
 use waxseal_tuf::Signer;
 use waxseal_tuf::hash::Sha256;
 
-use super::faulty::FaultyStore;
+use super::audit;
 
 /// The most bytes of an object here.
 pub(crate) const LIMIT: u64 = 1 << 26;
@@ -56,6 +60,7 @@ pub(crate) struct Index {
     kind: Kind,
     bins: Bins,
     pub(crate) store: FaultyStore,
+    pub(crate) database_faults: Faults,
 }
 
 impl Index {
@@ -70,11 +75,24 @@ impl Index {
 
     /// An index whose folder is there already.
     pub(crate) fn in_folder(folder: TempDir, kind: Kind, bins: Bins) -> Self {
-        let store = FaultyStore::new(match kind {
+        Self::with_faults(folder, kind, bins, Faults::default(), Faults::default())
+    }
+
+    /// An index whose store and whose database fail as it is told; both may go by one plan.
+    pub(crate) fn with_faults(
+        folder: TempDir,
+        kind: Kind,
+        bins: Bins,
+        of_store: Faults,
+        of_database: Faults,
+    ) -> Self {
+        let inner: Arc<dyn Store> = match kind {
             Kind::Memory => Arc::new(MemoryStore::new()),
             Kind::Filesystem => filesystem(folder.path()),
-        });
-        Self { folder, kind, bins, store }
+        };
+        let store = FaultyStore::new(inner, of_store);
+        store.set_watch(Arc::new(watch));
+        Self { folder, kind, bins, store, database_faults: of_database }
     }
 
     /// An index that was just made, with its first snapshot published.
@@ -98,7 +116,8 @@ impl Index {
     }
 
     pub(crate) fn database(&self) -> Box<dyn Database> {
-        Box::new(SqliteDatabase::open(self.database_path()).unwrap())
+        let database = Box::new(SqliteDatabase::open(self.database_path()).unwrap());
+        Box::new(FaultyDatabase::new(database, self.database_faults.clone()))
     }
 
     pub(crate) fn ceremony(&self) -> Ceremony {
@@ -138,6 +157,14 @@ impl Index {
     ) -> Result<SnapshotProcess, Error> {
         let lock = WriterLock::acquire(&self.lock_path())?;
         SnapshotProcess::new(Arc::clone(repository), online, Lifetimes::default(), lock)
+    }
+}
+
+/// At every moment a client finds a whole repository. Nothing has expired for one of that time.
+fn watch(store: &dyn Store, method: &str) {
+    if store.read(&StoreKey::Timestamp, LIMIT).unwrap().is_some() {
+        audit::read_everything(store, &mut BTreeMap::new(), Timestamp::UNIX_EPOCH)
+            .unwrap_or_else(|error| panic!("after {method} a client finds that {error}"));
     }
 }
 

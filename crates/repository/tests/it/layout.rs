@@ -13,8 +13,8 @@ use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::json::Value;
 
 use super::audit::{self, Client, expected};
-use super::faulty::contents;
 use super::index::{Index, Kind, LIMIT, hours, send, start};
+use waxseal_testkit::faulty_store::contents;
 
 const WHEEL: &str = "flask-3.0-py3-none-any.whl";
 const SDIST: &str = "flask-3.0.tar.gz";

@@ -8,7 +8,7 @@ mod audit_finds;
 mod ceremony;
 mod contract;
 mod database;
-mod faulty;
+mod database_contract;
 mod filesystem;
 mod full_disk;
 mod gc;

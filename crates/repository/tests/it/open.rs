@@ -12,8 +12,8 @@ use waxseal_testkit::simulator::TestKey;
 use waxseal_tuf::metadata::{Timestamp, Unverified, sign};
 
 use super::audit::audit_all;
-use super::faulty::{Fault, contents};
 use super::index::{Index, Kind, ceremony, hours, send, start};
+use waxseal_testkit::faulty_store::{Fault, contents};
 
 /// The database as it is, and a way back to it.
 fn backup(index: &Index) -> Vec<u8> {

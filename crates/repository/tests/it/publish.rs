@@ -11,8 +11,8 @@ use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::{PublicKey, SignError, Signer, TargetPath};
 
 use super::audit::{self, Client, audit_all};
-use super::faulty::contents;
 use super::index::{Index, Kind, hours, send, start, upload};
+use waxseal_testkit::faulty_store::contents;
 
 const FILES: [&str; 6] = [
     "flask-3.0-py3-none-any.whl",

@@ -126,7 +126,7 @@ fn after_downtime_everything_is_signed_again_and_what_waited_is_published() {
 fn an_expired_batch_that_was_staged_is_replaced_at_once() {
     let (index, repository, process) = Index::published(Kind::Memory);
     send(&repository, "flask-3.0.tar.gz");
-    index.store.fail_next(1, super::faulty::Fault::Nothing);
+    index.store.fail_next(1, waxseal_testkit::faulty_store::Fault::Nothing);
     process.publish(hours(1)).unwrap_err();
     drop((repository, process));
     let (repository, process) = index.open().unwrap();

@@ -8,13 +8,16 @@ use std::thread;
 
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
+use waxseal_repository::audit;
 use waxseal_repository::bins::{BinStyle, Bins};
 use waxseal_repository::database::{Batch, RoleRow};
+use waxseal_repository::store::StoreKey;
 use waxseal_repository::{Error, Published, Repository, SnapshotProcess};
 
+use waxseal_testkit::faults::{Fault, Faults};
+
 use super::audit::{Client, audit_all};
-use super::faulty::Fault;
-use super::index::{Index, Kind, hours, send, start, upload};
+use super::index::{Index, Kind, LIMIT, hours, send, start, upload};
 
 const STEPS: [(i64, &[&str]); 4] = [
     (0, &[]),
@@ -36,47 +39,157 @@ fn step(
     process.publish_all(now)
 }
 
-/// Takes all steps; a failure ends the process, and the next one does the step again a bit later.
-fn run(index: &Index) {
-    let create = || index.create().or_else(|_| index.create());
-    let mut opened = Some(create().unwrap());
+/// Does what fails again, as the next process does.
+fn until_done<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> T {
+    for _ in 0..4 {
+        match attempt() {
+            Ok(done) => return done,
+            Err(error) => assert!(error.to_string().contains("timed out"), "{error}"),
+        }
+    }
+    panic!("it fails for ever")
+}
+
+/// Takes all steps; a failure ends the process, and the next one does the step again a bit later. What
+/// the crash left is whole to everybody who reads it. Answers how many crashes were looked at.
+fn run(index: &Index) -> usize {
+    let mut opened = Some(until_done(|| index.create()));
     let mut returning = Client::default();
+    let mut crashes = 0;
     for (hour, files) in STEPS {
         let mut now = hours(hour);
         while let Err(error) = step(opened.as_ref().unwrap(), files, now) {
             assert!(error.to_string().contains("timed out"), "{error}");
             drop(opened.take());
             now += SignedDuration::from_mins(1);
-            opened = Some(index.open().unwrap());
+            opened = Some(until_done(|| index.open()));
+            crashes += 1;
+            let (repository, _) = opened.as_ref().unwrap();
+            if repository.store().read(&StoreKey::Timestamp, LIMIT).unwrap().is_some() {
+                prove_whole(repository, now);
+                returning.find_a_moment(repository, now);
+                Client::default().find_a_moment(repository, now);
+            }
         }
         let (repository, _) = opened.as_ref().unwrap();
         returning.audit(repository, now);
         audit_all(repository, now);
+        prove_whole(repository, now);
     }
     let (repository, _) = opened.unwrap();
     let serials = repository.database().waiting(0, 100).unwrap();
     let serials: Vec<_> = serials.iter().map(|row| row.serial).collect();
     assert_eq!(serials, [1, 2, 3, 4]);
+    crashes
+}
+
+/// The audit that operators have finds nothing.
+fn prove_whole(repository: &Repository, now: Timestamp) {
+    let settings = audit::Settings { now, deep: true };
+    let database = Some(repository.database());
+    let report = audit::audit(repository.store(), database, settings, &mut |_| {}).unwrap();
+    assert!(report.valid, "{:#?}", report.findings);
+}
+
+/// An index the writes of whose store and database are counted together.
+fn counted(kind: Kind) -> (Index, Faults) {
+    let bins = Bins::new(4, BinStyle::Succinct).unwrap();
+    let faults = Faults::default();
+    let folder = tempfile::tempdir().unwrap();
+    (Index::with_faults(folder, kind, bins, faults.clone(), faults.clone()), faults)
+}
+
+/// Each write of a run that goes well, with each fault it can have.
+fn injections(calls: &[&'static str], from: usize) -> Vec<(usize, Fault)> {
+    let faults = |(call, method): (usize, &&'static str)| {
+        Fault::of(method).iter().map(move |fault| (call, *fault))
+    };
+    calls.iter().enumerate().skip(from).flat_map(faults).collect()
 }
 
 fn crash_at_every_write(kind: Kind) {
-    let bins = Bins::new(4, BinStyle::Succinct).unwrap();
-    let index = Index::with_bins(kind, bins);
-    run(&index);
-    let calls = index.store.calls();
-    for method in ["create", "create_from_file", "link", "replace_timestamp"] {
+    let (index, faults) = counted(kind);
+    assert_eq!(run(&index), 0);
+    let calls = faults.calls();
+    for method in [
+        "create",
+        "create_from_file",
+        "link",
+        "replace_timestamp",
+        "record_first_roles",
+        "take_over",
+        "append_upload",
+        "reserve",
+        "decide",
+        "finish",
+    ] {
         assert!(calls.contains(&method), "{method}");
     }
-    let crashes = calls
+    let points = injections(&calls, 0);
+    println!("{kind:?}: {} writes, {} faults", calls.len(), points.len());
+    let crashes = AtomicUsize::new(0);
+    in_parallel(points.into_iter(), |(call, fault)| {
+        let (index, faults) = counted(kind);
+        faults.fail(call, 1, fault);
+        crashes.fetch_add(run(&index), Ordering::Relaxed);
+        assert_eq!(faults.failed(), 1, "{fault:?} of write {call}");
+    });
+    println!("{kind:?}: {} crashes were looked at", crashes.into_inner());
+}
+
+/// A fault while a process resumes after another fault: a sample of all pairs, by the first fault and how
+/// many writes later the second one is.
+#[test]
+fn a_crash_while_resuming_is_resumed() {
+    let (index, faults) = counted(Kind::Memory);
+    run(&index);
+    let firsts = injections(&faults.calls(), 0);
+    // Numbers without common factors, so that every kind of write meets every kind.
+    let pairs: Vec<_> = firsts
         .into_iter()
         .enumerate()
-        .flat_map(|(call, method)| Fault::of(method).iter().map(move |fault| (call, *fault)));
-    in_parallel(crashes, |(call, fault)| {
-        let index = Index::with_bins(kind, bins);
-        index.store.fail(call, 1, fault);
+        .filter(|(number, _)| number % 2 == 0)
+        .map(|(number, first)| (first, 1 + number % 7, Fault::EACH[number % 4]))
+        .collect();
+    println!("{} pairs of faults", pairs.len());
+    let both = AtomicUsize::new(0);
+    let abandoned = AtomicUsize::new(0);
+    in_parallel(pairs.iter(), |((call, first), later, second)| {
+        let (index, faults) = counted(Kind::Memory);
+        faults.fail(*call, 1, *first);
+        faults.fail_also(call + later, *second);
         run(&index);
-        assert_eq!(index.store.failed(), 1, "{fault:?} of write {call}");
+        both.fetch_add(usize::from(faults.failed() == 2), Ordering::Relaxed);
+        let is_abandoned = faults.calls().contains(&"abandon");
+        abandoned.fetch_add(usize::from(is_abandoned), Ordering::Relaxed);
     });
+    let (both, abandoned) = (both.into_inner(), abandoned.into_inner());
+    println!("both faults were met in {both}, a batch was abandoned in {abandoned}");
+    assert!(both > pairs.len() * 8 / 10 && abandoned > 10);
+}
+
+/// A process that cannot read its database at some moment goes on later.
+#[test]
+fn a_read_that_fails_loses_nothing() {
+    let (index, repository, process) = Index::published(Kind::Memory);
+    let mut failures = 0;
+    for reads in 0.. {
+        send(&repository, &format!("flask-{reads}.tar.gz"));
+        index.database_faults.fail_read_after(reads);
+        let published = process.publish_all(start());
+        if index.database_faults.read_is_to_fail() {
+            published.unwrap();
+            break;
+        }
+        let error = published.unwrap_err();
+        assert!(error.to_string().contains("timed out"), "{error}");
+        failures += 1;
+        process.publish_all(start()).unwrap();
+        audit_all(&repository, start());
+        prove_whole(&repository, start());
+    }
+    println!("{failures} reads failed");
+    assert!(failures > 5, "{failures}");
 }
 
 /// Databases wait for the disk most of the time.

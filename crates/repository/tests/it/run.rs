@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use waxseal_repository::{Repository, Stop};
 
 use super::audit::audit_all;
-use super::faulty::Fault;
 use super::index::{Index, Kind, send};
+use waxseal_testkit::faulty_store::Fault;
 
 /// The clock of a thread that runs is the real one.
 fn now() -> jiff::Timestamp {

@@ -1,74 +1,49 @@
-//! A store that fails when it is told to, and that is watched: after every write a client reads all
-//! there is, and no name may ever have had another content.
+//! A store that fails when it is told to, and that is watched: after every write no name may have another
+//! content than it ever had, and whoever is set to watch looks at what there is.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![allow(clippy::missing_panics_doc, reason = "everything here panics where a test cannot go on")]
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp as Moment;
 use tempfile::NamedTempFile;
 use waxseal_repository::StoreError;
 use waxseal_repository::store::{Area, Link, Listed, Listing, Object, OpenObject, Store, StoreKey};
 use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::metadata::{Timestamp, Unverified};
 
-use super::audit;
-use super::index::LIMIT;
+use crate::faults::Faults;
 
-/// How much of a failing call is done nevertheless. Calls make no promise about the order of their
-/// parts, so either half may be there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    Nothing,
-    FirstHalf,
-    SecondHalf,
-    All,
-}
+pub use crate::faults::Fault;
 
-impl Fault {
-    pub(crate) const EACH: [Self; 4] =
-        [Self::Nothing, Self::FirstHalf, Self::SecondHalf, Self::All];
-
-    /// Those that differ for a method.
-    pub(crate) fn of(method: &str) -> &'static [Self] {
-        match method {
-            "create" | "link" => &Self::EACH,
-            _ => &[Self::Nothing, Self::All],
-        }
-    }
-
-    /// The parts of a call that are done.
-    fn part<T>(self, parts: &[T]) -> &[T] {
-        let middle = parts.len() / 2;
-        match self {
-            Self::Nothing => &[],
-            Self::FirstHalf => &parts[..middle],
-            Self::SecondHalf => &parts[middle..],
-            Self::All => parts,
-        }
-    }
-}
+/// The most bytes of an object here.
+const LIMIT: u64 = 1 << 26;
 
 /// One store under test; clones are the same one.
 #[derive(Clone)]
-pub(crate) struct FaultyStore(Arc<Shared>);
+pub struct FaultyStore(Arc<Shared>);
 
 struct Shared {
     inner: Mutex<Arc<dyn Store>>,
     state: Mutex<State>,
     hook: Mutex<Option<Hook>>,
+    watch: Mutex<Option<Watch>>,
+    faults: Faults,
 }
 
-type Hook = Box<dyn FnMut(&str) + Send>;
+/// Is told of a moment: before or after which write.
+pub type Hook = Box<dyn FnMut(&str) + Send>;
+
+/// Looks at the store after the write that it is told.
+pub type Watch = Arc<dyn Fn(&dyn Store, &str) + Send + Sync>;
 
 #[derive(Default)]
 struct State {
-    /// Writes so far, by method.
-    calls: Vec<&'static str>,
-    /// Which calls fail: from this one, so many.
-    fail: Option<(usize, usize, Fault)>,
-    failed: usize,
+    /// How many writes met a full disk.
+    found_full: usize,
     /// Whether the disk is full: only the reserve is left, where there is one.
     full: bool,
     /// Whether space is set aside; `None` where it never was.
@@ -88,59 +63,70 @@ impl fmt::Debug for FaultyStore {
 }
 
 impl FaultyStore {
-    pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
-        let (inner, state) = (Mutex::new(inner), Mutex::default());
-        Self(Arc::new(Shared { inner, state, hook: Mutex::default() }))
+    /// The store `inner`, which fails as `faults` says.
+    pub fn new(inner: Arc<dyn Store>, faults: Faults) -> Self {
+        Self(Arc::new(Shared {
+            inner: Mutex::new(inner),
+            state: Mutex::default(),
+            hook: Mutex::default(),
+            watch: Mutex::default(),
+            faults,
+        }))
     }
 
     /// Goes on with the same store as another process opened it.
-    pub(crate) fn reopened(&self, inner: Arc<dyn Store>) {
+    pub fn reopened(&self, inner: Arc<dyn Store>) {
         *lock(&self.0.inner) = inner;
     }
 
     /// Lets `count` writes fail, from the write number `from` since the beginning.
-    pub(crate) fn fail(&self, from: usize, count: usize, fault: Fault) {
-        lock(&self.0.state).fail = Some((from, count, fault));
+    pub fn fail(&self, from: usize, count: usize, fault: Fault) {
+        self.0.faults.fail(from, count, fault);
     }
 
     /// Lets the next `count` writes fail.
-    pub(crate) fn fail_next(&self, count: usize, fault: Fault) {
+    pub fn fail_next(&self, count: usize, fault: Fault) {
         let from = self.calls().len();
         self.fail(from, count, fault);
     }
 
     /// How many calls failed.
-    pub(crate) fn failed(&self) -> usize {
-        lock(&self.0.state).failed
+    pub fn failed(&self) -> usize {
+        self.0.faults.failed() + lock(&self.0.state).found_full
     }
 
     /// The writes so far.
-    pub(crate) fn calls(&self) -> Vec<&'static str> {
-        lock(&self.0.state).calls.clone()
+    pub fn calls(&self) -> Vec<&'static str> {
+        self.0.faults.calls()
     }
 
     /// Fills the disk, or frees space.
-    pub(crate) fn fill(&self, full: bool) {
+    pub fn fill(&self, full: bool) {
         lock(&self.0.state).full = full;
     }
 
     /// Lets the next `count` removals do a half and fail.
-    pub(crate) fn fail_removals(&self, count: usize) {
+    pub fn fail_removals(&self, count: usize) {
         lock(&self.0.state).failing_removals = count;
     }
 
     /// Lets the store be without the files that its targets name: nothing is read at every write.
-    pub(crate) fn files_are_elsewhere(&self) {
+    pub fn files_are_elsewhere(&self) {
         lock(&self.0.state).files_elsewhere = true;
     }
 
+    /// Lets `watch` look at the store after every write, unless its files are elsewhere.
+    pub fn set_watch(&self, watch: Watch) {
+        *lock(&self.0.watch) = Some(watch);
+    }
+
     /// Calls `hook` before and after every write.
-    pub(crate) fn set_hook(&self, hook: Option<Hook>) {
+    pub fn set_hook(&self, hook: Option<Hook>) {
         *lock(&self.0.hook) = hook;
     }
 
     /// The store itself, which neither fails nor is watched.
-    pub(crate) fn unwatched(&self) -> Arc<dyn Store> {
+    pub fn unwatched(&self) -> Arc<dyn Store> {
         lock(&self.0.inner).clone()
     }
 
@@ -150,19 +136,15 @@ impl FaultyStore {
         method: &'static str,
         do_part: impl FnOnce(&dyn Store, Fault) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let fault = {
+        let fault = self.0.faults.write(method);
+        {
             let mut state = lock(&self.0.state);
-            let call = state.calls.len();
-            state.calls.push(method);
-            let fault = state.fail.filter(|(from, count, _)| (*from..from + count).contains(&call));
             // What the reserve gives back is enough for a few writes.
             if state.full && state.reserve != Some(false) {
-                state.failed += 1;
+                state.found_full += usize::from(fault.is_none());
                 return Err(full(method));
             }
-            state.failed += usize::from(fault.is_some());
-            fault.map(|(.., fault)| fault)
-        };
+        }
         self.call_hook(&format!("before {method}"));
         let done = do_part(&*self.unwatched(), fault.unwrap_or(Fault::All));
         self.watch(method);
@@ -184,10 +166,9 @@ impl FaultyStore {
         }
         let inner = self.unwatched();
         self.remember(&*inner);
-        // Nothing has expired for a client of that time.
-        if inner.read(&StoreKey::Timestamp, LIMIT).unwrap().is_some() {
-            audit::read_everything(&*inner, &mut BTreeMap::new(), Moment::UNIX_EPOCH)
-                .unwrap_or_else(|error| panic!("after {method} a client finds that {error}"));
+        let watch = lock(&self.0.watch).clone();
+        if let Some(watch) = watch {
+            watch(&*inner, method);
         }
     }
 
@@ -198,12 +179,12 @@ impl FaultyStore {
     }
 
     /// Takes an object out of the memory of what there was.
-    pub(crate) fn forget(&self, key: &StoreKey) {
+    pub fn forget(&self, key: &StoreKey) {
         lock(&self.0.state).history.remove(&key.path());
     }
 
     /// Compares all objects with what they were before.
-    pub(crate) fn remember(&self, store: &dyn Store) {
+    pub fn remember(&self, store: &dyn Store) {
         let history = &mut lock(&self.0.state).history;
         for (name, digest) in contents(store) {
             let before = *history.entry(name.clone()).or_insert(digest);
@@ -213,7 +194,7 @@ impl FaultyStore {
 }
 
 /// The digest of every object, by path; `timestamp.json` by its version.
-pub(crate) fn contents(store: &dyn Store) -> BTreeMap<String, Sha256> {
+pub fn contents(store: &dyn Store) -> BTreeMap<String, Sha256> {
     let areas = [Area::Metadata, Area::Targets, Area::Files];
     let listed = areas.into_iter().flat_map(|area| store.list(area).unwrap().map(Result::unwrap));
     let content = |Listed { path, key, .. }| {
@@ -238,8 +219,8 @@ impl Store for FaultyStore {
 
     fn create_from_file(&self, key: &StoreKey, file: NamedTempFile) -> Result<(), StoreError> {
         self.write("create_from_file", |store, fault| match fault {
-            Fault::Nothing | Fault::FirstHalf => Ok(()),
-            Fault::SecondHalf | Fault::All => store.create_from_file(key, file),
+            fault if fault.is_done() => store.create_from_file(key, file),
+            _ => Ok(()),
         })
     }
 
@@ -249,8 +230,8 @@ impl Store for FaultyStore {
 
     fn replace_timestamp(&self, expected: Option<Sha256>, bytes: &[u8]) -> Result<(), StoreError> {
         self.write("replace_timestamp", |store, fault| match fault {
-            Fault::Nothing | Fault::FirstHalf => Ok(()),
-            Fault::SecondHalf | Fault::All => store.replace_timestamp(expected, bytes),
+            fault if fault.is_done() => store.replace_timestamp(expected, bytes),
+            _ => Ok(()),
         })
     }
 
@@ -319,9 +300,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A store as a client sees it that read `timestamp.json` some time ago.
 #[derive(Debug)]
-pub(crate) struct OldTimestamp {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) timestamp: Vec<u8>,
+pub struct OldTimestamp {
+    /// The store as it is.
+    pub store: Arc<dyn Store>,
+    /// What `timestamp.json` was then.
+    pub timestamp: Vec<u8>,
 }
 
 impl Store for OldTimestamp {

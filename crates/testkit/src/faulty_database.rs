@@ -1,0 +1,212 @@
+//! A database that fails when it is told to: "failed", or "failed but persisted", as when the connection
+//! breaks while it commits.
+
+use std::error::Error as StdError;
+use std::io;
+
+use jiff::Timestamp;
+use waxseal_repository::database::{
+    Appended, AppendedTargets, Batch, BinRow, Catalog, CatalogChange, Collecting, Database,
+    Decision, Epoch, FileRow, Hold, Holds, Journal, JournalRow, ProjectRow, Publication,
+    Reservation, RoleRow, SnapshotRow, TargetsAppend, TokenRow, TokenScope, TokenSecret, Tokens,
+    UploadEntry,
+};
+use waxseal_repository::{Error, Layout};
+use waxseal_tuf::RoleName;
+
+use crate::faults::{Fault, Faults};
+
+/// One database as one process opened it; the plan of its faults outlives it.
+#[derive(Debug)]
+pub struct FaultyDatabase {
+    inner: Box<dyn Database>,
+    faults: Faults,
+}
+
+impl FaultyDatabase {
+    /// The database `inner`, which fails as `faults` says.
+    pub fn new(inner: Box<dyn Database>, faults: Faults) -> Self {
+        Self { inner, faults }
+    }
+
+    fn write<T>(
+        &self,
+        method: &'static str,
+        write: impl FnOnce(&(dyn Database + 'static)) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        match self.faults.write(method) {
+            None => write(&*self.inner),
+            Some(fault @ (Fault::Nothing | Fault::FirstHalf)) => Err(failure(method, fault)),
+            Some(fault @ (Fault::SecondHalf | Fault::All)) => {
+                write(&*self.inner)?;
+                Err(failure(method, fault))
+            }
+        }
+    }
+
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&(dyn Database + 'static)) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        match self.faults.read() {
+            false => read(&*self.inner),
+            true => Err(failure("read", Fault::Nothing)),
+        }
+    }
+}
+
+fn failure(doing: &'static str, fault: Fault) -> Error {
+    let source: Box<dyn StdError + Send + Sync> =
+        Box::new(io::Error::from(io::ErrorKind::TimedOut));
+    Error::Database { doing, place: format!("under test ({fault:?} done)"), full: false, source }
+}
+
+impl Journal for FaultyDatabase {
+    fn append_upload(&self, upload: &UploadEntry, identity: &str) -> Result<Appended, Error> {
+        self.write("append_upload", |database| database.append_upload(upload, identity))
+    }
+
+    fn claimed(&self, identity: &str) -> Result<Option<Appended>, Error> {
+        self.read(|database| database.claimed(identity))
+    }
+
+    fn append_targets(&self, appends: &[TargetsAppend<'_>]) -> Result<Vec<AppendedTargets>, Error> {
+        self.write("append_targets", |database| database.append_targets(appends))
+    }
+
+    fn waiting(&self, after: u64, limit: u64) -> Result<Vec<JournalRow>, Error> {
+        self.read(|database| database.waiting(after, limit))
+    }
+
+    fn last_serial(&self) -> Result<u64, Error> {
+        self.read(Journal::last_serial)
+    }
+}
+
+impl Catalog for FaultyDatabase {
+    fn project(&self, name: &str) -> Result<Option<ProjectRow>, Error> {
+        self.read(|database| database.project(name))
+    }
+
+    fn project_names(&self) -> Result<Vec<String>, Error> {
+        self.read(Catalog::project_names)
+    }
+
+    fn project_files(&self, name: &str) -> Result<Vec<FileRow>, Error> {
+        self.read(|database| database.project_files(name))
+    }
+
+    fn project_file(&self, project: &str, filename: &str) -> Result<Option<FileRow>, Error> {
+        self.read(|database| database.project_file(project, filename))
+    }
+
+    fn layout(&self) -> Result<Option<Layout>, Error> {
+        self.read(Catalog::layout)
+    }
+
+    fn record_layout(&self, layout: Layout) -> Result<(), Error> {
+        self.write("record_layout", |database| database.record_layout(layout))
+    }
+
+    fn record_first_roles(&self, roles: &[RoleRow]) -> Result<(), Error> {
+        self.write("record_first_roles", |database| database.record_first_roles(roles))
+    }
+
+    fn role(&self, name: &RoleName) -> Result<Option<RoleRow>, Error> {
+        self.read(|database| database.role(name))
+    }
+
+    fn roles(&self) -> Result<Vec<RoleRow>, Error> {
+        self.read(Catalog::roles)
+    }
+
+    fn bin(&self, number: u32) -> Result<Option<BinRow>, Error> {
+        self.read(|database| database.bin(number))
+    }
+
+    fn bins(&self) -> Result<Vec<BinRow>, Error> {
+        self.read(Catalog::bins)
+    }
+
+    fn published_serial(&self) -> Result<u64, Error> {
+        self.read(Catalog::published_serial)
+    }
+
+    fn snapshot_of_serial(&self, serial: u64) -> Result<Option<u64>, Error> {
+        self.read(|database| database.snapshot_of_serial(serial))
+    }
+
+    fn is_hosted(&self, project: &str) -> Result<bool, Error> {
+        self.read(|database| database.is_hosted(project))
+    }
+
+    fn hosts_projects(&self) -> Result<bool, Error> {
+        self.read(Catalog::hosts_projects)
+    }
+}
+
+impl Publication for FaultyDatabase {
+    fn take_over(&self) -> Result<Epoch, Error> {
+        self.write("take_over", Publication::take_over)
+    }
+
+    fn batch(&self) -> Result<Option<Batch>, Error> {
+        self.read(Publication::batch)
+    }
+
+    fn reserve(&self, epoch: Epoch, batch: &Reservation) -> Result<(), Error> {
+        self.write("reserve", |database| database.reserve(epoch, batch))
+    }
+
+    fn abandon(&self, epoch: Epoch) -> Result<(), Error> {
+        self.write("abandon", |database| database.abandon(epoch))
+    }
+
+    fn decide(&self, epoch: Epoch, change: &CatalogChange, batch: &Decision) -> Result<(), Error> {
+        self.write("decide", |database| database.decide(epoch, change, batch))
+    }
+
+    fn finish(&self, epoch: Epoch, batch: &Decision, now: Timestamp) -> Result<(), Error> {
+        self.write("finish", |database| database.finish(epoch, batch, now))
+    }
+
+    fn snapshots_while(
+        &self,
+        more: &mut dyn FnMut(&SnapshotRow) -> bool,
+    ) -> Result<Vec<SnapshotRow>, Error> {
+        self.read(|database| database.snapshots_while(more))
+    }
+}
+
+impl Tokens for FaultyDatabase {
+    fn create_token_for(
+        &self,
+        name: &str,
+        scope: TokenScope,
+    ) -> Result<(TokenRow, TokenSecret), Error> {
+        self.write("create_token_for", |database| database.create_token_for(name, scope))
+    }
+
+    /// Counts as a read: what it writes may fail without anybody's noticing.
+    fn authenticate(&self, text: &str) -> Result<Option<TokenRow>, Error> {
+        self.read(|database| database.authenticate(text))
+    }
+
+    fn tokens(&self) -> Result<Vec<TokenRow>, Error> {
+        self.read(Tokens::tokens)
+    }
+
+    fn revoke_token(&self, id_or_name: &str) -> Result<Option<TokenRow>, Error> {
+        self.write("revoke_token", |database| database.revoke_token(id_or_name))
+    }
+}
+
+impl Holds for FaultyDatabase {
+    fn hold_objects(&self) -> Result<Hold, Error> {
+        self.read(Holds::hold_objects)
+    }
+
+    fn collect_objects(&self) -> Result<Option<Collecting>, Error> {
+        self.read(Holds::collect_objects)
+    }
+}
