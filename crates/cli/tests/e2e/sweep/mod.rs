@@ -52,8 +52,10 @@ enum At {
     Publishing,
     /// Those that take uploads.
     Uploading,
-    /// A start that finds what a crash left.
+    /// A start that finds a batch which is only reserved.
     Starting,
+    /// A start that finds a batch which is decided, and publishes it.
+    Resuming,
 }
 
 /// What happens at the Nth call.
@@ -67,6 +69,13 @@ enum Fault {
     StaysFull,
     /// This one finds a broken disk.
     Broken,
+}
+
+impl At {
+    /// Whether it is the whole life of a process that is watched.
+    fn is_start(self) -> bool {
+        matches!(self, Self::Starting | Self::Resuming)
+    }
 }
 
 impl Fault {
@@ -141,9 +150,12 @@ fn assert_enough(summaries: &BTreeMap<Sweep, Summary>) {
         let these = summaries.iter().filter(|(sweep, _)| sweep.at == at && sweep.fault == fault);
         these.map(|(_, summary)| summary.injected).sum::<usize>()
     };
-    for (at, kills, errors) in
-        [(At::Publishing, 40, 30), (At::Uploading, 8, 8), (At::Starting, 8, 6)]
-    {
+    for (at, kills, errors) in [
+        (At::Publishing, 40, 30),
+        (At::Uploading, 8, 8),
+        (At::Starting, 8, 6),
+        (At::Resuming, 6, 4),
+    ] {
         assert!(injected(at, Fault::Kill) >= kills, "{at:?}");
         assert!(injected(at, Fault::Full) >= errors, "{at:?}");
         assert!(injected(at, Fault::Broken) >= errors, "{at:?}");
@@ -178,7 +190,7 @@ impl Summary {
 /// Every run: what an undisturbed one calls is counted first.
 fn jobs(world: &World, full: bool) -> VecDeque<(Sweep, usize)> {
     let mut jobs = VecDeque::new();
-    for at in [At::Publishing, At::Uploading, At::Starting] {
+    for at in [At::Publishing, At::Uploading, At::Starting, At::Resuming] {
         let counts = count(world, at);
         let mut sweep = |fault, calls, step: usize, offset: usize| {
             let step = if full { 1 } else { step };
@@ -192,11 +204,11 @@ fn jobs(world: &World, full: bool) -> VecDeque<(Sweep, usize)> {
         for (number, (calls, step, faults)) in CALLS.into_iter().enumerate() {
             for (offset, fault) in faults.iter().enumerate() {
                 // The loader opens files before the program begins.
-                let step = if at == At::Starting { step * 3 } else { step };
+                let step = if at.is_start() { step * 3 } else { step };
                 sweep(*fault, calls, step, number + offset);
             }
         }
-        if at != At::Starting {
+        if !at.is_start() {
             sweep(Fault::StaysFull, GROWING, 8, 0);
         }
     }
@@ -215,8 +227,8 @@ fn all_calls() -> String {
 fn count(world: &World, at: At) -> Counts {
     let mut run = world.copy();
     let log = run.folder().join("strace");
-    if at == At::Starting {
-        crash(&run);
+    if at.is_start() {
+        crash(&run, at);
         let server = start_under_strace(&run, &all_calls(), None).unwrap();
         signal("INT", child_of(server.process.id()).unwrap());
         server.process.end();
@@ -256,20 +268,29 @@ fn watched(server: &Server, at: At) -> Watched {
     request("GET", &format!("{}/simple/", server.url), &[], &[]).unwrap();
     match at {
         At::Publishing => Watched::Thread(publishing(server)),
-        At::Uploading | At::Starting => Watched::Program(server.process.id()),
+        At::Uploading | At::Starting | At::Resuming => Watched::Program(server.process.id()),
     }
 }
 
-/// Leaves what a crash in the middle of publishing leaves.
-fn crash(run: &Run<'_>) {
+/// Leaves what a crash in the middle of publishing leaves: with the first object that gets its name, or
+/// with `timestamp.json`.
+fn crash(run: &Run<'_>, at: At) {
     let server = run.serve();
     let log = run.folder().join("crash");
     let inject = Fault::Kill.inject(1);
-    let calls = "rename,renameat,renameat2";
-    let strace = Strace::attach(watched(&server, At::Publishing), calls, Some(&inject), &log);
+    let (calls, word) = match at {
+        At::Resuming => ("rename,renameat,renameat2", "batch decided"),
+        _ => ("syncfs", "batch reserved"),
+    };
+    let timestamp = run.store().join("tuf/metadata/timestamp.json");
+    let path = (at == At::Resuming).then_some(&*timestamp);
+    let watched = watched(&server, At::Publishing);
+    let strace = Strace::attach_at_path(watched, calls, Some(&inject), path, &log);
     let _ = run.form(0).post(&server.url);
     server.process.end();
     strace.detach();
+    let left = run.left_behind();
+    assert!(left.contains(&word), "{left:?}");
 }
 
 fn start_under_strace(run: &Run<'_>, calls: &str, inject: Option<&str>) -> Result<Server, String> {
@@ -283,7 +304,7 @@ fn start_under_strace(run: &Run<'_>, calls: &str, inject: Option<&str>) -> Resul
 fn inject(world: &World, sweep: Sweep, n: usize) -> Outcome {
     let mut run = world.copy();
     let mut outcome = match sweep.at {
-        At::Starting => inject_at_start(&mut run, sweep, n),
+        At::Starting | At::Resuming => inject_at_start(&mut run, sweep, n),
         _ if sweep.fault == Fault::Kill => inject_kill(&mut run, sweep, n),
         _ => inject_error(&mut run, sweep, n),
     };
@@ -368,7 +389,7 @@ fn upload_in_time(run: &mut Run<'_>, server: &Server, number: usize) {
 }
 
 fn inject_at_start(run: &mut Run<'_>, sweep: Sweep, n: usize) -> Outcome {
-    crash(run);
+    crash(run, sweep.at);
     run.look();
     let inject = sweep.fault.inject(n);
     let started = start_under_strace(run, sweep.calls, Some(&inject));

@@ -41,8 +41,20 @@ impl Strace {
     /// Watches `calls` of these threads, and injects a fault, such as `signal=KILL:when=3`: each
     /// thread counts by itself.
     pub(super) fn attach(watched: Watched, calls: &str, inject: Option<&str>, log: &Path) -> Self {
+        Self::attach_at_path(watched, calls, inject, None, log)
+    }
+
+    /// The same, of the calls about one file.
+    pub(super) fn attach_at_path(
+        watched: Watched,
+        calls: &str,
+        inject: Option<&str>,
+        path: Option<&Path>,
+        log: &Path,
+    ) -> Self {
         let mut strace = Command::new("strace");
         strace.args(options(calls, inject, log));
+        strace.args(path.map(|path| format!("--trace-path={}", path.display())));
         let threads = match watched {
             Watched::Thread(thread) => vec![thread],
             Watched::Program(pid) => {
