@@ -2,15 +2,15 @@
 //!
 //! It changes nothing, works beside a running server, and holds a bin at a time: what cannot be
 //! compared at once, such as the files that all pages list with the targets that all bins list, is
-//! summed up for each bin ([`tally`]), and looked at again only where the sums differ.
+//! summed up for each bin (`tally`), and looked at again only where the sums differ.
 //!
 //! | module | what it checks |
 //! |---|---|
-//! | [`metadata`] | the chain of roots, timestamp, snapshot, `targets` and `bins` |
-//! | [`targets`] | every bin, every target in it, and the object in the store |
-//! | [`pages`] | every Simple page, against the targets and against the catalog |
-//! | [`ledger`] | journal and catalog against each other, and versions against the store |
-//! | [`leftovers`] | what is in the store and no metadata names |
+//! | `metadata` | the chain of roots, timestamp, snapshot, `targets` and `bins` |
+//! | `targets` | every bin, every target in it, and the object in the store |
+//! | `pages` | every Simple page, against the targets and against the catalog |
+//! | `ledger` | journal and catalog against each other, and versions against the store |
+//! | `leftovers` | what is in the store and no metadata names |
 
 mod ledger;
 mod leftovers;

@@ -1,7 +1,7 @@
 //! Import: takes over an index that exists, all of its targets in one snapshot.
 //!
-//! The file has a line of JSON for each target ([`lines`]). It is read once, checked whole, and sorted
-//! by bin on disk ([`partitions`]), so that millions of targets need little memory. Nothing is written to
+//! The file has a line of JSON for each target (`lines`). It is read once, checked whole, and sorted
+//! by bin on disk (`partitions`), so that millions of targets need little memory. Nothing is written to
 //! the store before the last line was read, and nothing is visible to clients before all of it is there.
 //!
 //! An import that was interrupted is begun again with the same file: what it had signed and written is
