@@ -227,10 +227,11 @@ fn a_process_that_goes_on_after_a_failure_resumes_too() {
             let mut failures = 0;
             while process.publish(hours(1)).is_err() {
                 failures += 1;
+                assert!(failures <= 2, "{fault:?} is never resumed");
                 // May be what fails next.
                 let _ = upload(&repository, &format!("flask-{failures}.tar.gz"), b"late");
             }
-            assert!((1..=2).contains(&failures), "{fault:?} {failures}");
+            assert!(failures > 0, "{fault:?} did not happen");
             process.publish_all(hours(1)).unwrap();
             audit_all(&repository, hours(1));
         }
