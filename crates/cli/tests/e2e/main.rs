@@ -9,6 +9,7 @@
 mod harness;
 
 mod api;
+mod audit;
 mod commands;
 mod crash;
 mod install;
