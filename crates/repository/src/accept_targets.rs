@@ -1,7 +1,6 @@
 //! Taking changes of targets into the journal.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::database::{
     AddTarget, AppendedTargets, Conflict, Database, Expected, IdempotencyKey, TargetsAppend,
@@ -10,6 +9,7 @@ use crate::database::{
 use crate::error::Error;
 use crate::repository::Repository;
 use crate::target_changes::{MAX_CHANGES, TargetChanges};
+use crate::together::Together;
 
 /// How often what is published is read before giving up. Reading it has a minute each time.
 const ATTEMPTS: u32 = 3;
@@ -54,9 +54,14 @@ impl Repository {
         for _ in 0..ATTEMPTS {
             let read_at = self.database().published_serial()?;
             let expected = self.expected(&entry, &replace)?;
-            let request =
-                Arc::new(Request { entry, expected, read_at, key, answer: Mutex::default() });
-            match self.appends().append(self.database(), &request)? {
+            let request = Arc::new(Request { entry, expected, read_at, key });
+            let appended = self.target_appends().ask(
+                Arc::clone(&request),
+                MAX_CHANGES,
+                |request| request.entry.add.len() + request.entry.remove.len(),
+                |group| append(self.database(), group),
+            );
+            match appended? {
                 AppendedTargets::New(serial) => {
                     self.request_publish();
                     return Ok(AcceptedTargets::New { serial });
@@ -98,63 +103,21 @@ impl Repository {
     }
 }
 
-/// Requests that wait to be appended. Whoever comes to append takes along those who wait, so that many
-/// at once pay for one commit.
-#[derive(Debug, Default)]
-pub(crate) struct Appends {
-    waiting: Mutex<VecDeque<Arc<Request>>>,
-    turn: Mutex<()>,
-}
+/// Requests that are appended in one commit.
+pub(crate) type TargetsTogether = Together<Arc<Request>, Result<AppendedTargets, Error>>;
 
 /// One of them.
 #[derive(Debug)]
-struct Request {
+pub(crate) struct Request {
     entry: TargetsEntry,
     expected: Vec<Expected>,
     read_at: u64,
     key: Option<IdempotencyKey>,
-    answer: Mutex<Option<Result<AppendedTargets, Error>>>,
-}
-
-impl Appends {
-    fn append(
-        &self,
-        database: &dyn Database,
-        request: &Arc<Request>,
-    ) -> Result<AppendedTargets, Error> {
-        lock(&self.waiting).push_back(Arc::clone(request));
-        loop {
-            let _turn = lock(&self.turn);
-            // Somebody may have taken it along, while this one waited for its turn.
-            if let Some(answer) = lock(&request.answer).take() {
-                return answer;
-            }
-            let mut group = self.next_group();
-            if group.is_empty() {
-                // Whoever had taken it along has panicked.
-                group.push(Arc::clone(request));
-            }
-            answer(database, &group);
-        }
-    }
-
-    /// The next that wait, as many as do not keep the others waiting for long.
-    fn next_group(&self) -> Vec<Arc<Request>> {
-        let mut waiting = lock(&self.waiting);
-        let (mut group, mut changes) = (Vec::new(), 0);
-        while changes < MAX_CHANGES
-            && let Some(request) = waiting.pop_front()
-        {
-            changes += request.entry.add.len() + request.entry.remove.len();
-            group.push(request);
-        }
-        group
-    }
 }
 
 impl Request {
     fn append(&self) -> TargetsAppend<'_> {
-        let Self { entry, expected, read_at, key, .. } = self;
+        let Self { entry, expected, read_at, key } = self;
         TargetsAppend { entry, expected, read_at: *read_at, key: key.as_ref() }
     }
 
@@ -167,20 +130,12 @@ impl Request {
     }
 }
 
-fn answer(database: &dyn Database, group: &[Arc<Request>]) {
+fn append(database: &dyn Database, group: &[&Arc<Request>]) -> Vec<Result<AppendedTargets, Error>> {
     let appends: Vec<_> = group.iter().map(|request| request.append()).collect();
     match database.append_targets(&appends) {
-        Ok(answers) => {
-            for (request, answer) in group.iter().zip(answers) {
-                *lock(&request.answer) = Some(Ok(answer));
-            }
-        }
-        Err(error) if group.len() == 1 => *lock(&group[0].answer) = Some(Err(error)),
+        Ok(answers) => answers.into_iter().map(Ok).collect(),
+        Err(error) if group.len() == 1 => vec![Err(error)],
         // Nothing of it was recorded. One may be to blame: each is tried alone, for an answer of its own.
-        Err(_) => group.chunks(1).for_each(|alone| answer(database, alone)),
+        Err(_) => group.chunks(1).flat_map(|alone| append(database, alone)).collect(),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

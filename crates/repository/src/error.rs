@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use waxseal_tuf::error::FormatError;
 use waxseal_tuf::hash::Sha256;
@@ -33,6 +34,10 @@ pub enum Error {
         /// What it says.
         source: Box<dyn StdError + Send + Sync>,
     },
+
+    /// What was done for many at once failed, for each of them.
+    #[error(transparent)]
+    Shared(Arc<Error>),
 
     /// The database file cannot be made or opened.
     #[error(
@@ -296,8 +301,14 @@ impl Error {
                 is_full(source)
             }
             Self::Database { full, .. } => *full,
+            Self::Shared(error) => error.is_storage_full(),
             _ => false,
         }
+    }
+
+    /// The error of each of so many whose work was done together.
+    pub(crate) fn for_each(self, count: usize) -> impl Iterator<Item = Self> {
+        std::iter::repeat_n(Arc::new(self), count).map(Self::Shared)
     }
 }
 

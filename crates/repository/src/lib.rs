@@ -32,6 +32,7 @@ mod snapshot_file;
 mod snapshot_process;
 pub mod store;
 pub mod target_changes;
+mod together;
 mod vouched;
 
 pub use accept_targets::AcceptedTargets;

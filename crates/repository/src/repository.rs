@@ -14,17 +14,23 @@ use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::metadata::{self, Unverified};
 use waxseal_tuf::{RoleName, TargetFile, TargetPath};
 
-use crate::accept_targets::Appends;
+use crate::accept_targets::TargetsTogether;
 use crate::bin_file::Entries;
 use crate::bins::Bins;
 use crate::ceremony::{BINS, Ceremony};
-use crate::database::{Appended, Batch, BinRow, CoreMetadata, Database, RoleRow, UploadEntry};
+use crate::database::{
+    Appended, Batch, BinRow, CoreMetadata, Database, RoleRow, UploadAppend, UploadEntry,
+};
 use crate::error::Error;
 use crate::layout::Layout;
 use crate::store::{Object, Store, StoreKey};
+use crate::together::Together;
 
 /// The most bytes a metadata file of ours is read with.
 const METADATA_LIMIT: u64 = 64 << 20;
+
+/// The most uploads that are appended to the journal in one commit.
+const MAX_TOGETHER: usize = 256;
 
 /// A repository: its store, its database, and the serial up to which it is published.
 #[derive(Debug)]
@@ -35,7 +41,8 @@ pub struct Repository {
     published: watch::Sender<u64>,
     publishing: Mutex<Publishing>,
     wake: Wake,
-    appends: Appends,
+    target_appends: TargetsTogether,
+    upload_appends: Together<UploadAppend, Result<Appended, Error>>,
 }
 
 /// What the snapshot process is at.
@@ -150,7 +157,8 @@ impl Repository {
             published,
             publishing: Mutex::default(),
             wake: Wake::default(),
-            appends: Appends::default(),
+            target_appends: Together::default(),
+            upload_appends: Together::default(),
         })
     }
 
@@ -178,8 +186,8 @@ impl Repository {
             sha256: upload.sha256,
             size: upload.size,
             metadata: upload.metadata.as_deref().map(CoreMetadata::of),
-            requires_python: upload.requires_python,
-            uploaded_by: upload.uploaded_by,
+            requires_python: upload.requires_python.clone(),
+            uploaded_by: upload.uploaded_by.clone(),
             upload_time: upload.upload_time,
         };
         let identity = upload.filename.identity();
@@ -192,17 +200,35 @@ impl Repository {
         }
         // Until the journal names them.
         let _hold = self.database.hold_objects()?;
-        if let (Some(bytes), Some(digested)) = (&upload.metadata, &entry.metadata) {
-            let path = target_path(paths::core_metadata(&upload.filename))?;
-            let key = StoreKey::Target { path, digest: digested.sha256 };
-            self.store.create(&[Object { key: &key, bytes }])?;
-        }
-        let path = target_path(paths::distribution(&upload.filename))?;
-        let key = StoreKey::Target { path, digest: upload.sha256 };
-        self.store.create_from_file(&key, upload.file)?;
-        let appended = self.database.append_upload(&entry, &identity)?;
+        self.store_upload(upload)?;
+        let append = UploadAppend { entry: entry.clone(), identity };
+        let appended = self.upload_appends.ask(
+            append,
+            MAX_TOGETHER,
+            |_| 1,
+            |group| {
+                match self.database.append_uploads(group) {
+                    Ok(answers) => answers.into_iter().map(Ok).collect(),
+                    // A repetition answers whether it was recorded nevertheless.
+                    Err(error) => error.for_each(group.len()).map(Err).collect(),
+                }
+            },
+        )?;
         self.wake.wake();
         Ok(Accepted::of(appended, &entry))
+    }
+
+    /// Puts the file and its core metadata where the metadata of a snapshot will name them.
+    fn store_upload(&self, upload: Upload) -> Result<(), Error> {
+        let path = target_path(paths::distribution(&upload.filename))?;
+        let key = StoreKey::Target { path, digest: upload.sha256 };
+        let Some(bytes) = &upload.metadata else {
+            return Ok(self.store.create_from_file(&key, upload.file, &[])?);
+        };
+        let path = target_path(paths::core_metadata(&upload.filename))?;
+        let metadata_key = StoreKey::Target { path, digest: Sha256::of(bytes) };
+        let beside = [Object { key: &metadata_key, bytes }];
+        Ok(self.store.create_from_file(&key, upload.file, &beside)?)
     }
 
     /// [`Error::NoSpace`] when so little space is left that the snapshot process needs it.
@@ -366,8 +392,8 @@ impl Repository {
         self.published.send_replace(serial);
     }
 
-    pub(crate) fn appends(&self) -> &Appends {
-        &self.appends
+    pub(crate) fn target_appends(&self) -> &TargetsTogether {
+        &self.target_appends
     }
 
     pub(crate) fn wake(&self) -> &Wake {

@@ -24,7 +24,7 @@ impl Fault {
     /// Those that differ for a method: only some writes of a store have parts.
     pub fn of(method: &str) -> &'static [Self] {
         match method {
-            "create" | "link" => &Self::EACH,
+            "create" | "create_from_file" | "link" => &Self::EACH,
             _ => &[Self::Nothing, Self::All],
         }
     }

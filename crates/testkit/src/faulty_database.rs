@@ -9,7 +9,7 @@ use waxseal_repository::database::{
     Appended, AppendedTargets, Batch, BinRow, Catalog, CatalogChange, Collecting, Database,
     Decision, Epoch, FileRow, Hold, Holds, Journal, JournalRow, ProjectRow, Publication,
     Reservation, RoleRow, SnapshotRow, TargetsAppend, TokenRow, TokenScope, TokenSecret, Tokens,
-    UploadEntry,
+    UploadAppend, UploadEntry,
 };
 use waxseal_repository::{Error, Layout};
 use waxseal_tuf::RoleName;
@@ -62,6 +62,10 @@ fn failure(doing: &'static str, fault: Fault) -> Error {
 }
 
 impl Journal for FaultyDatabase {
+    fn append_uploads(&self, uploads: &[&UploadAppend]) -> Result<Vec<Appended>, Error> {
+        self.write("append_uploads", |database| database.append_uploads(uploads))
+    }
+
     fn append_upload(&self, upload: &UploadEntry, identity: &str) -> Result<Appended, Error> {
         self.write("append_upload", |database| database.append_upload(upload, identity))
     }

@@ -217,10 +217,17 @@ impl Store for FaultyStore {
         self.write("create", |store, fault| store.create(fault.part(objects)))
     }
 
-    fn create_from_file(&self, key: &StoreKey, file: NamedTempFile) -> Result<(), StoreError> {
+    fn create_from_file(
+        &self,
+        key: &StoreKey,
+        file: NamedTempFile,
+        beside: &[Object<'_>],
+    ) -> Result<(), StoreError> {
         self.write("create_from_file", |store, fault| match fault {
-            fault if fault.is_done() => store.create_from_file(key, file),
-            _ => Ok(()),
+            Fault::Nothing => Ok(()),
+            Fault::FirstHalf => store.create(beside),
+            Fault::SecondHalf => store.create_from_file(key, file, &[]),
+            Fault::All => store.create_from_file(key, file, beside),
         })
     }
 
@@ -312,8 +319,13 @@ impl Store for OldTimestamp {
         self.store.create(objects)
     }
 
-    fn create_from_file(&self, key: &StoreKey, file: NamedTempFile) -> Result<(), StoreError> {
-        self.store.create_from_file(key, file)
+    fn create_from_file(
+        &self,
+        key: &StoreKey,
+        file: NamedTempFile,
+        beside: &[Object<'_>],
+    ) -> Result<(), StoreError> {
+        self.store.create_from_file(key, file, beside)
     }
 
     fn link(&self, links: &[Link]) -> Result<(), StoreError> {

@@ -8,7 +8,7 @@ use waxseal_tuf::RoleName;
 
 use super::batch::{Batch, CatalogChange, Decision, Epoch, Reservation, SnapshotRow};
 use super::catalog::{BinRow, FileRow, ProjectRow, RoleRow};
-use super::journal::{Appended, JournalRow, UploadEntry};
+use super::journal::{Appended, JournalRow, UploadAppend, UploadEntry};
 use super::pending::{AppendedTargets, TargetsAppend};
 use super::token::{TokenRow, TokenScope, TokenSecret};
 use crate::{Error, Layout};
@@ -22,7 +22,7 @@ use crate::{Error, Layout};
 ///   when a connection breaks while it commits; nothing in between. Every other error says that nothing
 ///   was written.
 /// - **Repeatable**: whoever does not know whether a call was made can find out by reading, or make it
-///   again: [`Journal::append_upload`] answers [`Appended::Same`], [`Journal::append_targets`] with an
+///   again: [`Journal::append_uploads`] answers [`Appended::Same`], [`Journal::append_targets`] with an
 ///   idempotency key [`AppendedTargets::Repeated`]; [`Publication::abandon`] with nothing reserved,
 ///   [`Catalog::record_first_roles`], [`Catalog::record_layout`] and [`Tokens::revoke_token`] change
 ///   nothing; [`Publication::reserve`], [`Publication::decide`] and [`Publication::finish`] are refused
@@ -50,15 +50,18 @@ impl<T> Database for T where
 ///   or can see, all before it. A refusal uses none.
 /// - **Append-only**: an entry never changes and never goes away.
 pub trait Journal {
-    /// Records an upload, unless its filename was used before. `identity` is what makes two filenames
-    /// one, such as a normalized spelling; it stays claimed for good. Of many uploads of one identity at
-    /// once one is [`Appended::New`].
+    /// Records uploads, each unless its filename was used before, in one transaction and in their
+    /// order; what became of each. Of many uploads of one identity at once one is [`Appended::New`].
     ///
-    /// The file itself must be in the store before: whoever reads the entry will publish it.
+    /// The files themselves must be in the store before: whoever reads an entry will publish it.
+    fn append_uploads(&self, uploads: &[&UploadAppend]) -> Result<Vec<Appended>, Error>;
+
+    /// Records one upload, as [`Journal::append_uploads`] does. `identity` is what makes two filenames
+    /// one.
     fn append_upload(&self, upload: &UploadEntry, identity: &str) -> Result<Appended, Error>;
 
     /// The upload that has claimed a filename's identity: [`Appended::Taken`] before any bytes are
-    /// read, so that a server can refuse early. Only [`Journal::append_upload`] decides.
+    /// read, so that a server can refuse early. Only [`Journal::append_uploads`] decides.
     fn claimed(&self, identity: &str) -> Result<Option<Appended>, Error>;
 
     /// Records entries that change targets, each unless something stands against it, in one transaction

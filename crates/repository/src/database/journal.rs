@@ -94,6 +94,15 @@ pub struct UploadEntry {
     pub upload_time: Timestamp,
 }
 
+/// An upload to record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadAppend {
+    /// What the journal will say.
+    pub entry: UploadEntry,
+    /// What makes two filenames one, such as a normalized spelling. It stays claimed for good.
+    pub identity: String,
+}
+
 /// What became of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Appended {
@@ -130,26 +139,20 @@ pub struct JournalRow {
 }
 
 impl Journal for SqliteDatabase {
+    fn append_uploads(&self, uploads: &[&UploadAppend]) -> Result<Vec<Appended>, Error> {
+        self.write("recording uploads in the journal", |transaction| {
+            lock(transaction)?;
+            let append = |upload: &&UploadAppend| {
+                append_upload(transaction, &upload.entry, &upload.identity)
+            };
+            uploads.iter().map(append).collect()
+        })
+    }
+
     fn append_upload(&self, upload: &UploadEntry, identity: &str) -> Result<Appended, Error> {
         self.write("recording an upload in the journal", |transaction| {
             lock(transaction)?;
-            let Some((serial, filename, sha256)) = claim(transaction, identity)? else {
-                if let Some(path) = pending::host(transaction, &upload.project)? {
-                    return Ok(Appended::Foreign { path });
-                }
-                let serial = append(transaction, &Entry::Upload(upload.clone()))?;
-                transaction
-                    .prepare_cached(
-                        "INSERT INTO filename_claim (identity, filename, sha256, serial) \
-                         VALUES ($1, $2, $3, $4)",
-                    )?
-                    .execute((identity, &upload.filename, upload.sha256.0, signed(serial)?))?;
-                return Ok(Appended::New(serial));
-            };
-            if filename == upload.filename && sha256 == upload.sha256 {
-                return Ok(Appended::Same(serial));
-            }
-            Ok(Appended::Taken { serial, filename, sha256 })
+            append_upload(transaction, upload, identity)
         })
     }
 
@@ -191,6 +194,31 @@ impl Journal for SqliteDatabase {
             Ok(connection.prepare_cached(sql)?.query_row([], |row| unsigned(row, 0))?)
         })
     }
+}
+
+/// Changes nothing unless the answer is a new serial.
+fn append_upload(
+    transaction: &Transaction<'_>,
+    upload: &UploadEntry,
+    identity: &str,
+) -> Result<Appended, Failure> {
+    if let Some((serial, filename, sha256)) = claim(transaction, identity)? {
+        return Ok(match filename == upload.filename && sha256 == upload.sha256 {
+            true => Appended::Same(serial),
+            false => Appended::Taken { serial, filename, sha256 },
+        });
+    }
+    if let Some(path) = pending::host(transaction, &upload.project)? {
+        return Ok(Appended::Foreign { path });
+    }
+    let serial = self::append(transaction, &Entry::Upload(upload.clone()))?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO filename_claim (identity, filename, sha256, serial) \
+             VALUES ($1, $2, $3, $4)",
+        )?
+        .execute((identity, &upload.filename, upload.sha256.0, signed(serial)?))?;
+    Ok(Appended::New(serial))
 }
 
 /// Lets one writer at a time go on, so that what it reads still holds when it writes. On PostgreSQL

@@ -18,7 +18,7 @@ mod token;
 pub use batch::{Batch, CatalogChange, Decision, Epoch, Reservation, SnapshotRow};
 pub use catalog::{BinFile, BinRow, CoreMetadata, FileRow, ProjectRow, RoleRow};
 pub use contract::{Catalog, Collecting, Database, Hold, Holds, Journal, Publication, Tokens};
-pub use journal::{Appended, Entry, JournalRow, UploadEntry};
+pub use journal::{Appended, Entry, JournalRow, UploadAppend, UploadEntry};
 pub use pending::{
     AppendedTargets, Conflict, ConflictReason, Content, Expected, IdempotencyKey, MAX_CONFLICTS,
     TargetsAppend,

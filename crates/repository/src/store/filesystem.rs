@@ -5,12 +5,14 @@
 //! create-only without a lock. The folders that changed are made durable before a call returns.
 //!
 //! A batch costs two barriers, not two per object: past a few objects `syncfs(2)` replaces the
-//! `fsync(2)` of each (the one waits for the disk once, the other once per file).
+//! `fsync(2)` of each (the one waits for the disk once, the other once per file). Batches that are under
+//! way at the same time share those barriers.
 //!
 //! Below the base there is one folder that is not public, `.store`, mode 0700: unfinished files
 //! and locks. Objects are regular files; a symbolic link in an object's place is not followed.
 //! Whoever can write to the base itself is trusted.
 
+mod barrier;
 mod batch;
 mod reserve;
 mod spool;
@@ -18,6 +20,7 @@ mod spool;
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, DirEntry, File, Permissions, ReadDir};
 use std::io::{self, Read};
+use std::iter::once;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -29,6 +32,7 @@ use rustix::fs::{Mode, OFlags};
 use tempfile::{NamedTempFile, TempPath};
 use waxseal_tuf::hash::Sha256;
 
+use self::barrier::Barrier;
 use self::batch::{Batch, create_folder};
 use self::reserve::Reserve;
 use self::spool::Spool;
@@ -51,8 +55,9 @@ const MANY: usize = 64;
 #[derive(Debug)]
 pub struct FilesystemStore {
     base: PathBuf,
-    /// `None`: opened to read only.
+    /// `None`, both: opened to read only.
     spool: Option<Spool>,
+    barrier: Option<Barrier>,
     timestamp_lock: PathBuf,
     reserve: Reserve,
     known_folders: KnownFolders,
@@ -70,10 +75,12 @@ impl FilesystemStore {
         create_folder(&private)?;
         fs::set_permissions(&private, Permissions::from_mode(0o700))
             .map_err(|source| StoreError::io("set the mode of", &private, source))?;
+        let barrier = Some(Barrier::open(&base)?);
         let spool = Some(Spool::open(&private)?);
         let timestamp_lock = private.join("timestamp.lock");
         let reserve = Reserve::new(&private, RESERVE);
-        Ok(Self { base, spool, timestamp_lock, reserve, known_folders: KnownFolders::default() })
+        let known_folders = KnownFolders::default();
+        Ok(Self { base, spool, barrier, timestamp_lock, reserve, known_folders })
     }
 
     /// The same with another amount of space set aside, in bytes; [`RESERVE`] is the default.
@@ -94,12 +101,20 @@ impl FilesystemStore {
         let timestamp_lock = base.join(".store/timestamp.lock");
         let reserve = Reserve::new(&base.join(".store"), RESERVE);
         let known_folders = KnownFolders::default();
-        Ok(Self { base, spool: None, timestamp_lock, reserve, known_folders })
+        Ok(Self { base, spool: None, barrier: None, timestamp_lock, reserve, known_folders })
     }
 
     fn spool_folder(&self) -> Result<&Spool, StoreError> {
-        let read_only = || io::Error::from(io::ErrorKind::ReadOnlyFilesystem);
-        self.spool.as_ref().ok_or_else(|| StoreError::io("write to", &self.base, read_only()))
+        self.spool.as_ref().ok_or_else(|| self.read_only())
+    }
+
+    fn barrier(&self) -> Result<&Barrier, StoreError> {
+        self.barrier.as_ref().ok_or_else(|| self.read_only())
+    }
+
+    fn read_only(&self) -> StoreError {
+        let source = io::Error::from(io::ErrorKind::ReadOnlyFilesystem);
+        StoreError::io("write to", &self.base, source)
     }
 
     /// The folder to serve.
@@ -118,15 +133,14 @@ impl FilesystemStore {
         objects: &[Object<'_>],
     ) -> Result<Vec<TempPath>, StoreError> {
         let spool = self.spool_folder()?;
-        let at_once = Batch::is_large(objects.len());
-        let draft = |object: &Object<'_>| {
-            let file = spool.file_with(object.bytes)?;
-            if !at_once {
-                sync_file(&file)?;
-            }
-            // Closed here: a batch may hold more objects than a process may hold open files.
-            Ok(file.into_temp_path())
-        };
+        if !Batch::is_large(objects.len()) {
+            let files = objects.iter().map(|object| spool.file_with(object.bytes));
+            let files: Vec<_> = files.collect::<Result<_, _>>()?;
+            batch.sync_files(&files)?;
+            return Ok(files.into_iter().map(NamedTempFile::into_temp_path).collect());
+        }
+        // Closed at once: a batch may hold more objects than a process may hold open files.
+        let draft = |object: &Object<'_>| Ok(spool.file_with(object.bytes)?.into_temp_path());
         let draft_all =
             |objects: &[Object<'_>]| objects.iter().map(draft).collect::<Result<Vec<_>, _>>();
         let mut drafts;
@@ -142,9 +156,7 @@ impl FilesystemStore {
             drafts = ours?;
             drafts.append(&mut others?);
         }
-        if at_once {
-            batch.sync_volume()?;
-        }
+        batch.sync_volume()?;
         Ok(drafts)
     }
 }
@@ -160,12 +172,26 @@ impl Store for FilesystemStore {
         batch.settle()
     }
 
-    fn create_from_file(&self, key: &StoreKey, file: NamedTempFile) -> Result<(), StoreError> {
+    fn create_from_file(
+        &self,
+        key: &StoreKey,
+        file: NamedTempFile,
+        beside: &[Object<'_>],
+    ) -> Result<(), StoreError> {
         check_create_only(key)?;
+        beside.iter().try_for_each(|object| check_create_only(object.key))?;
         let mut batch = Batch::begin(self)?;
         spool::finish(&file)?;
-        sync_file(&file)?;
-        batch.place_draft(file.into_temp_path(), key)?;
+        let mut files = vec![file];
+        for object in beside {
+            files.push(self.spool_folder()?.file_with(object.bytes)?);
+        }
+        batch.sync_files(&files)?;
+        for (file, key) in
+            files.into_iter().zip(once(key).chain(beside.iter().map(|object| object.key)))
+        {
+            batch.place_draft(file.into_temp_path(), key)?;
+        }
         batch.settle()
     }
 

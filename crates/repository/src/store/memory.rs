@@ -62,8 +62,14 @@ impl Store for MemoryStore {
         objects.iter().try_for_each(|object| self.insert(object.key, object.bytes.into()))
     }
 
-    fn create_from_file(&self, key: &StoreKey, mut file: NamedTempFile) -> Result<(), StoreError> {
+    fn create_from_file(
+        &self,
+        key: &StoreKey,
+        mut file: NamedTempFile,
+        beside: &[Object<'_>],
+    ) -> Result<(), StoreError> {
         check_create_only(key)?;
+        self.create(beside)?;
         let mut bytes = Vec::new();
         let read = file.rewind().and_then(|()| file.read_to_end(&mut bytes));
         read.map_err(|source| StoreError::io("read", file.path(), source))?;

@@ -44,11 +44,17 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Creates all `objects`.
     fn create(&self, objects: &[Object<'_>]) -> Result<(), StoreError>;
 
-    /// Creates one object from a finished file, which [`Store::spool`] of this store gave.
+    /// Creates one object from a finished file, which [`Store::spool`] of this store gave, and the
+    /// objects `beside` it.
     ///
     /// The bytes are taken from the file's beginning, wherever its cursor stands. The temporary
     /// file is gone afterwards, also when the call fails.
-    fn create_from_file(&self, key: &StoreKey, file: NamedTempFile) -> Result<(), StoreError>;
+    fn create_from_file(
+        &self,
+        key: &StoreKey,
+        file: NamedTempFile,
+        beside: &[Object<'_>],
+    ) -> Result<(), StoreError>;
 
     /// Makes each link's `to` another name of the object `from`, under the rules of `create`, without
     /// copying bytes through this process. [`StoreError::Missing`] when `from` is not there.

@@ -1,5 +1,6 @@
 //! One name has one content, whoever comes first.
 
+use std::collections::BTreeSet;
 use std::sync::Barrier;
 use std::thread;
 
@@ -97,19 +98,82 @@ fn of_many_uploads_of_one_name_exactly_one_is_published() {
 #[test]
 fn an_upload_that_the_store_failed_is_not_in_the_journal_and_can_be_repeated() {
     for fault in Fault::EACH {
-        for call in 0..2 {
-            let (index, repository, process) = Index::published(Kind::Filesystem);
-            index.store.fail(index.store.calls().len() + call, 1, fault);
-            let error = upload(&repository, WHEEL, b"a").unwrap_err();
-            assert!(error.to_string().contains("create"), "{error}");
-            assert_eq!(repository.database().last_serial().unwrap(), 0);
-            assert_eq!(process.publish(start()).unwrap(), None);
-            Client::default().audit(&repository, start());
+        let (index, repository, process) = Index::published(Kind::Filesystem);
+        index.store.fail_next(1, fault);
+        let error = upload(&repository, WHEEL, b"a").unwrap_err();
+        assert!(error.to_string().contains("create"), "{error}");
+        assert_eq!(repository.database().last_serial().unwrap(), 0);
+        assert_eq!(process.publish(start()).unwrap(), None);
+        Client::default().audit(&repository, start());
 
-            // The name is free still, also for other bytes.
-            assert_eq!(upload(&repository, WHEEL, b"b").unwrap(), Accepted::New { serial: 1 });
-            process.publish_all(start()).unwrap();
-            audit_all(&repository, start());
+        // The name is free still, also for other bytes.
+        assert_eq!(upload(&repository, WHEEL, b"b").unwrap(), Accepted::New { serial: 1 });
+        process.publish_all(start()).unwrap();
+        audit_all(&repository, start());
+    }
+}
+
+#[test]
+fn of_uploads_that_come_together_one_is_refused_and_the_others_are_published() {
+    let (_index, repository, process) = Index::published(Kind::Filesystem);
+    upload(&repository, WHEEL, b"a").unwrap();
+    let answers = together(24, |number| match number {
+        0 => upload(&repository, WHEEL, b"b"),
+        number => upload(&repository, &format!("flask-4.{number}-py3-none-any.whl"), b"c"),
+    });
+    let mut serials = BTreeSet::new();
+    for (number, answer) in answers.into_iter().enumerate() {
+        match (number, answer.unwrap()) {
+            (0, Accepted::Taken { filename }) => assert_eq!(filename, WHEEL),
+            (1.., Accepted::New { serial }) => assert!(serials.insert(serial), "{serial}"),
+            (number, other) => panic!("{number}: {other:?}"),
         }
     }
+    assert_eq!(serials, (2..=24).collect());
+    process.publish_all(start()).unwrap();
+    audit_all(&repository, start());
+}
+
+#[test]
+fn a_journal_that_fails_acknowledges_no_upload_and_all_can_be_repeated() {
+    let (index, repository, process) = Index::published(Kind::Filesystem);
+    let other = rusqlite::Connection::open(index.database_path()).unwrap();
+    // The last of what a commit writes for an upload.
+    other
+        .execute_batch(
+            "CREATE TRIGGER broken BEFORE INSERT ON filename_claim \
+             BEGIN SELECT RAISE(ABORT, 'broken by the test'); END",
+        )
+        .unwrap();
+    let send = |number| upload(&repository, &format!("flask-{number}.tar.gz"), &[number as u8]);
+    for answer in together(24, send) {
+        let error = answer.unwrap_err().to_string();
+        assert!(error.contains("broken by the test"), "{error}");
+    }
+    assert_eq!(repository.database().last_serial().unwrap(), 0);
+    assert_eq!(process.publish(start()).unwrap(), None);
+
+    other.execute_batch("DROP TRIGGER broken").unwrap();
+    for answer in together(24, send) {
+        assert!(matches!(answer, Ok(Accepted::New { .. })), "{answer:?}");
+    }
+    assert_eq!(repository.database().last_serial().unwrap(), 24);
+    process.publish_all(start()).unwrap();
+    audit_all(&repository, start());
+}
+
+/// Does so many things at once; the answers in the order of their numbers.
+fn together<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let barrier = Barrier::new(count);
+    thread::scope(|scope| {
+        let (barrier, work) = (&barrier, &work);
+        let one = |number| {
+            scope.spawn(move || {
+                barrier.wait();
+                work(number)
+            })
+        };
+        let all: Vec<_> = (0..count).map(one).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    })
 }

@@ -22,7 +22,7 @@ fn create(store: &dyn Store, key: &StoreKey, bytes: &[u8]) -> Result<(), StoreEr
 fn create_from_file(store: &dyn Store, key: &StoreKey, bytes: &[u8]) -> Result<(), StoreError> {
     let mut spooled = store.spool().unwrap();
     spooled.write_all(bytes).unwrap();
-    store.create_from_file(key, spooled)
+    store.create_from_file(key, spooled, &[])
 }
 
 fn content(store: &dyn Store, key: &StoreKey) -> Option<Vec<u8>> {
@@ -121,9 +121,53 @@ fn uploads_are_taken_from_their_beginning(store: &dyn Store) {
     let path = spooled.path().to_owned();
     spooled.write_all(b"0123456789").unwrap();
     spooled.seek(SeekFrom::Start(5)).unwrap();
-    store.create_from_file(&key, spooled).unwrap();
+    store.create_from_file(&key, spooled, &[]).unwrap();
     assert_eq!(content(store, &key).unwrap(), b"0123456789");
     assert!(!path.exists(), "the temporary file is still there");
+}
+
+fn objects_beside_an_upload_are_created_with_it(store: &dyn Store) {
+    let (key, beside) = (file("packages/a/a-1.whl"), file("packages/a/a-1.whl.metadata"));
+    let upload = |bytes: &[u8], metadata: &[u8]| {
+        let mut spooled = store.spool().unwrap();
+        spooled.write_all(bytes).unwrap();
+        store.create_from_file(&key, spooled, &[Object { key: &beside, bytes: metadata }])
+    };
+    for _ in 0..2 {
+        upload(b"wheel", b"metadata").unwrap();
+        assert_eq!(content(store, &key).unwrap(), b"wheel");
+        assert_eq!(content(store, &beside).unwrap(), b"metadata");
+    }
+    assert!(matches!(upload(b"other", b"metadata"), Err(StoreError::Exists { .. })));
+    assert!(matches!(upload(b"wheel", b"other"), Err(StoreError::Exists { .. })));
+    assert_eq!(content(store, &key).unwrap(), b"wheel");
+    assert_eq!(content(store, &beside).unwrap(), b"metadata");
+    let timestamp = Object { key: &StoreKey::Timestamp, bytes: b"t" };
+    let refused = store.create_from_file(&key, store.spool().unwrap(), &[timestamp]);
+    assert!(matches!(refused, Err(StoreError::Refused { .. })));
+}
+
+fn many_uploads_at_once_are_all_there(store: &dyn Store) {
+    let upload = |number: u32| {
+        let key = |end| file(&format!("packages/p{}/p-{number}.whl{end}", number % 3));
+        let mut spooled = store.spool().unwrap();
+        spooled.write_all(&number.to_le_bytes()).unwrap();
+        let beside = [Object { key: &key(".metadata"), bytes: b"metadata" }];
+        store.create_from_file(&key(""), spooled, &beside).unwrap();
+        assert_eq!(content(store, &key("")).unwrap(), number.to_le_bytes());
+        assert_eq!(content(store, &key(".metadata")).unwrap(), b"metadata");
+    };
+    let begin = Barrier::new(16);
+    thread::scope(|scope| {
+        for client in 0..16 {
+            let (begin, upload) = (&begin, &upload);
+            scope.spawn(move || {
+                begin.wait();
+                (client * 5..client * 5 + 5).for_each(upload);
+            });
+        }
+    });
+    assert_eq!(listed(store, Area::Files).len(), 160);
 }
 
 fn a_dropped_upload_leaves_nothing(store: &dyn Store) {
@@ -380,6 +424,8 @@ contract!(
     a_refused_batch_can_be_completed,
     large_batches_are_whole,
     uploads_are_taken_from_their_beginning,
+    objects_beside_an_upload_are_created_with_it,
+    many_uploads_at_once_are_all_there,
     a_dropped_upload_leaves_nothing,
     links_are_names_of_the_same_bytes,
     links_are_create_only,

@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use tempfile::TempDir;
 use waxseal_repository::Error;
-use waxseal_repository::database::{Catalog, Journal, Publication, SqliteDatabase, Tokens};
+use waxseal_repository::database::{
+    Catalog, Journal, Publication, SqliteDatabase, Tokens, UploadAppend,
+};
 
 use super::database_contract::upload;
 
@@ -77,4 +79,24 @@ fn reads_do_not_wait_for_a_writer() {
     assert_eq!(database.batch().unwrap(), None);
     writer.execute_batch("COMMIT").unwrap();
     assert_eq!(database.last_serial().unwrap(), 9);
+}
+
+#[test]
+fn of_uploads_that_are_recorded_together_all_are_or_none() {
+    let (_folder, database) = fresh();
+    let other = rusqlite::Connection::open(database.path()).unwrap();
+    let trigger = "CREATE TRIGGER broken BEFORE INSERT ON filename_claim WHEN NEW.identity = 'c' \
+         BEGIN SELECT RAISE(ABORT, 'broken by the test'); END";
+    other.execute_batch(trigger).unwrap();
+    let appends = ["a", "b", "c"].map(|name| UploadAppend {
+        entry: upload(&format!("{name}-1.whl"), name.as_bytes()),
+        identity: name.to_owned(),
+    });
+    let error = database.append_uploads(&appends.each_ref()).unwrap_err();
+    assert!(error.to_string().contains("broken by the test"), "{error}");
+    assert_eq!(database.last_serial().unwrap(), 0);
+    assert!(database.waiting(0, 9).unwrap().is_empty());
+    for append in &appends {
+        assert_eq!(database.claimed(&append.identity).unwrap(), None);
+    }
 }

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use waxseal_repository::database::{
     AddTarget, Appended, AppendedTargets, Batch, BinFile, BinRow, CatalogChange, CoreMetadata,
     Database, Decision, Entry, Epoch, Expected, FileRow, IdempotencyKey, ProjectRow, Reservation,
-    RoleRow, SqliteDatabase, TargetsAppend, TargetsEntry, TokenScope, UploadEntry,
+    RoleRow, SqliteDatabase, TargetsAppend, TargetsEntry, TokenScope, UploadAppend, UploadEntry,
 };
 use waxseal_repository::{Error, Layout};
 use waxseal_testkit::faults::Faults;
@@ -171,8 +171,9 @@ fn every_write(database: &dyn Database, mut after: impl FnMut(&str)) {
     after("create_token");
     database.authenticate(secret.expose()).unwrap().unwrap();
     after("authenticate");
-    database.append_upload(&upload("a-1.whl", b"a"), "a-1.whl").unwrap();
-    after("append_upload");
+    let append = UploadAppend { entry: upload("a-1.whl", b"a"), identity: "a-1.whl".to_owned() };
+    assert_eq!(database.append_uploads(&[&append]).unwrap(), [Appended::New(1)]);
+    after("append_uploads");
     let (entry, key) = (targets("b", '1'), None);
     let expected = [Expected::Same(None)];
     let append = TargetsAppend { entry: &entry, expected: &expected, read_at: 0, key };
@@ -376,6 +377,23 @@ fn entries_come_back_as_they_were_after_reopening(place: &Place) {
     assert_eq!(database.waiting(1, 10).unwrap().len(), 1);
     assert_eq!(database.waiting(0, 1).unwrap()[0].serial, 1);
     assert!(database.waiting(2, 10).unwrap().is_empty());
+}
+
+fn uploads_that_are_recorded_together_are_answered_one_by_one(place: &Place) {
+    let database = place.open();
+    let append = |filename: &str, bytes: &[u8], identity: &str| UploadAppend {
+        entry: upload(filename, bytes),
+        identity: identity.to_owned(),
+    };
+    let (first, same) = (append("a-1.whl", b"a", "a"), append("a-1.whl", b"a", "a"));
+    let (taken, last) = (append("a-1.whl", b"other", "a"), append("b-1.whl", b"b", "b"));
+    let answers = database.append_uploads(&[&first, &same, &taken, &last]).unwrap();
+    let by_the_first =
+        Appended::Taken { serial: 1, filename: "a-1.whl".to_owned(), sha256: Sha256::of(b"a") };
+    assert_eq!(answers, [Appended::New(1), Appended::Same(1), by_the_first, Appended::New(2)]);
+    let entries: Vec<_> =
+        database.waiting(0, 9).unwrap().into_iter().map(|row| row.entry).collect();
+    assert_eq!(entries, [first, last].map(|append| Entry::Upload(append.entry)));
 }
 
 fn a_filename_has_one_content_for_good(place: &Place) {
@@ -669,6 +687,7 @@ contract!(
     readers_see_committed_states_only,
     a_collector_and_those_who_hold_keep_out_of_each_others_way,
     entries_come_back_as_they_were_after_reopening,
+    uploads_that_are_recorded_together_are_answered_one_by_one,
     a_filename_has_one_content_for_good,
     serials_from_many_writers_are_gapless_and_in_the_order_of_commits,
     of_uploads_of_one_name_at_once_one_wins,

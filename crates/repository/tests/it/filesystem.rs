@@ -39,7 +39,7 @@ fn a_web_server_can_serve_the_folder_and_nothing_private() {
     let mut spooled = store.spool().unwrap();
     spooled.write_all(b"wheel").unwrap();
     assert_eq!(mode(spooled.path()), 0o600, "an unfinished upload is nobody else's");
-    store.create_from_file(&from, spooled).unwrap();
+    store.create_from_file(&from, spooled, &[]).unwrap();
     let to = file("packages/a/a-1.whl");
     store.link(&[Link { from: from.clone(), to: to.clone() }]).unwrap();
     store.create(&[Object { key: &metadata(1, "root"), bytes: b"{}" }]).unwrap();
@@ -71,7 +71,7 @@ fn what_a_crash_left_is_swept_and_what_is_alive_is_not() {
     let second = FilesystemStore::open(folder.path()).unwrap();
     assert!(!crashed.exists());
     let key = target("a", b"wheel");
-    store.create_from_file(&key, uploading).unwrap();
+    store.create_from_file(&key, uploading, &[]).unwrap();
     for store in [&store, &second] {
         assert_eq!(store.read(&key, 9).unwrap().unwrap(), b"wheel");
         assert_eq!(store.read(&metadata(1, "root"), 9).unwrap().unwrap(), b"{}");

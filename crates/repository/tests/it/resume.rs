@@ -118,7 +118,7 @@ fn crash_at_every_write(kind: Kind) {
         "replace_timestamp",
         "record_first_roles",
         "take_over",
-        "append_upload",
+        "append_uploads",
         "reserve",
         "decide",
         "finish",

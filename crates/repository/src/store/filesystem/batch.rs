@@ -6,9 +6,10 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use tempfile::TempPath;
+use tempfile::{NamedTempFile, TempPath};
 
-use super::{FilesystemStore, StoreError, StoreKey, open_file};
+use super::barrier::{UnderWay, sync_volume};
+use super::{FilesystemStore, StoreError, StoreKey, open_file, sync_file};
 
 /// Up to how many files or folders are made durable one by one; `syncfs(2)` is Linux's.
 const FEW: usize = if cfg!(target_os = "linux") { 4 } else { usize::MAX };
@@ -19,16 +20,26 @@ const FOLDER_MODE: u32 = 0o755;
 /// A change under way. Only what [`Batch::settle`] returned `Ok` for is durable.
 pub(super) struct Batch<'a> {
     store: &'a FilesystemStore,
-    /// Opened before the first write, so that `syncfs(2)` on it reports a write that failed since.
-    volume: File,
+    volume: Volume<'a>,
     folders: BTreeSet<PathBuf>,
+}
+
+/// The file system, to be made durable as a whole.
+enum Volume<'a> {
+    Shared(UnderWay<'a>),
+    /// Opened before the first write, so that `syncfs(2)` on it reports a write that failed since.
+    Own(File),
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn begin(store: &'a FilesystemStore) -> Result<Self, StoreError> {
-        store.spool_folder()?;
-        let volume = File::open(&store.base)
-            .map_err(|source| StoreError::io("open the folder", &store.base, source))?;
+        let volume = match store.barrier()?.enter() {
+            Some(under_way) => Volume::Shared(under_way),
+            None => Volume::Own(
+                File::open(&store.base)
+                    .map_err(|source| StoreError::io("open the folder", &store.base, source))?,
+            ),
+        };
         Ok(Self { store, volume, folders: BTreeSet::new() })
     }
 
@@ -39,11 +50,23 @@ impl<'a> Batch<'a> {
 
     /// Makes everything written so far durable.
     pub(super) fn sync_volume(&self) -> Result<(), StoreError> {
-        #[cfg(target_os = "linux")]
-        let done = rustix::fs::syncfs(&self.volume).map_err(io::Error::from);
-        #[cfg(not(target_os = "linux"))]
-        let done = self.volume.sync_all();
+        let done = match &self.volume {
+            Volume::Shared(under_way) => under_way.sync(),
+            Volume::Own(volume) => sync_volume(volume),
+        };
         done.map_err(|source| StoreError::io("sync the file system of", &self.store.base, source))
+    }
+
+    /// Makes a few files durable, which may have been begun before the batch.
+    pub(super) fn sync_files(&self, files: &[NamedTempFile]) -> Result<(), StoreError> {
+        match self.is_one_of_many() {
+            true => self.sync_volume(),
+            false => files.iter().try_for_each(sync_file),
+        }
+    }
+
+    fn is_one_of_many(&self) -> bool {
+        matches!(&self.volume, Volume::Shared(under_way) if under_way.is_one_of_many())
     }
 
     /// Moves the finished and durable file `draft` to the name of `key`.
@@ -89,7 +112,7 @@ impl<'a> Batch<'a> {
     /// to be: another thread or process may have made a folder just now and not synced it yet.
     pub(super) fn settle(self) -> Result<(), StoreError> {
         let (folders, fresh) = self.store.known_folders.missing(&self.store.base, &self.folders);
-        if Self::is_large(folders.len()) {
+        if Self::is_large(folders.len()) || self.is_one_of_many() {
             self.sync_volume()?;
         } else {
             folders.iter().try_for_each(|folder| sync_folder(folder))?;
