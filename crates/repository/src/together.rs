@@ -141,7 +141,7 @@ mod tests {
             numbers.iter().map(|number| number * 10).collect()
         };
         thread::scope(|scope| {
-            let ask = |number| together.ask(number, most, |_| 1, &work);
+            let ask = |number| together.ask(number, most, |_| 1, work);
             let first = scope.spawn(move || catch_unwind(AssertUnwindSafe(|| ask(0))));
             is_begun.recv().unwrap();
             let others: Vec<_> =
