@@ -145,7 +145,9 @@ fn a_journal_that_fails_acknowledges_no_upload_and_all_can_be_repeated() {
              BEGIN SELECT RAISE(ABORT, 'broken by the test'); END",
         )
         .unwrap();
-    let send = |number| upload(&repository, &format!("flask-{number}.tar.gz"), &[number as u8]);
+    let send = |number: usize| {
+        upload(&repository, &format!("flask-{number}.tar.gz"), number.to_string().as_bytes())
+    };
     for answer in together(24, send) {
         let error = answer.unwrap_err().to_string();
         assert!(error.contains("broken by the test"), "{error}");
