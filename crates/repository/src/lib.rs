@@ -12,7 +12,7 @@
 //! | [`bins`] | which role signs a target |
 //! | [`audit`] | what a strict client and the database say of it |
 //! | [`store`] | what clients download, and the contract that keeps it safe |
-//! | [`database`] | journal, catalog, the staged batch, tokens |
+//! | [`database`] | journal, catalog, the batch being published, tokens |
 
 mod accept_targets;
 pub mod audit;
