@@ -8,7 +8,8 @@
 //! - [`pypi`]: a repository of PyPI's size, an [`import_file`] of one, and a [`stopwatch`], for
 //!   benchmarks;
 //! - [`simulator`]: a TUF repository in memory, for tests of clients, and [`served`]: the same behind
-//!   HTTP.
+//!   HTTP;
+//! - [`tree`]: a folder as a value.
 //!
 //! Everything here panics where a test could not go on, with a text that says what to do.
 
@@ -27,3 +28,4 @@ pub mod pypi;
 pub mod served;
 pub mod simulator;
 pub mod stopwatch;
+pub mod tree;

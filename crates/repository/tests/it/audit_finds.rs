@@ -13,12 +13,12 @@ use waxseal_repository::bins::{BinStyle, Bins};
 use waxseal_repository::database::{Database, SqliteDatabase};
 use waxseal_repository::store::{FilesystemStore, Store, StoreKey};
 use waxseal_testkit::simulator::TestKey;
+use waxseal_testkit::tree::tree;
 use waxseal_tuf::hash::{Hashes, Sha256};
 use waxseal_tuf::metadata::{self, Root, Snapshot, TargetFile, Targets, Unverified, sign};
 use waxseal_tuf::{RoleName, Signer, TargetPath};
 
 use super::index::{self, Index, hours, send, start, upload};
-use super::tree::tree;
 
 const WHEEL: &str = "packages/flask/flask-3.0-py3-none-any.whl";
 const PAGE: &str = "simple/flask/vnd.pypi.simple.v1.json";
@@ -86,6 +86,16 @@ impl Cold {
 
     fn claims<T: metadata::Role + Clone>(&self, key: &StoreKey) -> T {
         Unverified::<T>::parse(&fs::read(self.path(key)).unwrap()).unwrap().claims().clone()
+    }
+
+    /// The metadata file of any role that is published.
+    fn metadata(&self, role: &str) -> StoreKey {
+        match role {
+            "root" => super::metadata(1, "root"),
+            "timestamp" => StoreKey::Timestamp,
+            "snapshot" => super::metadata(self.snapshot().version, "snapshot"),
+            role => self.role(role),
+        }
     }
 
     /// The metadata file of a role in the published snapshot.
@@ -241,12 +251,7 @@ fn an_open_repository_is_audited_too() {
 fn metadata_that_is_missing_is_named() {
     for role in ["root", "timestamp", "snapshot", "targets", "bins", "bin-3"] {
         let cold = Cold::new();
-        let key = match role {
-            "root" => super::metadata(1, "root"),
-            "timestamp" => StoreKey::Timestamp,
-            "snapshot" => super::metadata(cold.snapshot().version, "snapshot"),
-            role => cold.role(role),
-        };
+        let key = cold.metadata(role);
         fs::remove_file(cold.path(&key)).unwrap();
         for report in [cold.audit(), cold.audit_copy()] {
             also_finds(&report, Kind::Missing, &key.path(), "is not there");
@@ -265,12 +270,7 @@ fn metadata_that_was_changed_is_named() {
         ("bin-3", Kind::Unsigned),
     ] {
         let cold = Cold::new();
-        let key = match role {
-            "root" => super::metadata(1, "root"),
-            "timestamp" => StoreKey::Timestamp,
-            "snapshot" => super::metadata(cold.snapshot().version, "snapshot"),
-            role => cold.role(role),
-        };
+        let key = cold.metadata(role);
         let bytes = fs::read_to_string(cold.path(&key)).unwrap();
         fs::write(cold.path(&key), bytes.replacen("\"expires\":\"2", "\"expires\":\"3", 1))
             .unwrap();

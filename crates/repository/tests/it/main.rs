@@ -22,7 +22,6 @@ mod resume;
 mod run;
 mod target_changes;
 mod targets;
-mod tree;
 
 use waxseal_repository::store::StoreKey;
 use waxseal_tuf::hash::Sha256;

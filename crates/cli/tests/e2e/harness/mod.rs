@@ -8,11 +8,8 @@ mod process;
 mod rogue;
 mod wheels;
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use waxseal_testkit::peers::CleanCommand;
+pub(crate) use waxseal_testkit::tree::tree;
 
 pub(crate) use form::Form;
 pub(crate) use http::request;
@@ -28,22 +25,6 @@ pub(crate) const WAXSEAL: &str = env!("CARGO_BIN_EXE_waxseal");
 /// The binary, on a machine where nothing is set up.
 pub(crate) fn waxseal<'a>(args: impl IntoIterator<Item = &'a str>) -> CleanCommand {
     CleanCommand::new(WAXSEAL).args(args)
-}
-
-/// Every file below a folder, with its bytes.
-pub(crate) fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    let mut pending = vec![folder.to_owned()];
-    while let Some(folder) = pending.pop() {
-        for entry in fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => pending.push(path),
-                false => drop(found.insert(path.clone(), fs::read(&path).unwrap())),
-            }
-        }
-    }
-    found
 }
 
 /// Asserts that a screen holds each of these, and shows the screen where it does not.
