@@ -6,6 +6,7 @@ mod accept;
 mod audit;
 mod audit_finds;
 mod ceremony;
+mod cold;
 mod contract;
 mod database;
 mod database_contract;
