@@ -69,10 +69,8 @@ impl Machine {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn pip_and_uv_install_through_the_proxy() {
-    let world = world().await;
-    let machine = Machine::new(&world);
+/// Both install a few packages with what those need, and nothing is refused.
+async fn pip_and_uv_install(machine: &Machine, world: &World) {
     machine.pip(&["flask", "numpy"]).await.success();
     machine.uv(&["requests", "tomli-w"]).await.success();
     let installed = machine.venv.installed().join(" ");
@@ -80,6 +78,13 @@ async fn pip_and_uv_install_through_the_proxy() {
         assert!(installed.contains(name), "{installed}");
     }
     assert_eq!(world.proxy.refusals(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pip_and_uv_install_through_the_proxy() {
+    let world = world().await;
+    let machine = Machine::new(&world);
+    pip_and_uv_install(&machine, &world).await;
 }
 
 /// An index of layout `index`, whose pages link to the files on another host, and that host.
@@ -118,9 +123,7 @@ async fn pip_and_uv_install_files_that_pages_vouch_for() {
     }
     let world = World::serving(packages.publish(), settings()).await;
     let machine = Machine::new(&world);
-    machine.pip(&["flask", "numpy"]).await.success();
-    machine.uv(&["requests", "tomli-w"]).await.success();
-    assert_eq!(world.proxy.refusals(), []);
+    pip_and_uv_install(&machine, &world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,13 +131,7 @@ async fn pip_and_uv_install_from_another_host_through_the_proxy() {
     for format in ["json", "html"] {
         let (world, host, _files) = world_with_files_elsewhere(format).await;
         let machine = Machine::new(&world);
-        machine.pip(&["flask", "numpy"]).await.success();
-        machine.uv(&["requests", "tomli-w"]).await.success();
-        let installed = machine.venv.installed().join(" ");
-        for name in ["flask-", "werkzeug-", "numpy-", "requests-", "tomli_w-"] {
-            assert!(installed.contains(name), "{installed}");
-        }
-        assert_eq!(world.proxy.refusals(), []);
+        pip_and_uv_install(&machine, &world).await;
         let asked = |end: &str| {
             let requests = host.requests();
             requests.iter().filter(|one| one.path.ends_with(end)).count()
