@@ -21,6 +21,10 @@ pub(crate) struct Options {
     /// Import the indexes again that an earlier run left under `target/bench`
     #[arg(long)]
     fresh: bool,
+
+    /// How the online key signs: `ed25519`, or `ecdsa-sha2-nistp256`
+    #[arg(long, value_name = "SCHEME")]
+    online_key: Option<String>,
 }
 
 /// Builds in release, and measures.
@@ -30,5 +34,8 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     bench.args(&options.names);
     let flags = [("--quick", options.quick), ("--json", options.json), ("--fresh", options.fresh)];
     bench.args(flags.into_iter().filter(|(_, set)| *set).map(|(flag, _)| flag));
+    if let Some(scheme) = &options.online_key {
+        bench.args(["--online-key", scheme]);
+    }
     run(&mut bench)
 }

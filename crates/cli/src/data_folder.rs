@@ -22,7 +22,7 @@ use waxseal_repository::ceremony::{self, OFFLINE_LIFETIME, Participants, Plan};
 use waxseal_repository::database::{Database, SqliteDatabase};
 use waxseal_repository::store::FilesystemStore;
 use waxseal_repository::{Repository, WriterLock};
-use waxseal_signing::{PrivateKey, create_key_file};
+use waxseal_signing::{PrivateKey, Scheme, create_key_file};
 use waxseal_tuf::Signer;
 
 use crate::config::Config;
@@ -60,6 +60,7 @@ impl DataFolder {
     pub(crate) fn open_or_create(
         path: &Path,
         bins: Bins,
+        online_key: Scheme,
         config: &Config,
     ) -> anyhow::Result<(Self, bool)> {
         if is_empty(path)? {
@@ -70,7 +71,7 @@ impl DataFolder {
                 .tempdir_in(path)
                 .with_context(|| format!("cannot make a folder in {}", path.display()))?;
             let made = Self { path: unfinished.path().to_owned() };
-            made.create(bins, config)?;
+            made.create(bins, online_key, config)?;
             made.move_to(path)
                 .with_context(|| format!("cannot move the new index to {}", path.display()))?;
             return Ok((Self::open(path)?, true));
@@ -103,13 +104,13 @@ impl DataFolder {
 
     /// Holds a ceremony whose root keys stay on this disk. The keys of targets and bins exist in
     /// memory only, and end with this function.
-    fn create(&self, bins: Bins, config: &Config) -> anyhow::Result<()> {
+    fn create(&self, bins: Bins, online_key: Scheme, config: &Config) -> anyhow::Result<()> {
         fs::DirBuilder::new().mode(0o700).create(self.keys())?;
         let root = generate(ROOT_KEYS)?;
         for (number, key) in (1..).zip(&root) {
             create_key_file(&self.root_key(number), key)?;
         }
-        let online = PrivateKey::generate()?;
+        let online = PrivateKey::generate(online_key)?;
         create_key_file(&self.keys().join("online.pem"), &online)?;
         let (targets, one_time_bins) = (generate(2)?, generate(2)?);
         let ceremony = ceremony::perform(
@@ -220,7 +221,7 @@ impl DataFolder {
 }
 
 fn generate(count: usize) -> anyhow::Result<Vec<PrivateKey>> {
-    (0..count).map(|_| Ok(PrivateKey::generate()?)).collect()
+    (0..count).map(|_| Ok(PrivateKey::generate(Scheme::Ed25519)?)).collect()
 }
 
 fn signers(keys: &[PrivateKey]) -> Vec<&dyn Signer> {

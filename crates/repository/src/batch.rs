@@ -4,7 +4,7 @@
 //! cores and written in slices, so that a batch may change every bin of a large index in bounded memory.
 
 use std::panic::resume_unwind;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 use jiff::{SignedDuration, Timestamp};
 use waxseal_tuf::hash::{Hashes, Sha256};
@@ -13,14 +13,16 @@ use waxseal_tuf::{RoleName, Signer};
 
 use crate::bin_file::{self, Change, Entries};
 use crate::ceremony::BINS;
+use crate::cores::on_all_cores;
 use crate::database::{BinFile, BinRow, CatalogChange, Decision, Epoch, Reservation};
 use crate::error::Error;
+use crate::renewal::due_bins;
 use crate::repository::{Repository, SNAPSHOT, TIMESTAMP};
 use crate::snapshot_file::SnapshotText;
 use crate::store::{Link, Object, StoreKey};
 
 /// About how many bytes of bins are signed before they are written.
-const SLICE: u64 = 32 << 20;
+const SLICE: u64 = 16 << 20;
 
 /// How long the roles of the online key are valid; the PEP's one day each by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +95,8 @@ pub(crate) struct State {
     pub(crate) timestamp: RoleState,
     /// The digest of the `timestamp.json` that is published.
     timestamp_json: Option<Sha256>,
+    /// Before which no bin has to be signed again; not known at first.
+    nothing_due_before: Timestamp,
 }
 
 /// A role of the online key.
@@ -135,7 +139,24 @@ impl State {
             snapshot: role(&SNAPSHOT)?,
             timestamp: role(&TIMESTAMP)?,
             timestamp_json: timestamp_json.map(|bytes| Sha256::of(&bytes)),
+            nothing_due_before: Timestamp::MIN,
         })
+    }
+
+    /// The bins to sign at the time `now`, whatever changes in them; see [`due_bins`].
+    pub(crate) fn due_bins(
+        &mut self,
+        lifetime: SignedDuration,
+        now: Timestamp,
+        most: usize,
+    ) -> Vec<u32> {
+        // All bins are looked at only when it is time: this is asked before each batch.
+        if now < self.nothing_due_before {
+            return Vec::new();
+        }
+        let due = due_bins(&self.bins, lifetime, now, most);
+        self.nothing_due_before = due.next;
+        due.bins
     }
 
     /// Takes over what a decided batch makes of it, once that is published.
@@ -204,40 +225,56 @@ impl Writer<'_> {
             true => Ok(()),
             false => database.reserve(self.epoch, reservation),
         };
+        let bins = reservation.bins.len();
+        let mut signed = Vec::with_capacity(bins);
         let mut objects: Vec<NewObject> = Vec::new();
-        let mut signed = Vec::with_capacity(reservation.bins.len());
         let mut found = 0;
-        let mut left = reservation.bins.as_slice();
-        while !left.is_empty() {
-            let (slice, rest) = left.split_at(slice_length(state, left, contents.changes));
-            let files = self.sign_bins(state, slice, contents.changes, resumed)?;
-            for (bin, SignedBin { file, bytes }) in slice.iter().zip(files) {
-                signed.push((bin.0, file));
-                match bytes {
-                    Some(bytes) => {
-                        objects.push(NewObject { key: self.bin_key(bin.0, file.version), bytes });
+        // One slice is written while the next one is signed.
+        thread::scope(|scope| -> Result<(), Error> {
+            let mut left = reservation.bins.as_slice();
+            let mut writing: Option<(ScopedJoinHandle<'_, Result<(), Error>>, usize)> = None;
+            let written = |(writing, done): (ScopedJoinHandle<'_, _>, usize)| {
+                writing.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+                progress(done);
+                Ok::<_, Error>(())
+            };
+            while !left.is_empty() {
+                let (slice, rest) = left.split_at(slice_length(state, left, contents.changes));
+                let files = self.sign_bins(state, slice, contents.changes, resumed)?;
+                for (bin, SignedBin { file, bytes }) in slice.iter().zip(files) {
+                    signed.push((bin.0, file));
+                    match bytes {
+                        Some(bytes) => {
+                            let key = self.bin_key(bin.0, file.version);
+                            objects.push(NewObject { key, bytes });
+                        }
+                        None => found += 1,
                     }
-                    None => found += 1,
+                }
+                left = rest;
+                writing.take().map_or(Ok(()), written)?;
+                if !left.is_empty() {
+                    reserve()?;
+                    let slice = std::mem::take(&mut objects);
+                    let repository = self.repository;
+                    let create = scope.spawn(move || create(repository, slice.iter()));
+                    writing = Some((create, signed.len()));
                 }
             }
-            left = rest;
-            if !left.is_empty() {
-                reserve()?;
-                create(self.repository, objects.iter())?;
-                objects.clear();
-                progress(signed.len());
-            }
-        }
+            writing.take().map_or(Ok(()), written)
+        })?;
 
         state.snapshot_text.update(signed.iter().map(|(bin, file)| (*bin, file.version)));
-        let (snapshot, snapshot_expires) = self.sign_snapshot(state, reservation.snapshot)?;
-        let (timestamp_json, timestamp_expires) = self.sign_timestamp(reservation, &snapshot)?;
         let key = StoreKey::Metadata { version: reservation.snapshot, role: SNAPSHOT };
+        let snapshot_expires = whole_seconds(self.now + self.lifetimes.snapshot);
+        let text = state.snapshot_text.signed(reservation.snapshot, snapshot_expires);
+        let (snapshot, _) = self.sign_or_find(&text, &key, resumed)?;
+        let (timestamp_json, timestamp_expires) = self.sign_timestamp(reservation, &snapshot)?;
         objects.push(NewObject { key, bytes: snapshot });
         reserve()?;
         create(self.repository, contents.objects.iter().chain(&objects))?;
         self.repository.store().link(contents.links)?;
-        progress(signed.len());
+        progress(bins);
 
         let decision = Decision {
             snapshot: reservation.snapshot,
@@ -251,13 +288,6 @@ impl Writer<'_> {
         };
         database.decide(self.epoch, contents.catalog, &decision)?;
         Ok((decision, found))
-    }
-
-    /// Snapshot lists versions only (the PEP's V11).
-    fn sign_snapshot(&self, state: &State, version: u64) -> Result<(Vec<u8>, Timestamp), Error> {
-        let expires = whole_seconds(self.now + self.lifetimes.snapshot);
-        let text = state.snapshot_text.signed(version, expires);
-        Ok((sign_canonical(&text, &[self.online])?, expires))
     }
 
     /// Timestamp lists snapshot's length and digest.
@@ -296,22 +326,12 @@ impl Writer<'_> {
             })?;
             signed.map_or_else(|| self.sign_bin(bin, *version, &[], resumed), Ok)
         };
-        let workers = thread::available_parallelism().map_or(1, usize::from);
-        if workers == 1 || bins.len() < 2 {
-            return bins.iter().map(sign).collect();
-        }
         let sign_part = |bins: &[(u32, u64)]| bins.iter().map(sign).collect::<Result<Vec<_>, _>>();
-        let (first, rest) = bins.split_at(bins.len().div_ceil(workers));
-        thread::scope(|scope| {
-            let parts = rest.chunks(first.len());
-            let others: Vec<_> = parts.map(|part| scope.spawn(move || sign_part(part))).collect();
-            let mut signed = sign_part(first)?;
-            for other in others {
-                // A panic of the other thread goes on in this one.
-                signed.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic))?);
-            }
-            Ok(signed)
-        })
+        let mut signed = Vec::with_capacity(bins.len());
+        for part in on_all_cores(bins, sign_part) {
+            signed.append(&mut part?);
+        }
+        Ok(signed)
     }
 
     fn sign_bin(
@@ -332,19 +352,26 @@ impl Writer<'_> {
         let text =
             bin_file::signed(&role, version, expires, capacity, |out| entries.splice(changes, out));
         let text = text.map_err(not_ours)?;
-        let found = match resumed {
-            true => self.repository.metadata_file(&self.bin_key(bin.number, version))?,
-            false => None,
-        };
-        let found = found.filter(|found| bin_file::has_signed(found, &text));
-        let is_there = found.is_some();
-        let bytes = match found {
-            Some(found) => found,
-            None => sign_canonical(&text, &[self.online])?,
-        };
+        let (bytes, is_there) =
+            self.sign_or_find(&text, &self.bin_key(bin.number, version), resumed)?;
         let (length, sha256) = (bytes.len() as u64, Sha256::of(&bytes));
         let file = BinFile { version, expires, length, sha256 };
         Ok(SignedBin { file, bytes: (!is_there).then_some(bytes) })
+    }
+
+    /// Signs a canonical `signed` value; if `resumed`, the file that is there under `key` already is
+    /// taken where it has just that, since signatures of it may differ. Answers whether it was there.
+    fn sign_or_find(
+        &self,
+        text: &[u8],
+        key: &StoreKey,
+        resumed: bool,
+    ) -> Result<(Vec<u8>, bool), Error> {
+        let found = if resumed { self.repository.metadata_file(key)? } else { None };
+        match found.filter(|found| bin_file::has_signed(found, text)) {
+            Some(found) => Ok((found, true)),
+            None => Ok((sign_canonical(text, &[self.online])?, false)),
+        }
     }
 
     fn bin_key(&self, bin: u32, version: u64) -> StoreKey {

@@ -20,6 +20,7 @@ mod batch;
 mod bin_file;
 pub mod bins;
 pub mod ceremony;
+mod cores;
 pub mod database;
 mod error;
 mod gc;

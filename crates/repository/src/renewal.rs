@@ -10,6 +10,14 @@ pub(crate) const AHEAD: usize = 256;
 /// The same when space is short.
 pub(crate) const AHEAD_WITHOUT_SPACE: usize = 8;
 
+/// The bins to sign, and when to look again.
+#[derive(Debug)]
+pub(crate) struct Due {
+    pub(crate) bins: Vec<u32>,
+    /// When the next one's time comes; one that is signed meanwhile only moves away from it.
+    pub(crate) next: Timestamp,
+}
+
 /// The bins to sign at the time `now`, whatever changes in them.
 ///
 /// Those that were never signed or have expired, all of them: a snapshot without them would send clients
@@ -20,18 +28,26 @@ pub(crate) fn due_bins(
     lifetime: SignedDuration,
     now: Timestamp,
     most: usize,
-) -> Vec<u32> {
-    // Whole seconds: this looks at every bin, in each batch.
+) -> Due {
     let (lifetime, now) = (lifetime.as_secs(), now.as_second());
     let count = i64::try_from(bins.len()).unwrap_or(i64::MAX);
-    let mut ahead = 0;
-    let is_due = |bin: &&BinRow| {
-        let Some(file) = bin.published else { return true };
-        let remaining = file.expires.as_second() - now;
+    let (mut due, mut ahead, mut next) = (Vec::new(), 0, i64::MAX);
+    for bin in bins {
+        let Some(file) = bin.published else {
+            due.push(bin.number);
+            continue;
+        };
+        let expires = file.expires.as_second();
         let spread = i64::from(bin.number) * lifetime / (3 * count);
-        let due = remaining < lifetime / 3 + spread;
-        ahead += usize::from(due);
-        due && (remaining <= 0 || ahead <= most)
-    };
-    bins.iter().filter(is_due).map(|bin| bin.number).collect()
+        // The first second in which less than this is left of it.
+        let moment = expires - lifetime / 3 - spread + 1;
+        let is_due = moment <= now;
+        ahead += usize::from(is_due);
+        match is_due && (expires <= now || ahead <= most) {
+            true => due.push(bin.number),
+            false => next = next.min(moment),
+        }
+    }
+    let next = Timestamp::from_second(next).unwrap_or(Timestamp::MAX);
+    Due { bins: due, next }
 }

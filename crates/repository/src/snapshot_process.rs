@@ -167,7 +167,7 @@ impl SnapshotProcess {
             false => (database.waiting(published, ENTRIES_A_BATCH)?, renewal::AHEAD),
             true => (Vec::new(), renewal::AHEAD_WITHOUT_SPACE),
         };
-        let due = renewal::due_bins(&state.bins, self.lifetimes.bin_n, now, ahead);
+        let due = state.due_bins(self.lifetimes.bin_n, now, ahead);
         if entries.is_empty() && due.is_empty() && !self.freshness_is_due(state, now) {
             return Ok(None);
         }

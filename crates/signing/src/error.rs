@@ -10,6 +10,12 @@ pub enum KeyError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The name is not one of a scheme that keys can have here.
+    #[error("{scheme:?} is not a scheme that can sign here; one of: ed25519, ecdsa-sha2-nistp256")]
+    Scheme {
+        /// The name.
+        scheme: String,
+    },
     /// The key file cannot be read.
     #[error("cannot read the key file {}: {source}", path.display())]
     Read {

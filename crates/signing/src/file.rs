@@ -81,13 +81,13 @@ mod tests {
     use waxseal_tuf::Signer;
 
     use super::*;
-    use crate::open;
+    use crate::{Scheme, open};
 
     #[test]
     fn a_created_file_is_private_and_opens() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("online.pem");
-        let key = PrivateKey::generate().unwrap();
+        let key = PrivateKey::generate(Scheme::Ed25519).unwrap();
         create_key_file(&path, &key).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
         let opened = open(&KeyUri::File(path)).unwrap();
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn an_existing_file_is_never_written_over() {
         let folder = tempfile::tempdir().unwrap();
-        let key = PrivateKey::generate().unwrap();
+        let key = PrivateKey::generate(Scheme::Ed25519).unwrap();
         let (file, link) = (folder.path().join("file"), folder.path().join("link"));
         fs::write(&file, "the old key").unwrap();
         symlink(folder.path().join("nowhere"), &link).unwrap();
@@ -114,7 +114,7 @@ mod tests {
     fn a_file_that_others_can_use_is_refused_with_the_remedy() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("online.pem");
-        create_key_file(&path, &PrivateKey::generate().unwrap()).unwrap();
+        create_key_file(&path, &PrivateKey::generate(Scheme::Ed25519).unwrap()).unwrap();
         for mode in [0o640, 0o604, 0o620, 0o644, 0o777] {
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             let error = open(&KeyUri::File(path.clone())).unwrap_err();
@@ -147,7 +147,8 @@ mod tests {
         let missing = open(&KeyUri::File(folder.path().join("none"))).unwrap_err();
         assert!(matches!(missing, KeyError::Read { .. }), "{missing}");
         let nowhere = folder.path().join("none/key");
-        let error = create_key_file(&nowhere, &PrivateKey::generate().unwrap()).unwrap_err();
+        let error =
+            create_key_file(&nowhere, &PrivateKey::generate(Scheme::Ed25519).unwrap()).unwrap_err();
         assert!(matches!(error, KeyError::Write { .. }), "{error}");
     }
 
@@ -162,7 +163,7 @@ mod tests {
         };
         let folder = tempfile::tempdir().unwrap();
         let ours = folder.path().join("ours.pem");
-        let key = PrivateKey::generate().unwrap();
+        let key = PrivateKey::generate(Scheme::Ed25519).unwrap();
         create_key_file(&ours, &key).unwrap();
         let run = openssl(&["pkey", "-pubout", "-outform", "DER", "-in"], &ours);
         // SubjectPublicKeyInfo ends in the 32 bytes of the key.

@@ -5,7 +5,7 @@
 //!
 //! | URI | where the key is |
 //! |---|---|
-//! | `file:PATH` | a PEM file with an Ed25519 key in PKCS#8, readable by its owner alone |
+//! | `file:PATH` | a PEM file with an Ed25519 or ECDSA P-256 key in PKCS#8, readable by its owner alone |
 //!
 //! No text that this crate makes, error or `Debug`, holds key material.
 
@@ -16,7 +16,7 @@ mod uri;
 
 pub use error::KeyError;
 pub use file::create_key_file;
-pub use private_key::PrivateKey;
+pub use private_key::{PrivateKey, Scheme};
 pub use uri::KeyUri;
 
 use waxseal_tuf::Signer;

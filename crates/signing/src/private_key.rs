@@ -1,6 +1,10 @@
 use std::fmt;
+use std::str::FromStr;
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::error::{KeyRejected, Unspecified};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
 use pkcs8::SecretDocument;
 use pkcs8::der::pem::LineEnding;
 use waxseal_tuf::{PublicKey, SignError, Signer};
@@ -10,20 +14,63 @@ use crate::error::KeyError;
 
 const PEM_LABEL: &str = "PRIVATE KEY";
 
-/// An Ed25519 private key in this process's memory.
+/// How a key signs; by its name in metadata (TUF 4.2, `scheme`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scheme {
+    /// `ed25519` (RFC 8032): reads a message twice, with SHA-512, and needs no random numbers.
+    #[default]
+    Ed25519,
+    /// `ecdsa-sha2-nistp256` (FIPS 186-5): reads a message once, with SHA-256, and needs a random number
+    /// for each signature.
+    EcdsaP256,
+}
+
+impl Scheme {
+    /// All that can sign here.
+    pub const ALL: [Self; 2] = [Self::Ed25519, Self::EcdsaP256];
+
+    /// The name in metadata.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ed25519 => "ed25519",
+            Self::EcdsaP256 => "ecdsa-sha2-nistp256",
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Scheme {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let named = Self::ALL.into_iter().find(|scheme| scheme.name() == text);
+        named.ok_or_else(|| KeyError::Scheme { scheme: text.to_owned() })
+    }
+}
+
+/// A private key in this process's memory.
 pub struct PrivateKey {
-    pair: Ed25519KeyPair,
+    pair: Pair,
     public: PublicKey,
     /// Where it came from, for errors.
     place: String,
 }
 
+enum Pair {
+    Ed25519(Ed25519KeyPair),
+    EcdsaP256(EcdsaKeyPair),
+}
+
 impl PrivateKey {
     /// Makes a new key.
-    pub fn generate() -> Result<Self, KeyError> {
-        let pair = Ed25519KeyPair::generate();
-        let place = "in memory";
-        Self::from_pair(pair.map_err(|_| KeyError::Crypto { action: "make a key" })?, place)
+    pub fn generate(scheme: Scheme) -> Result<Self, KeyError> {
+        let pair = Pair::generate(scheme).map_err(|_| KeyError::Crypto { action: "make a key" })?;
+        Self::from_pair(pair, "in memory")
     }
 
     /// Reads an unencrypted PKCS#8 key in PEM, as OpenSSL and Python's cryptography write it.
@@ -36,8 +83,16 @@ impl PrivateKey {
     pub fn to_pkcs8_pem(&self) -> Result<Zeroizing<String>, KeyError> {
         let encode = || KeyError::Crypto { action: "encode a key" };
         let der = self.pair.to_pkcs8v1().map_err(|_| encode())?;
-        let document = SecretDocument::try_from(der.as_ref()).map_err(|_| encode())?;
+        let document = SecretDocument::try_from(der.as_slice()).map_err(|_| encode())?;
         document.to_pem(PEM_LABEL, LineEnding::LF).map_err(|_| encode())
+    }
+
+    /// How it signs.
+    pub fn scheme(&self) -> Scheme {
+        match self.pair {
+            Pair::Ed25519(_) => Scheme::Ed25519,
+            Pair::EcdsaP256(_) => Scheme::EcdsaP256,
+        }
     }
 
     /// Reads PEM from `place`, which an error names; `origin` is what the key is known by after.
@@ -55,14 +110,61 @@ impl PrivateKey {
             }
             _ => return Err(malformed("is PEM, but not a PKCS#8 `PRIVATE KEY`")),
         }
-        let pair = Ed25519KeyPair::from_pkcs8(document.as_bytes());
-        Self::from_pair(pair.map_err(|_| malformed("is not an Ed25519 key in PKCS#8"))?, origin)
+        let pair = Pair::from_pkcs8(document.as_bytes())
+            .map_err(|_| malformed("is not an Ed25519 or an ECDSA P-256 key in PKCS#8"))?;
+        Self::from_pair(pair, origin)
     }
 
-    fn from_pair(pair: Ed25519KeyPair, place: &str) -> Result<Self, KeyError> {
-        let public = pair.public_key().as_ref().try_into();
-        let public = public.map_err(|_| KeyError::Crypto { action: "give the public key" })?;
-        Ok(Self { pair, public: PublicKey::ed25519(public), place: place.to_owned() })
+    fn from_pair(pair: Pair, place: &str) -> Result<Self, KeyError> {
+        let public = pair.public_key().ok_or(KeyError::Crypto { action: "give the public key" })?;
+        Ok(Self { pair, public, place: place.to_owned() })
+    }
+}
+
+impl Pair {
+    fn generate(scheme: Scheme) -> Result<Self, Unspecified> {
+        Ok(match scheme {
+            Scheme::Ed25519 => Self::Ed25519(Ed25519KeyPair::generate()?),
+            Scheme::EcdsaP256 => {
+                Self::EcdsaP256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)?)
+            }
+        })
+    }
+
+    /// Each kind of key states in PKCS#8 which it is.
+    fn from_pkcs8(der: &[u8]) -> Result<Self, KeyRejected> {
+        if let Ok(pair) = Ed25519KeyPair::from_pkcs8(der) {
+            return Ok(Self::Ed25519(pair));
+        }
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der).map(Self::EcdsaP256)
+    }
+
+    fn to_pkcs8v1(&self) -> Result<Zeroizing<Vec<u8>>, Unspecified> {
+        let copy = |der: &[u8]| Zeroizing::new(der.to_vec());
+        match self {
+            Self::Ed25519(pair) => pair.to_pkcs8v1().map(|der| copy(der.as_ref())),
+            Self::EcdsaP256(pair) => pair.to_pkcs8v1().map(|der| copy(der.as_ref())),
+        }
+    }
+
+    fn public_key(&self) -> Option<PublicKey> {
+        match self {
+            Self::Ed25519(pair) => {
+                pair.public_key().as_ref().try_into().ok().map(PublicKey::ed25519)
+            }
+            Self::EcdsaP256(pair) => {
+                let der: PublicKeyX509Der<'_> = pair.public_key().as_der().ok()?;
+                PublicKey::from_spki(der.as_ref())
+            }
+        }
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Unspecified> {
+        let signature = match self {
+            Self::Ed25519(pair) => pair.try_sign(message)?,
+            Self::EcdsaP256(pair) => pair.sign(&SystemRandom::new(), message)?,
+        };
+        Ok(signature.as_ref().to_vec())
     }
 }
 
@@ -72,11 +174,10 @@ impl Signer for PrivateKey {
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        let failed = |_| SignError {
+        self.pair.sign(message).map_err(|_| SignError {
             key: self.place.clone(),
             problem: "the crypto library refused".to_owned(),
-        };
-        Ok(self.pair.try_sign(message).map_err(failed)?.as_ref().to_vec())
+        })
     }
 }
 
@@ -98,19 +199,60 @@ mod tests {
         -----END PRIVATE KEY-----\n";
 
     #[test]
-    fn a_key_reads_back_and_signs_the_same() {
-        let key = PrivateKey::generate().unwrap();
-        let again = PrivateKey::from_pkcs8_pem(&key.to_pkcs8_pem().unwrap()).unwrap();
-        assert_eq!(again.public_key(), key.public_key());
-        let signature = again.sign(b"message").unwrap();
-        assert_eq!(signature, key.sign(b"message").unwrap());
-        assert!(key.public_key().verifies(b"message", &signature));
-        assert!(!key.public_key().verifies(b"other", &signature));
+    fn a_key_of_each_scheme_reads_back_and_signs() {
+        for scheme in Scheme::ALL {
+            let key = PrivateKey::generate(scheme).unwrap();
+            let again = PrivateKey::from_pkcs8_pem(&key.to_pkcs8_pem().unwrap()).unwrap();
+            assert_eq!((again.scheme(), again.public_key()), (scheme, key.public_key()));
+            let signature = again.sign(b"message").unwrap();
+            assert!(key.public_key().verifies(b"message", &signature), "{scheme}");
+            assert!(!key.public_key().verifies(b"other", &signature), "{scheme}");
+            // The one says nothing else of a message ever, the other never the same again.
+            let same = signature == key.sign(b"message").unwrap();
+            assert_eq!(same, scheme == Scheme::Ed25519);
+        }
+    }
+
+    #[test]
+    fn the_public_key_names_the_scheme() {
+        for scheme in Scheme::ALL {
+            let key = PrivateKey::generate(scheme).unwrap();
+            let public = format!("{:?}", key.public_key());
+            assert!(public.contains(&format!("{:?}", scheme.name())), "{public}");
+            assert_eq!(scheme.to_string().parse::<Scheme>().unwrap(), scheme);
+        }
+        let error = "rsa".parse::<Scheme>().unwrap_err().to_string();
+        assert!(error.contains("ed25519, ecdsa-sha2-nistp256"), "{error}");
+    }
+
+    /// What `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256` wrote, and P-384.
+    const P256: &str = "-----BEGIN PRIVATE KEY-----\n\
+        MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgL1bDRGzcrYGu+O4e\n\
+        BJYSECS0boSsR6+xcqQjed/lo9ihRANCAAReE4ZUF8AsxOuxL58lgWL9I+qouNy1\n\
+        yujKeqrmP7BlykeYXrnKuFbRZmgA6P8ci9LD1Damlcnm47FDKxhu5udE\n\
+        -----END PRIVATE KEY-----\n";
+    const P384: &str = "-----BEGIN PRIVATE KEY-----\n\
+        MIG2AgEAMBAGByqGSM49AgEGBSuBBAAiBIGeMIGbAgEBBDBz80jdS6BWf96DXODl\n\
+        HlDev9pMFyeM85QrptokUFqYIuYx1pMJOCYBaMzvjs1c5kWhZANiAATdY+relLkK\n\
+        eWVIy72JGwXIWmRZrNc31/fXTqw+pyBEFRr3dGg1Dn6HJ3Ey13mTcYPQRosKFu2a\n\
+        WkD8ijMrk+8m5De5yGcguis5xeNZ2ZzIokFeQlGrj7Pm4lcq7/wT7ik=\n\
+        -----END PRIVATE KEY-----\n";
+
+    #[test]
+    fn a_key_of_openssl_is_read_and_one_of_another_curve_is_not() {
+        let key = PrivateKey::from_pkcs8_pem(P256).unwrap();
+        assert_eq!(key.scheme(), Scheme::EcdsaP256);
+        assert!(key.public_key().verifies(b"message", &key.sign(b"message").unwrap()));
+        let error = PrivateKey::from_pkcs8_pem(P384).unwrap_err().to_string();
+        assert!(error.contains("not an Ed25519 or an ECDSA P-256 key"), "{error}");
     }
 
     #[test]
     fn two_generated_keys_differ() {
-        let (a, b) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
+        let (a, b) = (
+            PrivateKey::generate(Scheme::Ed25519).unwrap(),
+            PrivateKey::generate(Scheme::Ed25519).unwrap(),
+        );
         assert_ne!(a.public_key(), b.public_key());
     }
 
@@ -137,8 +279,8 @@ mod tests {
             (RFC8032.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"), "encrypted"),
             (RFC8032.replace("PRIVATE KEY", "OPENSSH PRIVATE KEY"), "not a PKCS#8"),
             // The object identifier of X25519 in place of Ed25519's.
-            (RFC8032.replace("K2Vw", "K2Vu"), "not an Ed25519 key"),
-            (RFC8032.replace(body, short), "not an Ed25519 key"),
+            (RFC8032.replace("K2Vw", "K2Vu"), "not an Ed25519 or an ECDSA P-256 key"),
+            (RFC8032.replace(body, short), "not an Ed25519 or an ECDSA P-256 key"),
             (RFC8032.replace("MC4C", "MC0C"), "not a key in PEM"),
         ] {
             let error = PrivateKey::from_pkcs8_pem(&pem).unwrap_err();

@@ -1,5 +1,5 @@
-//! What no program that does the same can do without: signing the same bytes (Ed25519, which hashes
-//! them twice with SHA-512), the snapshot's SHA-256, and writing the same files with as many syncs.
+//! What no program that does the same can do without: signing the same bytes (Ed25519 hashes them
+//! twice with SHA-512, ECDSA P-256 once with SHA-256), the snapshot's SHA-256, and writing the same files with as many syncs.
 //! With aws-lc-rs and the file system directly, on bytes that are there.
 
 use std::fs::{self, File};
@@ -8,8 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::signature::Ed25519KeyPair;
+use waxseal_signing::{PrivateKey, Scheme};
 use waxseal_testkit::stopwatch::{Taken, median, timed};
+use waxseal_tuf::Signer as _;
 
 /// The most bytes that are signed or written to find a floor; of more it is calculated.
 const SAMPLE: u64 = 256 << 20;
@@ -66,15 +67,15 @@ impl Work {
         (sizes, factor)
     }
 
-    /// Measures the floor; files go to `folder`, and are removed again.
-    pub(crate) fn floor(&self, folder: &Path) -> Floor {
+    /// Measures the floor; files go to `folder`, and stay there.
+    pub(crate) fn floor(&self, scheme: Scheme, folder: &Path) -> Floor {
         let (sizes, factor) = self.sample();
         let bytes = vec![b'x'; sizes.iter().copied().max().unwrap_or(0)];
-        let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        let key = PrivateKey::generate(scheme).unwrap();
         let rounds = if factor > 1.0 || sizes.len() > 1000 { 1 } else { 9 };
         let sign = || {
             for size in &sizes {
-                std::hint::black_box(key.sign(&bytes[..*size]));
+                std::hint::black_box(key.sign(&bytes[..*size]).unwrap());
             }
             std::hint::black_box(digest(&SHA256, &bytes[..sizes[0]]));
         };
@@ -89,9 +90,9 @@ impl Work {
 /// Writes files of these sizes durably, then to a database as often as a snapshot does, and replaces
 /// one small file: as many syncs as `strace -c` counts for a snapshot of ours.
 fn write(folder: &Path, sizes: &[usize], bytes: &[u8]) -> Taken {
-    let folder = tempfile::Builder::new().prefix("floor-").tempdir_in(folder).unwrap();
-    let mut database = File::create(folder.path().join("database")).unwrap();
-    let directory = File::open(folder.path()).unwrap();
+    let folder = tempfile::tempdir_in(folder).unwrap().keep();
+    let mut database = File::create(folder.join("database")).unwrap();
+    let directory = File::open(&folder).unwrap();
     rustix::fs::syncfs(&directory).unwrap();
     let mut commit = || {
         database.write_all(&bytes[..bytes.len().min(4096)]).unwrap();
@@ -99,7 +100,7 @@ fn write(folder: &Path, sizes: &[usize], bytes: &[u8]) -> Taken {
     };
     timed(|| {
         for (number, size) in sizes.iter().enumerate() {
-            let mut file = File::create(folder.path().join(number.to_string())).unwrap();
+            let mut file = File::create(folder.join(number.to_string())).unwrap();
             file.write_all(&bytes[..*size]).unwrap();
             if sizes.len() <= FEW {
                 file.sync_all().unwrap();
@@ -112,10 +113,10 @@ fn write(folder: &Path, sizes: &[usize], bytes: &[u8]) -> Taken {
         for _ in 0..DATABASE_SYNCS {
             commit();
         }
-        let mut timestamp = File::create(folder.path().join("new")).unwrap();
+        let mut timestamp = File::create(folder.join("new")).unwrap();
         timestamp.write_all(&bytes[..bytes.len().min(450)]).unwrap();
         timestamp.sync_all().unwrap();
-        fs::rename(folder.path().join("new"), folder.path().join("timestamp")).unwrap();
+        fs::rename(folder.join("new"), folder.join("timestamp")).unwrap();
         directory.sync_all().unwrap();
     })
 }

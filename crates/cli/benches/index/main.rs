@@ -4,6 +4,7 @@
 //! ```console
 //! $ cargo xtask bench                       # everything; takes the better part of an hour
 //! $ cargo xtask bench upload batch --quick
+//! $ cargo xtask bench --online-key ecdsa-sha2-nistp256
 //! $ cargo xtask bench --json
 //! ```
 
@@ -21,6 +22,7 @@ mod rows;
 mod scale;
 
 use scale::Scale;
+use waxseal_signing::Scheme;
 
 /// The test of this program has another folder, and no process to spare.
 const IN_TEST: bool = false;
@@ -40,8 +42,10 @@ fn main() {
         // Before anything takes time.
         waxseal_testkit::peers::python();
     }
+    prepared::forget_scrap();
     let chosen = |name: &str| options.names.is_empty() || options.names.iter().any(|n| n == name);
     let report = rows::run(&options.scale, &chosen);
+    prepared::forget_scrap();
     match options.json {
         true => println!("{}", serde_json::to_string_pretty(&report).unwrap()),
         false => print!("{}", report::tables(&report)),
@@ -59,7 +63,9 @@ impl Options {
     fn read(arguments: &[String]) -> Self {
         let (names, scale) = (Vec::new(), Scale::full());
         let mut options = Self { names, scale, json: false, fresh: false };
-        for argument in arguments {
+        let mut scheme = Scheme::default();
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 // Cargo's own.
                 "--bench" => {}
@@ -67,10 +73,12 @@ impl Options {
                 "--quick" => options.scale = Scale::quick(),
                 "--tiny" => options.scale = Scale::tiny(),
                 "--fresh" => options.fresh = true,
+                "--online-key" => scheme = arguments.next().unwrap().parse().unwrap(),
                 name if rows::NAMES.contains(&name) => options.names.push(name.to_owned()),
                 other => panic!("{other:?} is not one of {:?}, nor an option", rows::NAMES),
             }
         }
+        options.scale.scheme = scheme;
         options
     }
 }

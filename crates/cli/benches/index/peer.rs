@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use waxseal_signing::Scheme;
 use waxseal_testkit::import_file::Target;
 use waxseal_testkit::peers::{self, CleanCommand, Running};
 use waxseal_testkit::stopwatch::Taken;
@@ -56,10 +57,11 @@ impl Run {
 
 impl Peer {
     /// A repository without a target, in `folder`.
-    pub(crate) fn start(folder: &Path, bit_length: u8) -> Self {
+    pub(crate) fn start(folder: &Path, bit_length: u8, scheme: Scheme) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/index/python_tuf.py");
         let command = CleanCommand::new(peers::python()).arg(script).arg(folder);
-        let mut process = command.arg(bit_length.to_string()).talking().spawn();
+        let command = command.arg(bit_length.to_string()).arg(scheme.name());
+        let mut process = command.talking().spawn();
         let commands = process.child.stdin.take().unwrap();
         let answers = BufReader::new(process.child.stdout.take().unwrap());
         Self { process, commands, answers }

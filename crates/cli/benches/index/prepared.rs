@@ -13,6 +13,8 @@ use waxseal_testkit::peers::CleanCommand;
 use waxseal_testkit::stopwatch::{Taken, peak_memory, processor_of};
 
 use crate::child::Run;
+use crate::published::Published;
+use crate::scale::Scale;
 
 /// What the import files follow from.
 const SEED: u64 = 1;
@@ -42,22 +44,53 @@ pub(crate) fn folder() -> PathBuf {
     folder.canonicalize().unwrap()
 }
 
-fn place(targets: u64, bins: u32) -> PathBuf {
-    folder().join(format!("{targets}-in-{bins}"))
+fn place(targets: u64, scale: &Scale) -> PathBuf {
+    folder().join(format!("{targets}-in-{}-{}", scale.bins, scale.scheme))
+}
+
+/// A new folder for what is of no use later. It stays until the end: see [`rest`].
+pub(crate) fn scrap() -> PathBuf {
+    let all = scraps();
+    fs::create_dir_all(&all).unwrap();
+    tempfile::tempdir_in(all).unwrap().keep()
+}
+
+/// Deletes all of that.
+pub(crate) fn forget_scrap() {
+    if scraps().exists() {
+        fs::remove_dir_all(scraps()).unwrap();
+        rest();
+    }
+}
+
+fn scraps() -> PathBuf {
+    folder().join("scrap")
+}
+
+/// Waits after files were deleted, so that what is measured next does not pay for it: ext4 without a
+/// journal gives no inode again for a minute after its file was deleted, and looks at each such inode
+/// whenever a file is made.
+pub(crate) fn rest() {
+    if crate::IN_TEST {
+        return;
+    }
+    rustix::fs::syncfs(fs::File::open(folder()).unwrap()).unwrap();
+    eprintln!("resting for a minute …");
+    thread::sleep(Duration::from_secs(61));
 }
 
 impl Prepared {
-    /// The index with so many targets and bins; imported now where it is not there.
-    pub(crate) fn get(targets: u64, bins: u32) -> Self {
-        let place = place(targets, bins);
+    /// The index with so many targets; imported now where it is not there.
+    pub(crate) fn get(targets: u64, scale: &Scale) -> Self {
+        let place = place(targets, scale);
         let (data, record) = (place.join("data"), place.join("import.json"));
         if let Ok(text) = fs::read(&record) {
             return Self { data, import: serde_json::from_slice(&text).unwrap() };
         }
-        Self::remove_if_there(targets, bins);
+        Self::remove_if_there(targets, scale);
         fs::create_dir_all(&place).unwrap();
         let file = import_file(targets);
-        let import = import(&data, &file, bins);
+        let import = import(&data, &file, scale);
         fs::remove_file(file).unwrap();
         // Last, so that what was made half-way is made again.
         fs::write(record, serde_json::to_string(&import).unwrap()).unwrap();
@@ -65,10 +98,19 @@ impl Prepared {
     }
 
     /// Forgets an index that has changed, or is to be imported again.
-    pub(crate) fn remove_if_there(targets: u64, bins: u32) {
-        let place = place(targets, bins);
+    pub(crate) fn remove_if_there(targets: u64, scale: &Scale) {
+        let place = place(targets, scale);
         if place.exists() {
             fs::remove_dir_all(place).unwrap();
+            rest();
+        }
+    }
+
+    /// Deletes what is superseded in an index, where there is one.
+    pub(crate) fn tidy(targets: u64, scale: &Scale) {
+        let data = place(targets, scale).join("data");
+        if data.exists() && Published::read(&data).delete_older() {
+            rest();
         }
     }
 }
@@ -82,9 +124,9 @@ pub(crate) fn import_file(targets: u64) -> PathBuf {
 }
 
 /// `waxseal repo init`, then `waxseal repo import`, which is measured.
-pub(crate) fn import(data: &Path, file: &Path, bins: u32) -> Import {
+pub(crate) fn import(data: &Path, file: &Path, scale: &Scale) -> Import {
     eprintln!("importing {} …", file.display());
-    init(data, bins);
+    init(data, scale);
     let command = waxseal(["repo", "import", "--data"]).arg(data).arg(file);
     let (taken, peak_kib) = watched(command);
     let file_bytes = fs::metadata(file).unwrap().len();
@@ -92,8 +134,9 @@ pub(crate) fn import(data: &Path, file: &Path, bins: u32) -> Import {
 }
 
 /// `waxseal repo init`: an index without a package, its keys on this disk.
-pub(crate) fn init(data: &Path, bins: u32) {
-    let command = waxseal(["repo", "init", "--development", "--bins", &bins.to_string()]);
+pub(crate) fn init(data: &Path, scale: &Scale) {
+    let command = waxseal(["repo", "init", "--development", "--bins", &scale.bins.to_string()]);
+    let command = command.arg("--online-key").arg(scale.scheme.name());
     command.arg("--data").arg(data).run().success();
 }
 

@@ -73,14 +73,17 @@ impl Published {
     }
 
     /// Deletes every bin and snapshot that is older than this snapshot: benchmarks publish more than
-    /// disks hold.
-    pub(crate) fn delete_older(&self) {
+    /// disks hold. Answers whether there was any.
+    pub(crate) fn delete_older(&self) -> bool {
+        let mut any = false;
         for entry in fs::read_dir(&self.folder).unwrap() {
             let entry = entry.unwrap();
             if self.is_older(&entry.file_name().to_string_lossy()) {
                 fs::remove_file(entry.path()).unwrap();
+                any = true;
             }
         }
+        any
     }
 
     /// Whether a file is of a version before the published one.

@@ -15,6 +15,8 @@ import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import (
@@ -32,6 +34,12 @@ COMPACT = JSONSerializer(compact=True)
 CANONICAL = CanonicalJSONSerializer()
 
 
+SCHEMES = {
+    "ed25519": Ed25519PrivateKey.generate,
+    "ecdsa-sha2-nistp256": lambda: ec.generate_private_key(ec.SECP256R1()),
+}
+
+
 class Clock:
     """What a piece of work took."""
 
@@ -47,10 +55,11 @@ class Clock:
 class Repository:
     """Succinct bins, snapshot and timestamp, all signed by one key."""
 
-    def __init__(self, folder, bit_length):
+    def __init__(self, folder, bit_length, scheme):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.signer = CryptoSigner(Ed25519PrivateKey.generate())
+        self.key = SCHEMES[scheme]()
+        self.signer = CryptoSigner(self.key)
         self.succinct = SuccinctRoles([self.signer.public_key.keyid], 1, bit_length, "bin")
         self.bins = {}
         self.snapshot = Metadata(Snapshot(expires=self.expires()))
@@ -117,8 +126,8 @@ class Repository:
         snapshot.expires = self.expires()
         data = self.serialised(self.snapshot)
         (self.folder / f"{snapshot.version}.snapshot.json").write_bytes(data)
-        hashes = {"sha256": hashlib.sha256(data).hexdigest()}
-        timestamp.snapshot_meta = MetaFile(snapshot.version, len(data), hashes)
+        digests = {"sha256": hashlib.sha256(data).hexdigest()}
+        timestamp.snapshot_meta = MetaFile(snapshot.version, len(data), digests)
         timestamp.version += 1
         timestamp.expires = self.expires()
         new = self.folder / "timestamp.new"
@@ -169,10 +178,11 @@ def resign(repository, _command):
 def sign(repository, command):
     """Signs messages of these sizes and nothing else: what OpenSSL takes for it."""
     messages = [os.urandom(size) for size in command["sizes"]]
-    key = Ed25519PrivateKey.generate()
+    key = repository.key
+    how = [] if isinstance(key, Ed25519PrivateKey) else [ec.ECDSA(hashes.SHA256())]
     with Clock() as clock:
         for message in messages:
-            key.sign(message)
+            key.sign(message, *how)
     return {"runs": [clock.took]}
 
 
@@ -187,7 +197,7 @@ COMMANDS = {
 
 def main():
     gc.disable()
-    repository = Repository(sys.argv[1], int(sys.argv[2]))
+    repository = Repository(sys.argv[1], int(sys.argv[2]), sys.argv[3])
     for line in sys.stdin:
         command = json.loads(line)
         print(json.dumps(COMMANDS[command["do"]](repository, command)), flush=True)

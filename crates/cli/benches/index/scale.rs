@@ -1,5 +1,6 @@
 //! How much of everything is measured.
 
+use waxseal_signing::Scheme;
 use waxseal_testkit::import_file::{PEP_458, PYPI};
 
 /// Sizes and repetitions.
@@ -25,6 +26,8 @@ pub(crate) struct Scale {
     pub(crate) http: Vec<(usize, usize)>,
     /// Whether python-tuf does the same.
     pub(crate) python: bool,
+    /// How the online key signs.
+    pub(crate) scheme: Scheme,
 }
 
 /// One size.
@@ -70,6 +73,7 @@ impl Scale {
             seconds: 300,
             http: vec![(1, 500), (8, 2_000), (64, 4_000)],
             python: true,
+            scheme: Scheme::Ed25519,
         }
     }
 
@@ -105,6 +109,7 @@ impl Scale {
             seconds: 1,
             http: vec![(2, 6)],
             python: false,
+            scheme: Scheme::EcdsaP256,
         }
     }
 }

@@ -5,6 +5,7 @@ use waxseal_client::Fingerprint;
 use waxseal_repository::Repository;
 use waxseal_repository::bins::{BinStyle, Bins};
 use waxseal_repository::store::StoreKey;
+use waxseal_signing::Scheme;
 use waxseal_tuf::RoleName;
 
 use super::{DataOption, block_on};
@@ -42,7 +43,8 @@ impl Quickstart {
         block_on(async {
             // Before anything is made: an address that is taken is the likeliest failure.
             let listener = host::listen(config.listen).await?;
-            let (folder, made) = DataFolder::open_or_create(&self.data.data, bins, &config)?;
+            let (folder, made) =
+                DataFolder::open_or_create(&self.data.data, bins, Scheme::default(), &config)?;
             let host = Host::open(&folder, listener)?;
             show(&folder, &host, made)?;
             host.run().await?;

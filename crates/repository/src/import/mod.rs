@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 use waxseal_index::paths;
@@ -22,6 +23,7 @@ use waxseal_tuf::hash::Sha256;
 use self::partitions::Partitions;
 use crate::batch::{Changes, Contents, State, Visitor};
 use crate::bin_file::{Change, Entries, NotOurs};
+use crate::cores::on_all_cores;
 use crate::database::CatalogChange;
 use crate::error::Error;
 use crate::plan::{Plan, Planner};
@@ -211,19 +213,28 @@ impl SnapshotProcess {
         let named = partitions.bins();
         let total = named.len();
         let projects = self.repository().database().project_names()?.into_iter().collect();
-        let mut found = Comparison { projects, ..Comparison::default() };
-        for (done, bin) in named.into_iter().enumerate() {
-            if done % 256 == 0 {
-                progress(ImportProgress::Comparing { bins: done, total });
+        let done = AtomicUsize::new(0);
+        let compare = |bins: &[u32]| -> Result<Comparison<'_>, Error> {
+            let mut found = Comparison::new(&projects);
+            for bin in bins {
+                let done = done.fetch_add(1, Ordering::Relaxed);
+                if done.is_multiple_of(256) {
+                    progress(ImportProgress::Comparing { bins: done, total });
+                }
+                let row = &rows[*bin as usize];
+                let file = self.repository().published_bin(row)?;
+                let entries = file.as_deref().map_or(Ok(Entries::default()), Entries::of_file);
+                let entries = entries.map_err(|_| self.repository().bin_not_ours(row))?;
+                partitions.visit(*bin, &mut |changes| {
+                    let compared = found.compare(*bin, entries, changes);
+                    compared.map_err(|_| self.repository().bin_not_ours(row))
+                })?;
             }
-            let row = &rows[bin as usize];
-            let file = self.repository().published_bin(row)?;
-            let entries = file.as_deref().map_or(Ok(Entries::default()), Entries::of_file);
-            let entries = entries.map_err(|_| self.repository().bin_not_ours(row))?;
-            partitions.visit(bin, &mut |changes| {
-                let compared = found.compare(bin, entries, changes);
-                compared.map_err(|_| self.repository().bin_not_ours(row))
-            })?;
+            Ok(found)
+        };
+        let mut found = Comparison::new(&projects);
+        for part in on_all_cores(&named, compare) {
+            found.add(part?);
         }
         if let Some(path) = found.twice {
             return Err(ImportError::Twice { path });
@@ -239,10 +250,9 @@ impl SnapshotProcess {
 }
 
 /// What differs between a file and what is published.
-#[derive(Default)]
-struct Comparison {
+struct Comparison<'a> {
     /// The projects whose files are uploaded here.
-    projects: HashSet<String>,
+    projects: &'a HashSet<String>,
     changed: Vec<u32>,
     /// A path of one of them.
     hosted: Option<String>,
@@ -253,7 +263,22 @@ struct Comparison {
     shown: Vec<String>,
 }
 
-impl Comparison {
+impl<'a> Comparison<'a> {
+    fn new(projects: &'a HashSet<String>) -> Self {
+        let (changed, shown) = (Vec::new(), Vec::new());
+        Self { projects, changed, hosted: None, twice: None, conflicts: 0, shown }
+    }
+
+    /// What was found in the bins after these.
+    fn add(&mut self, later: Self) {
+        self.changed.extend(later.changed);
+        self.hosted = self.hosted.take().or(later.hosted);
+        self.twice = self.twice.take().or(later.twice);
+        self.conflicts += later.conflicts;
+        self.shown.extend(later.shown);
+        self.shown.truncate(SHOWN);
+    }
+
     fn compare(
         &mut self,
         bin: u32,

@@ -11,8 +11,8 @@ use crate::scale::{Scale, Size};
 /// An index of this size.
 pub(super) fn row(scale: &Scale, size: Size) -> Row {
     // Now, so that the index at hand is as it was imported.
-    Prepared::remove_if_there(size.targets, scale.bins);
-    let first = Prepared::get(size.targets, scale.bins);
+    Prepared::remove_if_there(size.targets, scale);
+    let first = Prepared::get(size.targets, scale);
     let work = format!("{} targets, import to published", size.name);
     let published = Published::read(&first.data);
     let bins = published.bins();
@@ -29,8 +29,8 @@ pub(super) fn row(scale: &Scale, size: Size) -> Row {
         }
         let file = prepared::import_file(size.targets);
         if build > 0 {
-            let folder = tempfile::tempdir_in(prepared::folder()).unwrap();
-            ours.push(prepared::import(&folder.path().join("data"), &file, scale.bins).run);
+            let data = prepared::scrap().join("data");
+            ours.push(prepared::import(&data, &file, scale).run);
         }
         if let Some(python) = &mut python {
             let built = python.peer.build(&file);
@@ -42,7 +42,7 @@ pub(super) fn row(scale: &Scale, size: Size) -> Row {
     }
 
     let mut row = Row::of(work, ours, &theirs);
-    row = row.with_floor(&signed, python.as_mut().map(|python| &mut python.peer));
+    row = row.with_floor(scale, &signed, python.as_mut().map(|python| &mut python.peer));
     row.peak_kib = Some(first.import.peak_kib);
     let each = cpu(&[first.import.run]) * 1e6;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]

@@ -61,6 +61,8 @@ pub(crate) fn run(scale: &Scale, chosen: &dyn Fn(&str) -> bool) -> Report {
         report.rows.extend(scale.growth.iter().map(|targets| upload::growth(scale, *targets)));
     }
     for size in &scale.sizes {
+        // What other sizes and earlier runs left.
+        scale.sizes.iter().for_each(|size| Prepared::tidy(size.targets, scale));
         if chosen("import") {
             report.rows.push(import::row(scale, *size));
         }
@@ -81,9 +83,8 @@ pub(crate) fn run(scale: &Scale, chosen: &dyn Fn(&str) -> bool) -> Report {
         }
     }
     if chosen("http") {
-        let folder = tempfile::tempdir_in(prepared::folder()).unwrap();
-        let data = folder.path().join("data");
-        prepared::init(&data, scale.bins);
+        let data = prepared::scrap().join("data");
+        prepared::init(&data, scale);
         report.http = http::run(&data, "made", &scale.http);
     }
     report
@@ -91,7 +92,7 @@ pub(crate) fn run(scale: &Scale, chosen: &dyn Fn(&str) -> bool) -> Report {
 
 /// `waxseal serve` on a large index, with uploads from eight clients.
 fn memory(scale: &Scale, targets: u64, name: &str) -> Row {
-    let prepared = Prepared::get(targets, scale.bins);
+    let prepared = Prepared::get(targets, scale);
     let uploads = [(8, if scale.python { 400 } else { 8 })];
     let start = jiff::Timestamp::now().as_second();
     let outcomes = http::run(&prepared.data, &format!("memory{start}with"), &uploads);
@@ -112,8 +113,8 @@ impl Row {
         Self { work, ours, python_tuf, ..Self::default() }
     }
 
-    fn with_floor(mut self, work: &Work, peer: Option<&mut Peer>) -> Self {
-        let Floor { cpu, wall } = work.floor(&prepared::folder());
+    fn with_floor(mut self, scale: &Scale, work: &Work, peer: Option<&mut Peer>) -> Self {
+        let Floor { cpu, wall } = work.floor(scale.scheme, &prepared::scrap());
         self.floor_cpu = Some(cpu.as_secs_f64());
         self.floor_wall = Some(wall.as_secs_f64());
         let (sizes, factor) = work.sample();
@@ -156,24 +157,24 @@ fn middle(runs: &[Run], of: impl Fn(&Run) -> f64) -> f64 {
     median(runs.iter().map(|run| Duration::from_secs_f64(of(run)))).as_secs_f64()
 }
 
-/// python-tuf, in a folder that goes with it.
+/// python-tuf, and its folder.
 struct PythonTuf {
     peer: Peer,
-    folder: tempfile::TempDir,
+    folder: PathBuf,
 }
 
 impl PythonTuf {
     fn start(scale: &Scale) -> Option<Self> {
-        let folder = tempfile::tempdir_in(prepared::folder()).unwrap();
+        let folder = prepared::scrap();
         let bits = u8::try_from(scale.bins.ilog2()).unwrap();
-        scale.python.then(|| Self { peer: Peer::start(folder.path(), bits), folder })
+        scale.python.then(|| Self { peer: Peer::start(&folder, bits, scale.scheme), folder })
     }
 
     /// What it wrote last of a bin, whose filename of ours is given.
     fn newest(&self, file: &str) -> PathBuf {
         let (_, rest) = file.split_once('.').unwrap();
         let mut version = 0;
-        for entry in std::fs::read_dir(self.folder.path()).unwrap() {
+        for entry in std::fs::read_dir(&self.folder).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             if let Some((number, of)) = name.split_once('.')
                 && of == rest
@@ -181,6 +182,6 @@ impl PythonTuf {
                 version = version.max(number.parse::<u64>().unwrap());
             }
         }
-        self.folder.path().join(format!("{version}.{rest}"))
+        self.folder.join(format!("{version}.{rest}"))
     }
 }

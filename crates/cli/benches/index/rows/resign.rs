@@ -11,7 +11,7 @@ use crate::scale::{Scale, Size};
 
 /// Every bin of an index of this size.
 pub(super) fn row(scale: &Scale, size: Size) -> Row {
-    let prepared = Prepared::get(size.targets, scale.bins);
+    let prepared = Prepared::get(size.targets, scale);
     let work = format!("signing every bin again, {}", size.name);
     eprintln!("{work} …");
     let before = Published::read(&prepared.data);
@@ -33,9 +33,8 @@ pub(super) fn row(scale: &Scale, size: Size) -> Row {
     let renewed = (0..bins).all(|bin| after.bin_file(bin) != before.bin_file(bin));
     assert!(renewed, "every bin was to be signed again");
     let signed = Work { bins: after.bin_sizes(0..bins), snapshot: after.snapshot_size() };
-    after.delete_older();
     let mut row = Row::of(work, outcome.runs, theirs.as_slice());
-    row = row.with_floor(&signed, python.as_mut().map(|python| &mut python.peer));
+    row = row.with_floor(scale, &signed, python.as_mut().map(|python| &mut python.peer));
     if sampled < bins && theirs.is_some() {
         let sample = format!("; python-tuf's figure is that of {sampled} bins, scaled");
         row.note.push_str(&sample);

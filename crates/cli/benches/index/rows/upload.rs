@@ -15,7 +15,7 @@ use crate::scale::{Scale, Size};
 
 /// Uploads of one target or three, so many in a batch.
 pub(super) fn row(scale: &Scale, size: Size, targets: usize, in_a_batch: usize) -> Row {
-    let prepared = Prepared::get(size.targets, scale.bins);
+    let prepared = Prepared::get(size.targets, scale);
     let batches = if in_a_batch == 1 { scale.uploads } else { scale.batches };
     let what = match (in_a_batch, targets) {
         (1, 1) => "one upload of one target".to_owned(),
@@ -31,7 +31,7 @@ pub(super) fn row(scale: &Scale, size: Size, targets: usize, in_a_batch: usize) 
 
 /// One upload at one size, to be compared with other sizes; without python-tuf.
 pub(super) fn growth(scale: &Scale, targets: u64) -> Row {
-    let prepared = Prepared::get(targets, scale.bins);
+    let prepared = Prepared::get(targets, scale);
     eprintln!("one upload of one target, {targets} …");
     let work = format!("one upload of one target, {targets} targets in all");
     let alone = Scale { python: false, ..scale.clone() };
@@ -80,11 +80,10 @@ fn measure(
     let signed = Work { bins, snapshot: after.snapshot_size() };
     let runs = ours.runs.split_off(1);
     let row = Row::of(work, runs, &theirs);
-    let mut row = row.with_floor(&signed, python.as_mut().map(|python| &mut python.peer));
+    let mut row = row.with_floor(scale, &signed, python.as_mut().map(|python| &mut python.peer));
     let [cpu, wall] = [super::cpu(&ours.accepted), super::wall(&ours.accepted)].map(|s| s * 1e3);
     let journal = format!("; an upload into the journal: {cpu:.2} ms CPU, {wall:.2} ms");
     row.note.push_str(&journal);
-    after.delete_older();
     Row { peak_kib: Some(ours.peak_kib), ..row }
 }
 

@@ -1,7 +1,9 @@
 use std::process::ExitCode;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use waxseal_repository::Layout;
 use waxseal_repository::bins::{BinStyle, Bins};
+use waxseal_signing::Scheme;
 
 use super::DataOption;
 use crate::config::Config;
@@ -23,6 +25,11 @@ pub(crate) struct Init {
     #[arg(long, value_name = "LAYOUT", default_value = "files", value_parser = ["files", "index"])]
     layout: String,
 
+    /// How the online key signs: `ed25519` or `ecdsa-sha2-nistp256`, which costs less for large metadata
+    #[arg(long, value_name = "SCHEME", default_value_t = Scheme::default(),
+          value_parser = PossibleValuesParser::new(Scheme::ALL.map(Scheme::name)).try_map(|name| name.parse::<Scheme>()))]
+    online_key: Scheme,
+
     /// Make throwaway keys on this disk, without a question: for trials, not for production
     #[arg(long)]
     development: bool,
@@ -42,7 +49,8 @@ impl Init {
             .map_err(|error| Failure::new(Exit::Usage, error.to_string(), "see --bins"))?;
         let layout = if self.layout == "index" { Layout::Index } else { Layout::Files };
         let config = Config { layout, ..Config::default() };
-        let (folder, made) = DataFolder::open_or_create(&self.data.data, bins, &config)?;
+        let (folder, made) =
+            DataFolder::open_or_create(&self.data.data, bins, self.online_key, &config)?;
         if !made {
             return Err(Failure::new(
                 Exit::Usage,
@@ -57,6 +65,7 @@ impl Init {
         output::field("data", &folder.path().display().to_string());
         output::field("bins", &self.bins.to_string());
         output::field("layout", &self.layout);
+        output::field("online key", self.online_key.name());
         output::field("keys", &format!("{} (for trials: unencrypted)", folder.keys().display()));
         output::heading("Next");
         let (waxseal, data) = (output::own_command(), folder.path().display());
