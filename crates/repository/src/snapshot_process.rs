@@ -35,6 +35,9 @@ use crate::repository::{Publishing, Repository, bins_metadata};
 
 /// Most journal entries in one batch.
 const ENTRIES_A_BATCH: u64 = 1_000;
+/// From the beginning of one snapshot to that of the next while uploads come: each is half a megabyte to
+/// keep and to fetch in a large index, and what comes meanwhile goes into the next one.
+const GATHERING: Duration = Duration::from_millis(100);
 /// Longest pause after a failure; the first one is a tenth of a second.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -321,6 +324,7 @@ impl SnapshotProcess {
             if failing.is_none() {
                 self.repository.report(Publishing::Working { since: Timestamp::now() });
             }
+            let begun = Instant::now();
             match self.publish(Timestamp::now()) {
                 Ok(published) => {
                     if failing.take().is_some() {
@@ -328,7 +332,7 @@ impl SnapshotProcess {
                     }
                     self.report_published();
                     match published {
-                        Some(_) => {}
+                        Some(_) => self.pause(GATHERING.saturating_sub(begun.elapsed()), stop),
                         None if stopping => return self.nothing_left(),
                         None => self.repository.wake().wait(self.renewal_check()),
                     }

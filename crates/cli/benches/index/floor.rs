@@ -31,12 +31,12 @@ pub(crate) struct Work {
     pub(crate) snapshot: u64,
 }
 
-/// The floor of some work.
+/// The floor of some work: signing, hashing and writing.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Floor {
-    /// Of signing and hashing.
+    /// Of the processor, user and system.
     pub(crate) cpu: Duration,
-    /// Of signing, hashing and writing.
+    /// By the clock.
     pub(crate) wall: Duration,
 }
 
@@ -80,9 +80,10 @@ impl Work {
             std::hint::black_box(digest(&SHA256, &bytes[..sizes[0]]));
         };
         let signed: Vec<Taken> = (0..rounds).map(|_| timed(sign)).collect();
-        let cpu = median(signed.iter().map(|taken| taken.cpu)).mul_f64(factor);
-        let written = (0..rounds).map(|_| write(folder, &sizes, &bytes).wall);
-        let wall = cpu + median(written).mul_f64(factor);
+        let signed = median(signed.iter().map(|taken| taken.cpu));
+        let written: Vec<Taken> = (0..rounds).map(|_| write(folder, &sizes, &bytes)).collect();
+        let [cpu, wall] = [|taken: &Taken| taken.cpu, |taken: &Taken| taken.wall]
+            .map(|of| (signed + median(written.iter().map(of))).mul_f64(factor));
         Floor { cpu, wall }
     }
 }
