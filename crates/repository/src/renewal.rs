@@ -14,7 +14,7 @@ pub(crate) const AHEAD_WITHOUT_SPACE: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Due {
     pub(crate) bins: Vec<u32>,
-    /// When the next one's time comes; one that is signed meanwhile only moves away from it.
+    /// Before which no bin's time comes, whichever are signed meanwhile.
     pub(crate) next: Timestamp,
 }
 
@@ -31,7 +31,8 @@ pub(crate) fn due_bins(
 ) -> Due {
     let (lifetime, now) = (lifetime.as_secs(), now.as_second());
     let count = i64::try_from(bins.len()).unwrap_or(i64::MAX);
-    let (mut due, mut ahead, mut next) = (Vec::new(), 0, i64::MAX);
+    // For a bin that is signed now or later the first third comes before its moment.
+    let (mut due, mut ahead, mut next) = (Vec::new(), 0, now + lifetime / 3);
     for bin in bins {
         let Some(file) = bin.published else {
             due.push(bin.number);

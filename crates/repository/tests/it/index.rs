@@ -59,6 +59,7 @@ pub(crate) struct Index {
     folder: TempDir,
     kind: Kind,
     bins: Bins,
+    pub(crate) online: TestKey,
     pub(crate) store: FaultyStore,
     pub(crate) database_faults: Faults,
 }
@@ -92,7 +93,8 @@ impl Index {
         };
         let store = FaultyStore::new(inner, of_store);
         store.set_watch(Arc::new(watch));
-        Self { folder, kind, bins, store, database_faults: of_database }
+        let online = TestKey::new("online");
+        Self { folder, kind, bins, online, store, database_faults: of_database }
     }
 
     /// An index that was just made, with its first snapshot published.
@@ -121,7 +123,7 @@ impl Index {
     }
 
     pub(crate) fn ceremony(&self) -> Ceremony {
-        ceremony(self.bins)
+        ceremony_with(self.bins, &self.online)
     }
 
     /// Makes the repository, or finds that it was made.
@@ -147,7 +149,7 @@ impl Index {
     }
 
     pub(crate) fn process(&self, repository: &Arc<Repository>) -> Result<SnapshotProcess, Error> {
-        self.process_with(repository, Box::new(TestKey::new("online")))
+        self.process_with(repository, Box::new(self.online.clone()))
     }
 
     pub(crate) fn process_with(
@@ -174,11 +176,14 @@ fn filesystem(folder: &Path) -> Arc<dyn Store> {
 
 /// A ceremony in the shape of the PEP, the same every time.
 pub(crate) fn ceremony(bins: Bins) -> Ceremony {
+    ceremony_with(bins, &TestKey::new("online"))
+}
+
+fn ceremony_with(bins: Bins, online: &TestKey) -> Ceremony {
     let keys = ["root-a", "root-b", "root-c", "targets-a", "targets-b", "bins-a", "bins-b"];
     let keys = keys.map(TestKey::new);
     let [a, b, c, targets_a, targets_b, bins_a, bins_b] =
         keys.each_ref().map(|key| key as &dyn Signer);
-    let online = TestKey::new("online");
     let participants = Participants {
         root: &[a, b, c],
         targets: &[targets_a, targets_b],
