@@ -38,7 +38,18 @@ impl Index {
 
     /// A new index that is started a little otherwise.
     pub(crate) fn quickstart_with(change: impl FnOnce(CleanCommand) -> CleanCommand) -> Self {
+        Self::in_folder(tempfile::tempdir().unwrap(), change)
+    }
+
+    /// A new index without a package that `repo init` made, told these options.
+    pub(crate) fn init<'a>(options: impl IntoIterator<Item = &'a str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let command = waxseal(["repo", "init", "--development"]).args(options);
+        command.current_dir(folder.path()).run().success();
+        Self::in_folder(folder, |command| command)
+    }
+
+    fn in_folder(folder: TempDir, change: impl FnOnce(CleanCommand) -> CleanCommand) -> Self {
         let command = CleanCommand::new(WAXSEAL).current_dir(folder.path());
         let command = command.args(["-v", "quickstart", "--listen", "127.0.0.1:0"]);
         let process = Process::start(change(command));
