@@ -35,9 +35,10 @@ use crate::repository::{Publishing, Repository, bins_metadata};
 
 /// Most journal entries in one batch.
 const ENTRIES_A_BATCH: u64 = 1_000;
-/// From the beginning of one snapshot to that of the next while uploads come: each is half a megabyte to
-/// keep and to fetch in a large index, and what comes meanwhile goes into the next one.
-const GATHERING: Duration = Duration::from_millis(100);
+/// From the beginning of one snapshot to that of the next, for each bin: so many bins, so many bytes is a
+/// snapshot, to be kept and fetched. So they are 16 MB a second at most while uploads come; what comes
+/// meanwhile goes into the next one.
+const GATHERING: Duration = Duration::from_micros(2);
 /// Longest pause after a failure; the first one is a tenth of a second.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -332,7 +333,10 @@ impl SnapshotProcess {
                     }
                     self.report_published();
                     match published {
-                        Some(_) => self.pause(GATHERING.saturating_sub(begun.elapsed()), stop),
+                        Some(_) => {
+                            let gathering = GATHERING * self.repository.bins().count();
+                            self.pause(gathering.saturating_sub(begun.elapsed()), stop);
+                        }
                         None if stopping => return self.nothing_left(),
                         None => self.repository.wake().wait(self.renewal_check()),
                     }
