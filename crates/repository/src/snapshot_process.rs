@@ -36,9 +36,9 @@ use crate::repository::{Publishing, Repository, bins_metadata};
 /// Most journal entries in one batch.
 const ENTRIES_A_BATCH: u64 = 1_000;
 /// From the beginning of one snapshot to that of the next, for each bin: so many bins, so many bytes is a
-/// snapshot, to be kept and fetched. So they are 16 MB a second at most while uploads come; what comes
+/// snapshot, to be kept and fetched. So they are 32 MB a second at most while uploads come; what comes
 /// meanwhile goes into the next one.
-const GATHERING: Duration = Duration::from_micros(2);
+const GATHERING: Duration = Duration::from_micros(1);
 /// Longest pause after a failure; the first one is a tenth of a second.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
