@@ -9,6 +9,7 @@ use waxseal_tuf::error::FormatError;
 use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::{InvalidName, SignError};
 
+use crate::lock::{Holder, LockError, LockHeld, process_text};
 use crate::store::StoreKey;
 
 /// A repository operation that did not happen. Unless a variant says otherwise nothing was changed.
@@ -18,7 +19,11 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] StoreError),
 
-    /// The database failed: a full disk, a damaged file, a lock held for too long, a broken connection.
+    /// Another process held a lock for too long. Nothing was recorded.
+    #[error(transparent)]
+    Locked(#[from] LockHeld),
+
+    /// The database failed: a full disk, a damaged file, a broken connection.
     /// The step was recorded as a whole or not at all.
     #[error(
         "the database {place} failed while {doing}: {source}; it is not known to have recorded this \
@@ -236,12 +241,14 @@ pub enum Error {
 
     /// Another process writes to this repository.
     #[error(
-        "another process holds {}: a repository has exactly one snapshot process; stop the other \
-         one, or use another data folder", path.display()
+        "{} holds {}: a repository has exactly one snapshot process; stop the other one, or use \
+         another data folder", process_text(holder.as_ref()), path.display()
     )]
     SecondWriter {
         /// The lock file.
         path: PathBuf,
+        /// That process, where the operating system names it.
+        holder: Option<Holder>,
     },
 
     /// The lock file cannot be used.
@@ -306,6 +313,16 @@ impl Error {
         }
     }
 
+    /// Whether another process held a lock for too long, so that the same operation succeeds once it
+    /// lets go.
+    pub fn is_lock_held(&self) -> bool {
+        match self {
+            Self::Locked(_) | Self::Store(StoreError::Locked(_)) => true,
+            Self::Shared(error) => error.is_lock_held(),
+            _ => false,
+        }
+    }
+
     /// The error of each of so many whose work was done together.
     pub(crate) fn for_each(self, count: usize) -> impl Iterator<Item = Self> {
         std::iter::repeat_n(Arc::new(self), count).map(Self::Shared)
@@ -366,6 +383,10 @@ pub enum StoreError {
         problem: &'static str,
     },
 
+    /// Another process held a lock for too long.
+    #[error(transparent)]
+    Locked(LockHeld),
+
     /// The storage failed.
     #[error("cannot {action} {}: {source}; {}", path.display(), next_step(source))]
     Io {
@@ -381,6 +402,22 @@ pub enum StoreError {
 impl StoreError {
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Io { action, path: path.into(), source }
+    }
+
+    pub(crate) fn lock(error: LockError) -> Self {
+        match error {
+            LockError::Held(held) => Self::Locked(held),
+            LockError::Failed { path, source } => Self::io("lock", path, source),
+        }
+    }
+}
+
+impl From<LockError> for Error {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Held(held) => Self::Locked(held),
+            LockError::Failed { path, source } => Self::WriterLock { path, source },
+        }
     }
 }
 

@@ -29,6 +29,7 @@ use crate::database::{Batch, Decision, Epoch, Reservation};
 use crate::error::{Error, StoreError, is_full};
 use crate::import::Source;
 use crate::layout::Layout;
+use crate::lock::holder_of;
 use crate::plan::Planner;
 use crate::renewal;
 use crate::repository::{Publishing, Repository, bins_metadata};
@@ -60,7 +61,10 @@ impl WriterLock {
         let file = options.open(path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(Error::SecondWriter { path: path.into() }),
+            Err(TryLockError::WouldBlock) => {
+                let holder = holder_of(&[path.to_owned()]);
+                Err(Error::SecondWriter { path: path.into(), holder })
+            }
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
     }

@@ -237,6 +237,16 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
+    /// Another process holds a lock of the index; the text does not say which one.
+    #[error(
+        "another program holds a lock of the index for long; nothing was changed, try again later or \
+         tell whoever runs it"
+    )]
+    Locked {
+        /// What was waited for.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
     /// The index cannot serve now.
     #[error("the index is not ready: {problem}")]
     NotReady {
@@ -303,7 +313,7 @@ impl Error {
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::StorageFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
-            Self::NotReady { .. } | Self::Overtaken => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotReady { .. } | Self::Overtaken | Self::Locked { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -311,7 +321,7 @@ impl Error {
     /// What the log says beside the public text.
     fn cause(&self) -> Option<Cause> {
         match self {
-            Self::StorageFull { source } | Self::Internal { source } => {
+            Self::StorageFull { source } | Self::Locked { source } | Self::Internal { source } => {
                 Some(Cause(source.to_string()))
             }
             _ => None,
@@ -330,7 +340,7 @@ impl Error {
                 let value = HeaderValue::try_from(format!("bytes */{length}")).ok()?;
                 Some((CONTENT_RANGE, value))
             }
-            Self::NotReady { .. } | Self::Overtaken => {
+            Self::NotReady { .. } | Self::Overtaken | Self::Locked { .. } => {
                 Some((RETRY_AFTER, HeaderValue::from_static("5")))
             }
             _ => None,
@@ -362,6 +372,7 @@ impl From<waxseal_repository::Error> for Error {
     fn from(error: waxseal_repository::Error) -> Self {
         match error {
             waxseal_repository::Error::Overtaken => Self::Overtaken,
+            held if held.is_lock_held() => Self::Locked { source: held.into() },
             full if full.is_storage_full() => Self::StorageFull { source: full.into() },
             other => Self::internal(other),
         }
@@ -401,6 +412,9 @@ fn reason_phrase(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::sync::Arc;
+
+    use waxseal_repository::LockHeld;
 
     use super::*;
 
@@ -431,6 +445,28 @@ mod tests {
         assert!(full.to_string().contains("no space left") && !full.to_string().contains("/srv"));
         assert_eq!(failed(io::ErrorKind::QuotaExceeded).status(), 507);
         assert_eq!(failed(io::ErrorKind::PermissionDenied).status(), 500);
+    }
+
+    #[test]
+    fn a_lock_of_another_process_is_told_as_such() {
+        let held = || LockHeld {
+            doing: "use the database",
+            path: "/srv/index/waxseal.sqlite".into(),
+            waited: std::time::Duration::from_secs(30),
+            holder: None,
+        };
+        let shared = waxseal_repository::Error::Shared(Arc::new(held().into()));
+        for error in [held().into(), StoreError::Locked(held()).into(), shared] {
+            let error = Error::from(error);
+            assert!(!error.to_string().contains("/srv"), "{error}");
+            let cause = error.cause().map(|cause| cause.0);
+            assert!(cause.is_some_and(|cause| cause.contains("waited 30.0 s to use the database")));
+            let response = error.into_response();
+            assert_eq!(
+                (response.status().as_u16(), &response.headers()[RETRY_AFTER]),
+                (503, &HeaderValue::from_static("5"))
+            );
+        }
     }
 
     #[test]

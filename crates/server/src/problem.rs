@@ -272,6 +272,13 @@ impl From<Error> for Problem {
                 error.to_string(),
                 "send it again, with the same Idempotency-Key, or in smaller parts",
             ),
+            Error::Locked { source } => Self::unavailable(
+                "busy",
+                "another program holds a lock of the index for long; nothing was recorded",
+                "send it again, with the same Idempotency-Key; if it goes on, tell whoever runs the \
+                 index",
+            )
+            .with_cause(&*source),
             Error::StorageFull { source } => Self::new(
                 status,
                 "storage-full",

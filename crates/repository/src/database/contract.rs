@@ -29,6 +29,8 @@ use crate::{Error, Layout};
 ///   the second time, and [`Publication::batch`] says how far they came.
 /// - **Committed states only**: a read sees one state, that of a moment between two transactions; it sees
 ///   what every call did that had returned before it began, in any process. It never waits for a writer.
+/// - **Bounded**: another process is waited for as long as some bound says, and then it is
+///   [`Error::Locked`], which names what is locked.
 /// - **Fenced**: a step of the publication names its epoch; when a later one was taken it does nothing and
 ///   is [`Error::Fenced`], however long its process was stopped before.
 ///
@@ -201,7 +203,8 @@ pub trait Tokens {
 /// with the process, however it ends: a shared and an exclusive lock, such as those on files, or
 /// PostgreSQL's advisory locks.
 pub trait Holds {
-    /// Holds the objects of the store. Waits for a collector that is removing some, a moment.
+    /// Holds the objects of the store. Waits for a collector that is removing some, a moment;
+    /// [`Error::Locked`] when that lasts.
     fn hold_objects(&self) -> Result<Hold, Error>;
 
     /// Becomes the one who may remove objects; `None` when somebody goes on holding them, as during

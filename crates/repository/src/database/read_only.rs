@@ -3,12 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::migrate;
-use super::sqlite::{BUSY_TIMEOUT, STATEMENTS, SqliteDatabase, database_error};
+use super::sqlite::{STATEMENTS, SqliteDatabase, Turn, Writer, be_patient, beside, database_error};
 use crate::Error;
+use crate::lock::PATIENCE;
 
 /// How to open it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +32,9 @@ impl SqliteDatabase {
             return Err(Error::DatabaseLost { path });
         }
         let read_only = ReadOnly { cold: !log(&path).try_exists().map_err(failed)? };
-        let failed = |source| database_error("opening it", &path, source);
-        let connection = read_only.connect(&path).map_err(failed)?;
+        let begun = Instant::now();
+        let failed = |source| database_error("opening it", &path, begun, source);
+        let connection = read_only.connect(&path, PATIENCE).map_err(failed)?;
         match migrate::form(&connection).map_err(failed)? {
             migrate::KNOWN => {}
             found if found < migrate::KNOWN => return Err(Error::DatabaseOlder { path, found }),
@@ -39,8 +42,9 @@ impl SqliteDatabase {
                 return Err(Error::DatabaseNewer { path, found, known: migrate::KNOWN });
             }
         }
-        let (writer, readers) = (Mutex::new(connection), Mutex::default());
-        Ok(Self { path, writer, readers, read_only: Some(read_only) })
+        let writer = Mutex::new(Writer::of_reader(connection));
+        let (readers, read_only) = (Mutex::default(), Some(read_only));
+        Ok(Self { path, writer, readers, read_only, patience: PATIENCE })
     }
 
     /// Whether a program began to write to a database that was opened as a cold one: what was read
@@ -53,12 +57,12 @@ impl SqliteDatabase {
 }
 
 impl ReadOnly {
-    pub(super) fn connect(self, path: &Path) -> rusqlite::Result<Connection> {
+    pub(super) fn connect(self, path: &Path, patience: Duration) -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
             | OpenFlags::SQLITE_OPEN_URI
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(self.uri(path)?, flags)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
+        let mut connection = Connection::open_with_flags(self.uri(path)?, flags)?;
+        be_patient(&mut connection, path, patience, &Turn::default())?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         Ok(connection)
     }
@@ -74,9 +78,7 @@ impl ReadOnly {
 
 /// The write-ahead log, which is there while a program has the database open.
 fn log(path: &Path) -> PathBuf {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    log.into()
+    beside(path, "-wal")
 }
 
 #[cfg(test)]

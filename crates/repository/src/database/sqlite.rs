@@ -10,17 +10,18 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::migrate;
 use super::read_only::ReadOnly;
 use crate::Error;
+use crate::lock::{self, LockHeld, Wait, holder_of};
 
-/// How long a statement waits for another process that writes.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// What processes wait for each other to do.
+const WRITING: &str = "use the database";
 
 /// How many idle connections for reading are kept.
 const IDLE_READERS: usize = 8;
@@ -33,30 +34,51 @@ pub(super) const STATEMENTS: usize = 64;
 #[derive(Debug)]
 pub struct SqliteDatabase {
     pub(super) path: PathBuf,
-    pub(super) writer: Mutex<Connection>,
+    pub(super) writer: Mutex<Writer>,
     pub(super) readers: Mutex<Vec<Connection>>,
     /// How a database that is only read is opened; `None` for one that is written to.
     pub(super) read_only: Option<ReadOnly>,
+    /// How long other processes are waited for.
+    pub(super) patience: Duration,
 }
+
+/// The connection that writes.
+#[derive(Debug)]
+pub(super) struct Writer {
+    connection: Connection,
+    /// The wait of the one who writes.
+    turn: Turn,
+}
+
+/// Since when somebody has waited, also for others of this process, and with what patience; `None`: since the
+/// first try.
+pub(super) type Turn = Arc<Mutex<Option<(Instant, Duration)>>>;
 
 impl SqliteDatabase {
     /// Opens the database in the file `path`, made with mode 0600 when it is not there, and brings
-    /// it to the form this program knows.
+    /// it to the form this program knows. Other processes are waited for as long as
+    /// [`PATIENCE`](crate::PATIENCE).
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        Self::open_with_patience(path, lock::PATIENCE)
+    }
+
+    /// The same with another patience.
+    pub fn open_with_patience(path: impl Into<PathBuf>, patience: Duration) -> Result<Self, Error> {
         let path = path.into();
         let failed = |source| Error::DatabaseFile { path: path.clone(), source };
         if is_lost(&path).map_err(failed)? {
             return Err(Error::DatabaseLost { path });
         }
         make_private_file(&path).map_err(failed)?;
-        let failed = |source| database_error("opening it", &path, source);
-        let mut writer = connect(&path).map_err(failed)?;
-        let form = migrate::migrate(&mut writer).map_err(failed)?;
+        let (begun, turn) = (Instant::now(), Turn::default());
+        let failed = |source| database_error("opening it", &path, begun, source);
+        let mut connection = connect(&path, patience, &turn).map_err(failed)?;
+        let form = migrate::migrate(&mut connection).map_err(failed)?;
         if form > migrate::KNOWN {
             return Err(Error::DatabaseNewer { path, found: form, known: migrate::KNOWN });
         }
-        let (writer, readers) = (Mutex::new(writer), Mutex::default());
-        Ok(Self { path, writer, readers, read_only: None })
+        let writer = Mutex::new(Writer { connection, turn });
+        Ok(Self { path, writer, readers: Mutex::default(), read_only: None, patience })
     }
 
     /// The database file.
@@ -70,14 +92,15 @@ impl SqliteDatabase {
         doing: &'static str,
         step: impl FnOnce(&Connection) -> Result<T, Failure>,
     ) -> Result<T, Error> {
+        let begun = Instant::now();
         let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let run = || -> Result<T, Failure> {
             let mut connection = match idle {
                 Some(connection) => connection,
                 None => {
                     let connection = match &self.read_only {
-                        Some(read_only) => read_only.connect(&self.path)?,
-                        None => connect(&self.path)?,
+                        Some(read_only) => read_only.connect(&self.path, self.patience)?,
+                        None => connect(&self.path, self.patience, &Turn::default())?,
                     };
                     connection.pragma_update(None, "query_only", true)?;
                     connection
@@ -92,7 +115,7 @@ impl SqliteDatabase {
             }
             result
         };
-        run().map_err(|failure| self.error(doing, failure))
+        run().map_err(|failure| self.error(doing, begun, failure))
     }
 
     /// Runs `step` as one transaction, committed and durable when this returns `Ok`.
@@ -101,20 +124,33 @@ impl SqliteDatabase {
         doing: &'static str,
         step: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T, Error> {
+        self.write_with_patience(self.patience, doing, step)
+    }
+
+    /// The same with a patience of its own.
+    pub(super) fn write_with_patience<T>(
+        &self,
+        patience: Duration,
+        doing: &'static str,
+        step: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        let begun = Instant::now();
         // After a panic in a step its transaction was rolled back, so the connection is fine.
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        *writer.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some((begun, patience));
         let run = || -> Result<T, Failure> {
-            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction =
+                writer.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let result = step(&transaction)?;
             transaction.commit()?;
             Ok(result)
         };
-        run().map_err(|failure| self.error(doing, failure))
+        run().map_err(|failure| self.error(doing, begun, failure))
     }
 
-    fn error(&self, doing: &'static str, failure: Failure) -> Error {
+    fn error(&self, doing: &'static str, begun: Instant, failure: Failure) -> Error {
         match failure {
-            Failure::Sql(source) => database_error(doing, &self.path, source),
+            Failure::Sql(source) => database_error(doing, &self.path, begun, source),
             Failure::Known(error) => error,
         }
     }
@@ -139,7 +175,24 @@ impl From<Error> for Failure {
     }
 }
 
-pub(super) fn database_error(doing: &'static str, path: &Path, source: rusqlite::Error) -> Error {
+impl Writer {
+    /// A connection that never has to write.
+    pub(super) fn of_reader(connection: Connection) -> Self {
+        Self { connection, turn: Turn::default() }
+    }
+}
+
+pub(super) fn database_error(
+    doing: &'static str,
+    path: &Path,
+    begun: Instant,
+    source: rusqlite::Error,
+) -> Error {
+    if source.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) {
+        let (path, waited) = (path.to_owned(), begun.elapsed());
+        let holder = holder_of(&locked_files(&path));
+        return Error::Locked(LockHeld { doing: WRITING, path, waited, holder });
+    }
     Error::Database {
         doing,
         place: path.display().to_string(),
@@ -158,9 +211,38 @@ fn is_lost(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(error),
     };
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    Ok(length(Path::new(&log))? > 0 && length(path)? == 0)
+    Ok(length(&beside(path, "-wal"))? > 0 && length(path)? == 0)
+}
+
+/// A file beside the database `path`, by what its name has more.
+pub(super) fn beside(path: &Path, more: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(more);
+    name.into()
+}
+
+/// The files on which `SQLite` keeps its locks: those of writers first.
+fn locked_files(path: &Path) -> Vec<PathBuf> {
+    vec![beside(path, "-shm"), path.to_owned()]
+}
+
+/// Lets `connection` wait for other processes, as long as whoever has its `turn` does, or else `patience`.
+pub(super) fn be_patient(
+    connection: &mut Connection,
+    path: &Path,
+    patience: Duration,
+    turn: &Turn,
+) -> rusqlite::Result<()> {
+    let mut wait = Wait::new(WRITING, path, locked_files(path), patience);
+    let turn = Arc::clone(turn);
+    connection.busy_handler(Some(move |tries| {
+        if tries == 0 {
+            let turn = *turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let (begun, patience) = turn.unwrap_or_else(|| (Instant::now(), patience));
+            wait.begin_at(begun, patience);
+        }
+        wait.goes_on()
+    }))
 }
 
 /// Makes the file before `SQLite` does, so that it never exists with another mode: it holds hashes of
@@ -178,9 +260,9 @@ fn make_private_file(path: &Path) -> io::Result<()> {
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+fn connect(path: &Path, patience: Duration, turn: &Turn) -> rusqlite::Result<Connection> {
+    let mut connection = Connection::open(path)?;
+    be_patient(&mut connection, path, patience, turn)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
@@ -161,13 +162,15 @@ impl Tokens for SqliteDatabase {
         }
         let now = now();
         if token.last_used_at.is_none_or(|used| now.duration_since(used) > LAST_USED_LAG) {
-            let recorded = self.write("recording a token's use", |transaction| {
+            let doing = "recording a token's use";
+            let recorded = self.write_with_patience(Duration::ZERO, doing, |transaction| {
                 transaction
                     .prepare_cached("UPDATE token SET last_used_at = $1 WHERE id = $2")?
                     .execute((now.as_microsecond(), &token.id))?;
                 Ok(())
             });
-            // On a full disk, what needs no space goes on.
+            // On a full disk, what needs no space goes on; and nobody waits for another process here, to
+            // wait for it once more when there is something to do.
             if let Err(error) = recorded {
                 warn!("{error}");
             }

@@ -26,6 +26,7 @@ use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
@@ -40,6 +41,7 @@ use super::{
     Area, Link, Listed, Listing, Object, ObjectReader, OpenObject, Store, StoreError, StoreKey,
     check_create_only, check_removable,
 };
+use crate::lock::{self, Access, lock_file};
 
 /// The largest `timestamp.json` read when it is replaced, in bytes.
 const TIMESTAMP_LIMIT: u64 = 1 << 20;
@@ -59,14 +61,24 @@ pub struct FilesystemStore {
     spool: Option<Spool>,
     barrier: Option<Barrier>,
     timestamp_lock: PathBuf,
+    /// How long other processes are waited for.
+    patience: Duration,
     reserve: Reserve,
     known_folders: KnownFolders,
 }
 
 impl FilesystemStore {
     /// Opens the store in the folder `base`, which is made when it is not there, and sweeps what
-    /// crashed processes left.
+    /// crashed processes left. Other processes are waited for as long as [`PATIENCE`](crate::PATIENCE).
     pub fn open(base: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Self::open_with_patience(base, lock::PATIENCE)
+    }
+
+    /// The same with another patience.
+    pub fn open_with_patience(
+        base: impl Into<PathBuf>,
+        patience: Duration,
+    ) -> Result<Self, StoreError> {
         let base = base.into();
         let base = std::path::absolute(&base)
             .map_err(|source| StoreError::io("find the folder", &base, source))?;
@@ -76,11 +88,11 @@ impl FilesystemStore {
         fs::set_permissions(&private, Permissions::from_mode(0o700))
             .map_err(|source| StoreError::io("set the mode of", &private, source))?;
         let barrier = Some(Barrier::open(&base)?);
-        let spool = Some(Spool::open(&private)?);
+        let spool = Some(Spool::open(&private, patience)?);
         let timestamp_lock = private.join("timestamp.lock");
         let reserve = Reserve::new(&private, RESERVE);
         let known_folders = KnownFolders::default();
-        Ok(Self { base, spool, barrier, timestamp_lock, reserve, known_folders })
+        Ok(Self { base, spool, barrier, timestamp_lock, patience, reserve, known_folders })
     }
 
     /// The same with another amount of space set aside, in bytes; [`RESERVE`] is the default.
@@ -101,7 +113,15 @@ impl FilesystemStore {
         let timestamp_lock = base.join(".store/timestamp.lock");
         let reserve = Reserve::new(&base.join(".store"), RESERVE);
         let known_folders = KnownFolders::default();
-        Ok(Self { base, spool: None, barrier: None, timestamp_lock, reserve, known_folders })
+        Ok(Self {
+            base,
+            spool: None,
+            barrier: None,
+            timestamp_lock,
+            patience: lock::PATIENCE,
+            reserve,
+            known_folders,
+        })
     }
 
     fn spool_folder(&self) -> Result<&Spool, StoreError> {
@@ -215,8 +235,9 @@ impl Store for FilesystemStore {
 
     fn replace_timestamp(&self, expected: Option<Sha256>, bytes: &[u8]) -> Result<(), StoreError> {
         self.spool_folder()?;
-        let lock = File::create(&self.timestamp_lock).and_then(|file| file.lock().map(|()| file));
-        let _lock = lock.map_err(|source| StoreError::io("lock", &self.timestamp_lock, source))?;
+        let (path, doing) = (&self.timestamp_lock, "replace timestamp.json");
+        let _lock =
+            lock_file(path, Access::Exclusive, doing, self.patience).map_err(StoreError::lock)?;
 
         let mut batch = Batch::begin(self)?;
         let path = self.path(&StoreKey::Timestamp);

@@ -38,6 +38,8 @@ pub use crate::error::StoreError;
 ///   what it was.
 /// - **Repeatable**: a call that failed may have done a part of its work; the same call made again
 ///   completes it. Resuming after a crash is therefore the normal path run once more.
+/// - **Bounded**: another process that replaces `timestamp.json` is waited for as long as some bound
+///   says, and then it is [`StoreError::Locked`].
 ///
 /// Methods block. They may be called from many threads and from several processes on one store.
 pub trait Store: Send + Sync + fmt::Debug {

@@ -16,6 +16,7 @@ mod gc;
 mod import;
 mod index;
 mod layout;
+mod locks;
 mod open;
 mod publish;
 mod renewal;

@@ -119,7 +119,9 @@ fn a_second_writer_is_refused() {
     let (index, _repository, process) = Index::published(Kind::Memory);
     let refused = WriterLock::acquire(&index.lock_path()).unwrap_err();
     assert!(matches!(refused, Error::SecondWriter { .. }), "{refused}");
-    assert!(refused.to_string().contains("writer.lock"), "{refused}");
+    let holder = format!("process {} (", std::process::id());
+    let text = refused.to_string();
+    assert!(text.starts_with(&holder) && text.contains("writer.lock"), "{text}");
     drop(process);
     WriterLock::acquire(&index.lock_path()).unwrap();
     let nowhere = WriterLock::acquire(&index.path().join("no/writer.lock")).unwrap_err();

@@ -1,14 +1,15 @@
 //! A process that is stopped while it publishes, and goes on when another one has taken over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::strace::{Strace, is_stopped, signal};
-use super::world::World;
+use super::world::{Run, Server, World};
 use super::{At, watched};
+use crate::harness::{Process, request};
 
 /// Calls at which the first process is stopped, and how far apart.
 const CALLS: [(&str, usize); 5] = [
@@ -19,8 +20,6 @@ const CALLS: [(&str, usize); 5] = [
     ("unlink,unlinkat", 5),
 ];
 
-/// How long the other one is waited for.
-const PATIENCE: Duration = Duration::from_secs(3);
 /// More than a publish makes.
 const MOST: usize = 60;
 
@@ -28,12 +27,13 @@ const MOST: usize = 60;
 fn a_process_that_was_stopped_cannot_publish_after_another_took_over() {
     let world = World::new();
     let became: Mutex<BTreeMap<Became, usize>> = Mutex::default();
+    let given_up = Mutex::default();
     thread::scope(|scope| {
         for (calls, step) in CALLS {
-            let (world, became) = (&world, &became);
+            let (world, became, given_up) = (&world, &became, &given_up);
             scope.spawn(move || {
                 for n in (1..MOST).step_by(step) {
-                    let Some(this) = stop_at(world, calls, n) else { break };
+                    let Some(this) = stop_at(world, calls, n, given_up) else { break };
                     *became.lock().unwrap().entry(this).or_default() += 1;
                 }
             });
@@ -43,6 +43,8 @@ fn a_process_that_was_stopped_cannot_publish_after_another_took_over() {
     eprintln!("of those that were stopped became: {became:?}");
     let count = |what| became.get(&what).copied().unwrap_or(0);
     assert!(count(Became::Fenced) >= 8, "{became:?}");
+    let given_up = given_up.into_inner().unwrap();
+    assert_eq!(given_up, BTreeSet::from([Held::Database, Held::Timestamp]));
 }
 
 /// What becomes of a process that was stopped, once it goes on.
@@ -56,8 +58,85 @@ enum Became {
     Waited,
 }
 
+/// What a process that was stopped holds, so that another one waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Held {
+    Database,
+    Timestamp,
+}
+
+/// Asserts that a process that waits has named the one that is stopped.
+fn assert_names(waiting: &Process, stopped: u32) -> Held {
+    let screen = waiting.screen();
+    let held = [
+        (Held::Database, "use the database", "/waxseal.sqlite"),
+        (Held::Timestamp, "replace timestamp.json", "/store/.store/timestamp.lock"),
+    ];
+    for (held, doing, file) in held {
+        let begin = format!("waits to {doing}: process {stopped} (waxseal) has locked /");
+        if screen.contains(&begin) && screen.contains(&format!("{file} and is stopped; gives up")) {
+            return held;
+        }
+    }
+    panic!("it does not name {stopped}: {screen}");
+}
+
+/// The second one gives up within its bound and says what to do. Once the first one is ended, as it
+/// says, all that was accepted is published.
+fn give_up(run: &mut Run<'_>, first: Server, second: Process, held: Held) {
+    let pid = first.process.id();
+    let begun = Instant::now();
+    let served = second.stderr.wait(|text| text.contains("serving "));
+    let waited = begun.elapsed();
+    assert!(waited > Duration::from_secs(20) && waited < Duration::from_secs(45), "{waited:?}");
+    let advice = [
+        format!("process {pid} (waxseal) has locked /"),
+        format!("let it go on (`kill -CONT {pid}`) or end it (`kill -KILL {pid}`)"),
+        "waited 30.".to_owned(),
+    ];
+    let assert_says = |text: &str| {
+        for part in &advice {
+            assert!(text.contains(part), "no {part:?} in: {text}");
+        }
+    };
+    assert_says(&second.screen());
+    match held {
+        // It cannot even open the database.
+        Held::Database => {
+            assert!(!served);
+            let (status, screen) = second.end();
+            assert_eq!(status.code(), Some(1), "{screen}");
+            first.process.kill();
+            let again = run.serve();
+            run.wait_until_published();
+            run.check();
+            again.process.kill();
+        }
+        Held::Timestamp => {
+            let second = Server::of(second).unwrap();
+            let ready = || request("GET", &format!("{}/readyz", second.url), &[], &[]).unwrap();
+            let until = Instant::now() + Duration::from_secs(50);
+            while !ready().text().contains("not publishing since") {
+                assert!(Instant::now() < until, "{}", ready().text());
+                thread::sleep(Duration::from_millis(50));
+            }
+            assert_says(&ready().text());
+            first.process.kill();
+            run.wait_until_published();
+            run.check();
+            assert_eq!(run.upload(&second.url, 1), Some(200));
+            second.process.kill();
+        }
+    }
+}
+
 /// `None`: the call was not reached.
-fn stop_at(world: &World, calls: &str, n: usize) -> Option<Became> {
+fn stop_at(
+    world: &World,
+    calls: &str,
+    n: usize,
+    given_up: &Mutex<BTreeSet<Held>>,
+) -> Option<Became> {
     let mut run = world.copy();
     let first = run.serve();
     let pid = first.process.id();
@@ -83,19 +162,28 @@ fn stop_at(world: &World, calls: &str, n: usize) -> Option<Became> {
 
     // As if its lease ran out.
     fs::remove_file(run.data.join("writer.lock")).unwrap();
-    let Some(second) = run.serve_within(PATIENCE) else {
-        // It waits for a lock of the file system or the database that the first one holds for a moment:
-        // taken from it, both could write. The operator ends one of the two.
-        signal("CONT", pid);
-        let answer = upload.join().unwrap();
-        assert!(matches!(answer, Some(200)), "{calls} {n}: {answer:?}");
-        run.accepted(0);
-        first.process.kill();
-        let again = run.serve();
-        run.wait_until_published();
-        run.check();
-        again.process.kill();
-        return Some(Became::Waited);
+    let second = match run.serve_unless_it_waits() {
+        Ok(second) => second,
+        Err(second) => {
+            // The first one holds a lock of the file system or the database for a moment: taken from it,
+            // both could write. The operator ends one of the two.
+            let named = assert_names(&second, pid);
+            if given_up.lock().unwrap().insert(named) {
+                give_up(&mut run, first, second, named);
+                return Some(Became::Waited);
+            }
+            second.kill();
+            signal("CONT", pid);
+            let answer = upload.join().unwrap();
+            assert!(matches!(answer, Some(200)), "{calls} {n}: {answer:?}");
+            run.accepted(0);
+            first.process.kill();
+            let again = run.serve();
+            run.wait_until_published();
+            run.check();
+            again.process.kill();
+            return Some(Became::Waited);
+        }
     };
     assert_eq!(run.upload(&second.url, 1), Some(200));
     run.wait_until_published();

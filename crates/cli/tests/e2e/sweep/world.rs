@@ -115,18 +115,17 @@ impl Run<'_> {
         Server::of(self.start()).unwrap_or_else(|screen| panic!("{screen}"))
     }
 
-    /// The same; `None` if it does not serve within so long, and was killed.
-    pub(super) fn serve_within(&self, limit: Duration) -> Option<Server> {
+    /// The same; if it says that it waits for another process, that process.
+    pub(super) fn serve_unless_it_waits(&self) -> Result<Server, Process> {
         let process = self.start();
-        let until = Instant::now() + limit;
-        while !process.stderr.text().contains("serving ") {
-            if Instant::now() > until {
-                process.kill();
-                return None;
-            }
-            std::thread::sleep(Duration::from_millis(5));
+        let served = process
+            .stderr
+            .wait(|text| text.contains("serving ") || text.contains("gives up after 30.0 s"));
+        assert!(served, "it neither serves nor waits: {}", process.screen());
+        match process.stderr.text().contains("gives up after 30.0 s") {
+            true => Err(process),
+            false => Ok(Server::of(process).unwrap_or_else(|screen| panic!("{screen}"))),
         }
-        Server::of(process).ok()
     }
 
     fn start(&self) -> Process {

@@ -4,10 +4,12 @@ use std::fs::{self, File, Permissions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use tempfile::{Builder, NamedTempFile, TempDir};
 
 use super::{StoreError, create_folder};
+use crate::lock::{Access, lock_file};
 
 /// Mode of every object: what is in the store is public.
 const OBJECT_MODE: u32 = 0o644;
@@ -24,13 +26,14 @@ pub(super) struct Spool {
 
 impl Spool {
     /// Sweeps what crashed processes left below `private`, and makes a folder there.
-    pub(super) fn open(private: &Path) -> Result<Self, StoreError> {
+    pub(super) fn open(private: &Path, patience: Duration) -> Result<Self, StoreError> {
         let all = private.join("spool");
         create_folder(&all)?;
         // Without this lock a folder could be swept between its making and its locking.
         let gate = private.join("spool.lock");
-        let gate_lock = File::create(&gate).and_then(|file| file.lock().map(|()| file));
-        let _gate_lock = gate_lock.map_err(|source| StoreError::io("lock", &gate, source))?;
+        let doing = "sweep what crashed processes left";
+        let _gate_lock =
+            lock_file(&gate, Access::Exclusive, doing, patience).map_err(StoreError::lock)?;
 
         sweep(&all)?;
         let folder = Builder::new().prefix("").tempdir_in(&all);
