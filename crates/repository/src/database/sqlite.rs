@@ -7,17 +7,17 @@
 //! for names and numbers them by first appearance, so each statement mentions them in order.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, ffi};
 
 use super::migrate;
 use super::read_only::ReadOnly;
-use crate::Error;
+use crate::error::{self, Error};
 use crate::lock::{self, LockHeld, Wait, holder_of};
 
 /// What processes wait for each other to do.
@@ -196,9 +196,46 @@ pub(super) fn database_error(
     Error::Database {
         doing,
         place: path.display().to_string(),
-        full: source.sqlite_error_code() == Some(ErrorCode::DiskFull),
+        full: is_full(&source, path),
         source: Box::new(source),
     }
+}
+
+/// Whether space ran out.
+///
+/// A write that finds none is told as such. A file system that looks for space only when a file is made
+/// durable (over a network, within a quota, on a volume larger than its disk) lets `fsync(2)` fail, and
+/// `SQLite` says no more of that than that it did. So the file system is asked for the same once more.
+fn is_full(failure: &rusqlite::Error, path: &Path) -> bool {
+    const WRITES: [i32; 5] = [
+        ffi::SQLITE_IOERR_WRITE,
+        ffi::SQLITE_IOERR_FSYNC,
+        ffi::SQLITE_IOERR_DIR_FSYNC,
+        ffi::SQLITE_IOERR_TRUNCATE,
+        ffi::SQLITE_IOERR_SHMSIZE,
+    ];
+    match failure.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => true,
+        Some(ErrorCode::SystemIoFailure) => {
+            let code = failure.sqlite_extended_error_code();
+            code.is_some_and(|code| WRITES.contains(&code)) && has_no_space(path)
+        }
+        _ => false,
+    }
+}
+
+/// Whether the file system of the database does not take as much as a commit writes.
+fn has_no_space(path: &Path) -> bool {
+    let tried = tempfile::tempfile_in(folder_of(path)).and_then(|mut file| {
+        file.write_all(&vec![0x5a; 64 << 10])?;
+        file.sync_all()
+    });
+    tried.is_err_and(|error| error::is_full(&error))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
 }
 
 /// Whether the file is gone or empty while its write-ahead log holds something. `SQLite` would take
@@ -252,8 +289,7 @@ fn make_private_file(path: &Path) -> io::Result<()> {
     match options.write(true).create_new(true).mode(0o600).open(path) {
         Ok(file) => {
             file.sync_all()?;
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+            File::open(folder_of(path))?.sync_all()
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),

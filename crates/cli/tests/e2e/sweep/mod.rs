@@ -45,6 +45,9 @@ const CALLS: [(&str, usize, &[Fault]); 11] = [
 /// What a full disk refuses, from the Nth such call on.
 const GROWING: &str = "pwrite64,link,linkat,mkdir,mkdirat,ftruncate,fallocate";
 
+/// What a disk refuses, from the Nth such call on, when its file system looks for space late.
+const SYNCING: &str = "fsync,fdatasync,syncfs";
+
 /// Which threads are watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum At {
@@ -210,6 +213,7 @@ fn jobs(world: &World, full: bool) -> VecDeque<(Sweep, usize)> {
         }
         if !at.is_start() {
             sweep(Fault::StaysFull, GROWING, 8, 0);
+            sweep(Fault::StaysFull, SYNCING, 1, 0);
         }
     }
     // Long and short runs mixed, so that none is left alone at the end.
@@ -359,7 +363,11 @@ fn inject_error(run: &mut Run<'_>, sweep: Sweep, n: usize) -> Outcome {
         return Outcome::default();
     }
     for answer in &answers {
-        let expected = matches!(answer, Some(200 | 500 | 503 | 507));
+        let expected = match sweep.fault {
+            // Whatever it was that found no space, it is known for that.
+            Fault::StaysFull => matches!(answer, Some(200 | 507)),
+            _ => matches!(answer, Some(200 | 500 | 503 | 507)),
+        };
         assert!(expected, "answered {answer:?}: {}", server.process.screen());
     }
     // The fault is over: it recovers by itself, and what failed can be done again.
