@@ -136,6 +136,10 @@ impl Catalog for FaultyDatabase {
         self.read(Catalog::published_serial)
     }
 
+    fn imported_serial(&self) -> Result<u64, Error> {
+        self.read(Catalog::imported_serial)
+    }
+
     fn snapshot_of_serial(&self, serial: u64) -> Result<Option<u64>, Error> {
         self.read(|database| database.snapshot_of_serial(serial))
     }

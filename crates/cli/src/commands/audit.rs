@@ -132,6 +132,8 @@ fn rows(counts: &Counts) -> Vec<(&'static str, u64)> {
         ("  files on them", counts.listed_files),
         ("plain names", counts.plain_names),
         ("journal entries, published", counts.journal_entries),
+        ("  paths of the API as they say", counts.journalled),
+        ("  paths an import came after", counts.imported_over),
         ("journal entries, waiting", counts.waiting_entries),
         ("metadata of earlier snapshots", counts.old_metadata),
         ("metadata not published", counts.unpublished_metadata),

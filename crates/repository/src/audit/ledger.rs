@@ -8,6 +8,7 @@ use waxseal_tuf::hash::Sha256;
 
 use super::Auditor;
 use super::report::Kind;
+use super::tally::half;
 use crate::bins::Bins;
 use crate::database::{Batch, Database, Entry, FileRow, UploadEntry};
 use crate::error::Error;
@@ -47,9 +48,7 @@ impl Met {
 
     fn add(&mut self, serial: u64, project: &str, filename: &str, sha256: &Sha256, size: u64) {
         let term = format!("{serial}\n{project}\n{filename}\n{sha256}\n{size}");
-        let mut half = [0; 16];
-        half.copy_from_slice(&Sha256::of(term.as_bytes()).0[..16]);
-        self.sum = self.sum.wrapping_add(u128::from_le_bytes(half));
+        self.sum = self.sum.wrapping_add(u128::from_le_bytes(half(term.as_bytes())));
     }
 }
 
@@ -109,7 +108,7 @@ impl Auditor<'_> {
         let upload = match entry {
             Entry::Upload(upload) if waiting => return self.waiting_upload(serial, upload),
             Entry::Upload(upload) => upload,
-            // Later entries may have changed the same targets; their bins say what holds.
+            // Compared with their bins where those are read.
             Entry::Targets(_) => {
                 self.report.counts.journal_entries += u64::from(!waiting);
                 return Ok(());

@@ -9,9 +9,11 @@
 //! | `metadata` | the chain of roots, timestamp, snapshot, `targets` and `bins` |
 //! | `targets` | every bin, every target in it, and the object in the store |
 //! | `pages` | every Simple page, against the targets and against the catalog |
+//! | `journalled` | what the journal says of targets of another index, against the bins |
 //! | `ledger` | journal and catalog against each other, and versions against the store |
 //! | `leftovers` | what is in the store and no metadata names |
 
+mod journalled;
 mod ledger;
 mod leftovers;
 mod metadata;

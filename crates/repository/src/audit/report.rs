@@ -64,6 +64,8 @@ pub enum Kind {
     Catalog,
     /// The journal does not agree with the catalog, or with itself.
     Journal,
+    /// A bin does not list a target of another index as the journal's last entry about it says.
+    Divergent,
     /// The database does not know a version that the store has.
     Version,
 }
@@ -110,6 +112,11 @@ impl Kind {
             Self::Catalog | Self::Journal => {
                 "restore the database, or store and database together, from one backup"
             }
+            Self::Divergent => {
+                "clients get what the bin says: find out who signed that; restore store and database \
+                 together from one backup, or, if nothing else was found, send the change to the API \
+                 again"
+            }
             Self::Version => {
                 "the database is older than the store: restore both from one backup, for a version \
                  must not be used for other bytes"
@@ -147,6 +154,11 @@ pub struct Counts {
     pub plain_names: u64,
     /// Journal entries that were found in the catalog exactly once.
     pub journal_entries: u64,
+    /// Paths that the API changed, and of which bin and last journal entry agree.
+    pub journalled: u64,
+    /// Paths whose last journal entry an import came after: other content than the entry says, or a
+    /// path that is back, may be the import's, and is no finding.
+    pub imported_over: u64,
     /// Journal entries that wait to be published.
     pub waiting_entries: u64,
     /// Files of those, which no metadata names yet.
@@ -174,6 +186,11 @@ impl Report {
     pub(super) fn warn(&mut self, kind: Kind, path: String, problem: String) {
         self.counts.warnings += 1;
         keep(&mut self.warnings, kind, path, problem);
+    }
+
+    /// Whether further findings are only counted.
+    pub(super) fn is_full(&self) -> bool {
+        self.findings.len() >= MOST
     }
 
     pub(super) fn finished(mut self) -> Self {

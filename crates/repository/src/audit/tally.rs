@@ -55,12 +55,20 @@ impl Tally {
 
 fn add(sums: &mut [u128], bin: u32, entry: &Entry<'_>) {
     let Entry { path, sha256, length } = entry;
-    let term = Sha256::of(format!("{path}\n{sha256}\n{length:?}").as_bytes());
-    let mut half = [0; 16];
-    half.copy_from_slice(&term.0[..16]);
+    let term = half(format!("{path}\n{sha256}\n{length:?}").as_bytes());
     if let Some(sum) = sums.get_mut(bin as usize) {
-        *sum = sum.wrapping_add(u128::from_le_bytes(half));
+        *sum = sum.wrapping_add(u128::from_le_bytes(term));
     }
+}
+
+/// Half a SHA-256: enough to tell things apart, and in sums.
+pub(super) type Half = [u8; 16];
+
+/// The half that stands for these bytes.
+pub(super) fn half(bytes: &[u8]) -> Half {
+    let mut half = [0; 16];
+    half.copy_from_slice(&Sha256::of(bytes).0[..16]);
+    half
 }
 
 #[cfg(test)]

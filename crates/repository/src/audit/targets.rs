@@ -10,6 +10,7 @@ use waxseal_tuf::metadata::{TargetFile, Targets, Unverified};
 use waxseal_tuf::verify::Verified;
 use waxseal_tuf::{RoleName, TargetPath};
 
+use super::journalled::{Journalled, ReadBin};
 use super::metadata::{SOON_ONLINE, Signed};
 use super::pages::Names;
 use super::report::Kind;
@@ -121,8 +122,10 @@ impl Auditor<'_> {
             found: Found { complete: true, ..Found::default() },
         };
         let recorded = self.recorded_bins()?;
+        let mut journalled = Journalled::new(signed.bins);
         for bin in 0..bins {
             self.progress("bins", u64::from(bin), u64::from(bins));
+            self.hold_journalled(&mut journalled, bin)?;
             let Some(targets) = self.bin(signed, bin, &recorded)? else {
                 pass.files.leave_out(bin);
                 pass.html.leave_out(bin);
@@ -132,6 +135,11 @@ impl Auditor<'_> {
             self.report.counts.bins += 1;
             for (path, file) in &targets.targets {
                 self.target(&mut pass, bin, path, file)?;
+            }
+            if let Some(published) = published {
+                let name = format!("{}.{}.json", targets.version, signed.bins.role(bin));
+                let read = ReadBin { number: bin, name: &name, targets: &targets.targets };
+                self.compare_journalled(&mut journalled, published, read)?;
             }
         }
         self.progress("bins", u64::from(bins), u64::from(bins));

@@ -179,6 +179,9 @@ impl Publication for SqliteDatabase {
             if updated != 1 {
                 return Err(Error::NotReserved { snapshot: batch.snapshot }.into());
             }
+            let sql = "UPDATE state SET value = $1 WHERE name = 'imported_serial' \
+                       AND EXISTS (SELECT 1 FROM batch WHERE source IS NOT NULL)";
+            transaction.prepare_cached(sql)?.execute([signed(batch.serial)?])?;
             change.projects.iter().try_for_each(|project| put_project(transaction, project))?;
             change.files.iter().try_for_each(|file| put_file(transaction, file))
         })

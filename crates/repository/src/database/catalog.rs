@@ -188,6 +188,12 @@ impl Catalog for SqliteDatabase {
         Ok(serial.unwrap_or(0))
     }
 
+    fn imported_serial(&self) -> Result<u64, Error> {
+        let sql = "SELECT value FROM state WHERE name = 'imported_serial'";
+        let doing = "reading the serial of the last import";
+        Ok(self.one(doing, sql, [], |row| unsigned(row, 0))?.unwrap_or(0))
+    }
+
     fn snapshot_of_serial(&self, serial: u64) -> Result<Option<u64>, Error> {
         let sql =
             "SELECT version FROM snapshot WHERE serial >= $1 ORDER BY serial, version LIMIT 1";

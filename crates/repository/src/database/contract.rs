@@ -120,6 +120,10 @@ pub trait Catalog {
     /// The serial up to which the journal is published; 0 when nothing is.
     fn published_serial(&self) -> Result<u64, Error>;
 
+    /// The newest published serial that an import came after, decided or finished: what entries up to
+    /// it changed, the import may have changed again. 0 when there was no import.
+    fn imported_serial(&self) -> Result<u64, Error>;
+
     /// The version of the first snapshot that holds the journal up to `serial`; none while there is no
     /// such snapshot.
     fn snapshot_of_serial(&self, serial: u64) -> Result<Option<u64>, Error>;

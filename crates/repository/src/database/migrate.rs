@@ -4,7 +4,11 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// The steps, in order; the form of a database is how many of them it has taken. A step that was
 /// released is never changed.
-const STEPS: [&str; 2] = [include_str!("sql/0001_tables.sql"), include_str!("sql/0002_api.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("sql/0001_tables.sql"),
+    include_str!("sql/0002_api.sql"),
+    include_str!("sql/0003_imports.sql"),
+];
 
 /// The form this program knows.
 pub(super) const KNOWN: u64 = STEPS.len() as u64;
@@ -95,6 +99,25 @@ mod tests {
         let database = SqliteDatabase::open(&path).unwrap();
         assert_eq!(database.tokens().unwrap()[0].scope, crate::database::TokenScope::Upload);
         assert!(database.is_hosted("flask").unwrap() && !database.is_hosted("click").unwrap());
+    }
+
+    #[test]
+    fn imports_that_nobody_recorded_may_have_been() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("waxseal.sqlite");
+        let second = Connection::open(&path).unwrap();
+        second
+            .execute_batch(&format!(
+                "{}; {}; CREATE TABLE schema_step (step BIGINT PRIMARY KEY); \
+                 INSERT INTO schema_step VALUES (1), (2); \
+                 UPDATE state SET value = 7 WHERE name = 'published_serial'",
+                STEPS[0], STEPS[1]
+            ))
+            .unwrap();
+        drop(second);
+        assert_eq!(SqliteDatabase::open(&path).unwrap().imported_serial().unwrap(), 7);
+        let fresh = SqliteDatabase::open(folder.path().join("fresh.sqlite")).unwrap();
+        assert_eq!(fresh.imported_serial().unwrap(), 0);
     }
 
     #[test]

@@ -70,6 +70,7 @@ fn contents(database: &dyn Database) -> String {
         (
             (database.last_serial().unwrap(), database.waiting(0, 1000).unwrap()),
             (database.published_serial().unwrap(), database.layout().unwrap()),
+            database.imported_serial().unwrap(),
             (projects, files, database.hosts_projects().unwrap()),
             (database.roles().unwrap(), database.bins().unwrap()),
             (database.batch().unwrap(), database.snapshots_while(&mut |_| true).unwrap()),

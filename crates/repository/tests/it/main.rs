@@ -5,6 +5,7 @@
 mod accept;
 mod audit;
 mod audit_finds;
+mod audit_journalled;
 mod ceremony;
 mod cold;
 mod contract;
