@@ -135,7 +135,17 @@ fn append(database: &dyn Database, group: &[&Arc<Request>]) -> Vec<Result<Append
     match database.append_targets(&appends) {
         Ok(answers) => answers.into_iter().map(Ok).collect(),
         Err(error) if group.len() == 1 => vec![Err(error)],
-        // Nothing of it was recorded. One may be to blame: each is tried alone, for an answer of its own.
-        Err(_) => group.chunks(1).flat_map(|alone| append(database, alone)).collect(),
+        // Nobody waits for another process once more, one after the other.
+        Err(error) if error.is_lock_held() => error.for_each(group.len()).map(Err).collect(),
+        // All of it may be recorded nevertheless. One may be to blame for the failure: whoever has a key,
+        // which tells a repetition, is tried alone, for an answer of its own.
+        Err(error) => {
+            let each = group.iter().zip(error.for_each(group.len()));
+            let answers = each.flat_map(|(request, error)| match request.key {
+                Some(_) => append(database, &[request]),
+                None => vec![Err(error)],
+            });
+            answers.collect()
+        }
     }
 }

@@ -8,10 +8,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use waxseal_repository::database::{Database, Holds, Journal, SqliteDatabase, Tokens};
+use waxseal_repository::database::{
+    Database, Holds, IdempotencyKey, Journal, SqliteDatabase, Tokens,
+};
 use waxseal_repository::store::{FilesystemStore, Store};
 use waxseal_repository::{
-    Error, Lifetimes, Publishing, Repository, SnapshotProcess, Stop, StoreError, WriterLock,
+    Error, Lifetimes, Publishing, Repository, SnapshotProcess, Stop, StoreError, TargetChanges,
+    WriterLock,
 };
 use waxseal_testkit::simulator::TestKey;
 
@@ -202,6 +205,37 @@ fn many_who_wait_for_one_writer_give_up_together() {
     });
     let waited = begun.elapsed();
     assert!(waited >= patience && waited < patience * 5, "{waited:?}, and not ten times as long");
+}
+
+/// Requests share a commit, and with it a wait.
+#[test]
+fn requests_that_are_recorded_together_give_up_together() {
+    let index = Index::new(Kind::Filesystem);
+    drop(index.create().unwrap());
+    let store = FilesystemStore::open(index.path().join("store")).unwrap();
+    let patience = Duration::from_secs(1);
+    let database = SqliteDatabase::open_with_patience(index.database_path(), patience).unwrap();
+    let repository = Repository::open(Box::new(store), Box::new(database)).unwrap();
+    let _other = Other::stopped_with(What::Database, &index.database_path());
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        for n in 0..12 {
+            let repository = &repository;
+            scope.spawn(move || {
+                let body = format!("{{\"remove\":[\"files/{n}\"]}}");
+                let changes = TargetChanges::parse(body.as_bytes()).unwrap();
+                let (token, key) = ("token".to_owned(), n.to_string());
+                let key = IdempotencyKey { token, key, body: changes.digest() };
+                let error = repository.accept_targets(changes, "robot".to_owned(), Some(key));
+                assert!(error.unwrap_err().is_lock_held());
+            });
+        }
+    });
+    let waited = begun.elapsed();
+    assert!(
+        waited >= patience && waited < patience * 6,
+        "{waited:?}, and not twelve times as long"
+    );
 }
 
 #[test]
