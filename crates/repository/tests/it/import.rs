@@ -22,7 +22,7 @@ fn digest(text: &str) -> String {
     Sha256::of(text.as_bytes()).to_string()
 }
 
-fn line(path: &str, content: &str) -> String {
+pub(crate) fn line(path: &str, content: &str) -> String {
     let (length, digest) = (content.len(), digest(content));
     format!("{{\"path\":\"{path}\",\"length\":{length},\"hashes\":{{\"sha256\":\"{digest}\"}}}}\n")
 }

@@ -22,6 +22,7 @@ mod open;
 mod publish;
 mod renewal;
 mod resume;
+mod resume_targets;
 mod run;
 mod target_changes;
 mod targets;

@@ -40,7 +40,7 @@ fn step(
 }
 
 /// Does what fails again, as the next process does.
-fn until_done<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> T {
+pub(crate) fn until_done<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> T {
     for _ in 0..4 {
         match attempt() {
             Ok(done) => return done,
@@ -84,7 +84,7 @@ fn run(index: &Index) -> usize {
 }
 
 /// The audit that operators have finds nothing.
-fn prove_whole(repository: &Repository, now: Timestamp) {
+pub(crate) fn prove_whole(repository: &Repository, now: Timestamp) {
     let settings = audit::Settings { now, deep: true };
     let database = Some(repository.database());
     let report = audit::audit(repository.store(), database, settings, &mut |_| {}).unwrap();
@@ -92,7 +92,7 @@ fn prove_whole(repository: &Repository, now: Timestamp) {
 }
 
 /// An index the writes of whose store and database are counted together.
-fn counted(kind: Kind) -> (Index, Faults) {
+pub(crate) fn counted(kind: Kind) -> (Index, Faults) {
     let bins = Bins::new(4, BinStyle::Succinct).unwrap();
     let faults = Faults::default();
     let folder = tempfile::tempdir().unwrap();
@@ -100,7 +100,7 @@ fn counted(kind: Kind) -> (Index, Faults) {
 }
 
 /// Each write of a run that goes well, with each fault it can have.
-fn injections(calls: &[&'static str], from: usize) -> Vec<(usize, Fault)> {
+pub(crate) fn injections(calls: &[&'static str], from: usize) -> Vec<(usize, Fault)> {
     let faults = |(call, method): (usize, &&'static str)| {
         Fault::of(method).iter().map(move |fault| (call, *fault))
     };
@@ -193,7 +193,7 @@ fn a_read_that_fails_loses_nothing() {
 }
 
 /// Databases wait for the disk most of the time.
-fn in_parallel<T: Send>(cases: impl Iterator<Item = T> + Send, test: impl Fn(T) + Sync) {
+pub(crate) fn in_parallel<T: Send>(cases: impl Iterator<Item = T> + Send, test: impl Fn(T) + Sync) {
     let cases = Mutex::new(cases);
     let next = || cases.lock().unwrap().next();
     thread::scope(|scope| {

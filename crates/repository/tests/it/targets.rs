@@ -20,12 +20,12 @@ const WHEEL: &str = "files/flask-3.0-py3-none-any.whl";
 const LISTS: [&str; 2] = ["simple/vnd.pypi.simple.v1.json", "simple/vnd.pypi.simple.v1.html"];
 
 /// A target with content that follows from `content`.
-fn target(path: &str, content: &str) -> String {
+pub(crate) fn target(path: &str, content: &str) -> String {
     let sha256 = Sha256::of(content.as_bytes());
     format!(r#"{{"path":"{path}","length":{},"hashes":{{"sha256":"{sha256}"}}}}"#, content.len())
 }
 
-fn changes(body: &str) -> TargetChanges {
+pub(crate) fn changes(body: &str) -> TargetChanges {
     TargetChanges::parse(body.as_bytes()).unwrap()
 }
 
@@ -78,7 +78,7 @@ fn other_content(accepted: AcceptedTargets, have: &str, got: &str, waiting: Opti
     }
 }
 
-fn key(token: &str, key: &str, changes: &TargetChanges) -> IdempotencyKey {
+pub(crate) fn key(token: &str, key: &str, changes: &TargetChanges) -> IdempotencyKey {
     IdempotencyKey { token: token.to_owned(), key: key.to_owned(), body: changes.digest() }
 }
 
