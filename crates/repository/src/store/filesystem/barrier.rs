@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use tracing::error;
 
 use super::StoreError;
 
@@ -19,6 +21,8 @@ const MANY: usize = if cfg!(target_os = "linux") { 4 } else { usize::MAX };
 /// more: who had begun before it fails, and who begins later makes durable what is its own.
 #[derive(Debug)]
 pub(super) struct Barrier {
+    /// The folder that it is known by.
+    base: PathBuf,
     /// Opened before anything was written.
     volume: File,
     state: Mutex<State>,
@@ -45,7 +49,8 @@ impl Barrier {
         let volume =
             File::open(base).map_err(|source| StoreError::io("open the folder", base, source))?;
         let (state, changed) = (Mutex::default(), Condvar::new());
-        Ok(Self { volume, state, changed, under_way: AtomicUsize::new(0) })
+        let (base, under_way) = (base.to_owned(), AtomicUsize::new(0));
+        Ok(Self { base, volume, state, changed, under_way })
     }
 
     /// Takes part, before anything is written; none when nobody shares any more.
@@ -60,9 +65,21 @@ impl Barrier {
     /// Waits for a barrier that was begun after this call, which one of those who wait makes with
     /// `sync`.
     fn wait(&self, sync: impl Fn(&File) -> io::Result<()>) -> io::Result<()> {
+        self.wait_for_one_after(self.last_begun(), sync)
+    }
+
+    /// The barrier that was begun last. What is written by now may have missed it.
+    fn last_begun(&self) -> u64 {
+        self.lock().begun
+    }
+
+    fn wait_for_one_after(
+        &self,
+        begun: u64,
+        sync: impl Fn(&File) -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut state = self.lock();
-        let after = state.begun;
-        while state.ended <= after {
+        while state.ended <= begun {
             if state.running {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -78,6 +95,12 @@ impl Barrier {
                 && state.failed.is_none()
             {
                 state.failed = Some(error.raw_os_error().unwrap_or(EIO));
+                error!(
+                    "cannot make the file system of {} durable: {error}; all that is being written \
+                     fails and is written again, and from now on each change is made durable by \
+                     itself, until the next start: check the disk",
+                    self.base.display()
+                );
             }
             self.changed.notify_all();
         }
@@ -124,14 +147,18 @@ pub(super) fn sync_volume(volume: &File) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-    use std::sync::mpsc;
+    use std::fmt;
+    use std::sync::{Arc, mpsc};
     use std::thread;
-    use std::time::Duration;
+
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Level, Metadata, Subscriber};
 
     use super::*;
 
-    /// Lets one begin a barrier, and eight come meanwhile; gives how many barriers were made, and the
-    /// answers, the first one's first.
+    /// Lets one barrier run while eight come who need a later one; gives how many barriers were made, and
+    /// the answers, the first one's first.
     fn barriers(answer: impl Fn(usize) -> io::Result<()> + Sync) -> (usize, Vec<io::Result<()>>) {
         let barrier = Barrier::open(Path::new("/")).unwrap();
         let made = AtomicUsize::new(0);
@@ -149,10 +176,15 @@ mod tests {
             while !barrier.lock().running {
                 thread::yield_now();
             }
-            let others: Vec<_> = (0..8).map(|_| scope.spawn(|| barrier.wait(sync))).collect();
-            // Whoever comes later shares as well, or makes one more.
-            thread::sleep(Duration::from_millis(100));
+            // They have come by now, whenever they go on from here.
+            let come: Vec<_> = (0..8).map(|_| barrier.last_begun()).collect();
             go.send(()).unwrap();
+            let others = come.into_iter();
+            let others = others.map(|begun| {
+                let barrier = &barrier;
+                scope.spawn(move || barrier.wait_for_one_after(begun, sync))
+            });
+            let others: Vec<_> = others.collect();
             std::iter::once(first).chain(others).map(|one| one.join().unwrap()).collect()
         });
         (made.into_inner(), answers)
@@ -161,8 +193,8 @@ mod tests {
     #[test]
     fn those_who_wait_share_the_next_barrier_and_not_the_one_that_runs() {
         let (made, answers) = barriers(|_| Ok(()));
-        assert!((2..9).contains(&made), "{made}");
-        assert!(answers.iter().all(Result::is_ok));
+        assert_eq!(made, 2);
+        assert!(answers.len() == 9 && answers.iter().all(Result::is_ok), "{answers:?}");
     }
 
     #[test]
@@ -171,18 +203,68 @@ mod tests {
             0 => Ok(()),
             _ => Err(io::Error::from_raw_os_error(EIO)),
         });
-        assert!(made >= 2, "{made}");
+        assert_eq!(made, 2);
         assert!(answers[1..].iter().all(Result::is_err), "{answers:?}");
     }
 
     #[test]
     fn who_began_before_a_failure_fails_even_if_its_own_barrier_is_fine() {
         // The kernel tells of a failed write once: to the first barrier, whatever the others wrote.
-        let (_, answers) = barriers(|number| match number {
+        let (made, answers) = barriers(|number| match number {
             0 => Err(io::Error::from_raw_os_error(EIO)),
             _ => Ok(()),
         });
+        assert_eq!(made, 2);
         assert!(answers.iter().all(Result::is_err), "{answers:?}");
+    }
+
+    /// Collects what is logged at a level.
+    #[derive(Clone)]
+    struct Logged(Level, Arc<Mutex<Vec<String>>>);
+
+    impl Subscriber for Logged {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            *metadata.level() == self.0
+        }
+
+        fn event(&self, event: &Event<'_>) {
+            event.record(&mut self.clone());
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    impl Visit for Logged {
+        fn record_debug(&mut self, _: &Field, value: &dyn fmt::Debug) {
+            self.1.lock().unwrap().push(format!("{value:?}"));
+        }
+    }
+
+    #[test]
+    fn the_first_failure_is_logged_and_no_later_one() {
+        let logged = Logged(Level::ERROR, Arc::default());
+        let barrier = Barrier::open(Path::new("/")).unwrap();
+        tracing::subscriber::with_default(logged.clone(), || {
+            barrier.wait(|_| Ok(())).unwrap();
+            for _ in 0..3 {
+                barrier.wait(|_| Err(io::Error::from_raw_os_error(EIO))).unwrap_err();
+            }
+        });
+        let logged = logged.1.lock().unwrap();
+        let [text] = &**logged else { panic!("{logged:?}") };
+        for part in ["the file system of / durable", "os error 5", "made durable by itself"] {
+            assert!(text.contains(part), "{text}");
+        }
     }
 
     #[test]
