@@ -1,10 +1,12 @@
 //! Where an index is.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
+use waxseal_index::percent::decode_leniently;
 
 use crate::Error;
 
@@ -108,23 +110,7 @@ impl Credentials {
 
 /// Undoes percent-encoding; what is not UTF-8 afterwards stays as it is.
 fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let pair = after.get(..2).filter(|_| first == b'%');
-        let byte = pair.and_then(|hex| data_encoding::HEXLOWER_PERMISSIVE.decode(hex).ok());
-        match byte {
-            Some(byte) => {
-                bytes.extend(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+    decode_leniently(text).map_or_else(|| text.to_owned(), Cow::into_owned)
 }
 
 impl fmt::Debug for Credentials {

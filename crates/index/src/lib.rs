@@ -11,7 +11,7 @@
 //! | a wheel or sdist | [`archive::Inspected`] | one archive, one reading |
 //!
 //! and what goes out is a function of those: Simple pages ([`simple`]), their format
-//! ([`negotiate`]), and TUF target paths ([`paths`]).
+//! ([`negotiate`]), and TUF target paths ([`paths`]). [`percent`] reads paths of URLs.
 
 pub mod archive;
 mod core_metadata;
@@ -19,6 +19,7 @@ mod filename;
 mod name;
 pub mod negotiate;
 pub mod paths;
+pub mod percent;
 pub mod simple;
 
 pub use core_metadata::{CoreMetadata, MetadataError};

@@ -7,18 +7,19 @@ use axum::response::Response;
 use http::{Method, StatusCode};
 use tokio::time::timeout;
 use waxseal_client::{Error, Located};
+use waxseal_index::percent;
 use waxseal_tuf::TargetPath;
 
 use crate::answer::{Kind, out_of_range, plain};
 use crate::content::{Content, Entry};
 use crate::proxy::Proxy;
-use crate::request::{Head, Wanted, decoded, has, wanted};
+use crate::request::{Head, Wanted, has, wanted};
 
 impl Proxy {
     /// A target, or a file that its project's page vouches for; `target` is its path, percent-encoded.
     pub(crate) async fn file(&self, target: &str, request: &Head) -> Response {
         let not_found = || plain(StatusCode::NOT_FOUND, "the index has no such file");
-        let Some(target) = decoded(target) else { return not_found() };
+        let Some(target) = percent::decode(target) else { return not_found() };
         if let Some(refusal) = self.0.refusals.announced(&target) {
             return refusal.response();
         }

@@ -11,13 +11,14 @@ use waxseal_client::{Error, Located};
 use waxseal_index::NormalizedName;
 use waxseal_index::negotiate::{Format, negotiate, negotiate_html};
 use waxseal_index::paths::{PROJECT_LIST_HTML, PROJECT_LIST_JSON, project_html, project_json};
+use waxseal_index::percent;
 use waxseal_index::simple::refusal_page;
 use waxseal_tuf::TargetPath;
 
 use crate::answer::{Kind, moved, plain};
 use crate::content::{Content, not_kept};
 use crate::proxy::Proxy;
-use crate::request::{Head, accept, decoded, has, is_pip};
+use crate::request::{Head, accept, has, is_pip};
 
 impl Proxy {
     /// The list of all projects.
@@ -38,7 +39,7 @@ impl Proxy {
     pub(crate) async fn project_page(&self, rest: &str, request: &Head) -> Response {
         let name = rest.strip_suffix('/').unwrap_or(rest);
         let not_found = || plain(StatusCode::NOT_FOUND, "there is no such project");
-        let Some(decoded) = decoded(name) else { return not_found() };
+        let Some(decoded) = percent::decode(name) else { return not_found() };
         let Ok(project) = NormalizedName::of(&decoded) else { return not_found() };
         // One page has one address (PEP 503), so that its relative links are right.
         if name != project.as_str() || !rest.ends_with('/') {

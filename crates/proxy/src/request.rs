@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use data_encoding::HEXLOWER_PERMISSIVE;
 use http::header::{ACCEPT, HOST, IF_NONE_MATCH, IF_RANGE, RANGE, USER_AGENT};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, Method, Uri};
@@ -92,22 +91,6 @@ pub(crate) fn wanted(headers: &HeaderMap, etag: &str, length: u64) -> Wanted {
     if first < end { Wanted::Part(first, end) } else { Wanted::Nothing }
 }
 
-/// A path with its percent-encoding undone; `None` if that is no text.
-pub(crate) fn decoded(path: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        if first == b'%' {
-            bytes.extend(HEXLOWER_PERMISSIVE.decode(after.get(..2)?).ok()?);
-            rest = &after[2..];
-        } else {
-            bytes.push(first);
-            rest = after;
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
-
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
@@ -175,14 +158,6 @@ mod tests {
             [("\"a\"", true), ("\"b\", W/\"a\"", true), ("*", true), ("\"b\"", false), ("a", false)]
         {
             assert_eq!(has(&headers(&[(IF_NONE_MATCH, sent)]), "\"a\""), known, "{sent}");
-        }
-    }
-
-    #[test]
-    fn paths_are_decoded_once() {
-        assert_eq!(decoded("a%2Bb%252e/c").as_deref(), Some("a+b%2e/c"));
-        for path in ["%", "%4", "%zz", "%ff"] {
-            assert_eq!(decoded(path), None, "{path}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use data_encoding::HEXLOWER_PERMISSIVE;
+use waxseal_index::percent;
 use waxseal_repository::store::StoreKey;
 
 /// Longest path that can name an object, in bytes, and its longest segment: what file systems take.
@@ -25,25 +25,11 @@ pub(crate) fn store_key(path: &str) -> Option<StoreKey> {
     StoreKey::from_path(&path).filter(|_| fits)
 }
 
-/// Percent-decodes once; none for what is not UTF-8 then, for a broken escape, and for an encoded
-/// `/`, which is no separator and in no name of ours.
+/// Percent-decodes once; none for what [`percent::decode`] refuses, and for an encoded `/`, which is no
+/// separator and in no name of ours.
 pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
-    let mut pieces = text.split('%');
-    let plain = pieces.next()?;
-    if plain.len() == text.len() {
-        return Some(Cow::Borrowed(text));
-    }
-    let mut bytes = plain.as_bytes().to_vec();
-    for piece in pieces {
-        let (digits, plain) = piece.split_at_checked(2)?;
-        let byte = HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok()?;
-        if byte == b"/" {
-            return None;
-        }
-        bytes.extend(byte);
-        bytes.extend_from_slice(plain.as_bytes());
-    }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
+    let slash = |escape: &str| escape.starts_with("2f") || escape.starts_with("2F");
+    percent::decode(text).filter(|_| !text.split('%').skip(1).any(slash))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{anchors, file_url, html};
 use crate::name::NormalizedName;
+use crate::percent::decode_leniently;
 use crate::shown;
 
 /// The files that a project's page lists.
@@ -287,7 +288,7 @@ impl anchors::Anchor {
     fn listed(&self) -> Option<(String, ListedFile)> {
         let (url, fragment) = split_fragment(self.attribute("href")?);
         let path = url.split('?').next().unwrap_or_default();
-        let name = unquoted(path.rsplit('/').next().unwrap_or_default())?;
+        let name = decode_leniently(path.rsplit('/').next().unwrap_or_default())?.into_owned();
         let metadata = self
             .attribute("data-core-metadata")
             .or_else(|| self.attribute("data-dist-info-metadata"))
@@ -345,26 +346,6 @@ fn split_fragment(url: &str) -> (&str, &str) {
 fn is_a_segment(name: &str) -> bool {
     let odd = |c: char| c.is_control() || c == '/' || c == '\\';
     !name.is_empty() && name != "." && name != ".." && !name.contains(odd)
-}
-
-/// Undoes percent-encoding once; none if that is no text.
-fn unquoted(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let pair = after.get(..2).filter(|_| first == b'%');
-        match pair.and_then(|hex| data_encoding::HEXLOWER_PERMISSIVE.decode(hex).ok()) {
-            Some(byte) => {
-                bytes.extend(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 use waxseal_index::simple::{FileEntry, ProjectList, ProjectPage};
-use waxseal_index::{DistributionFilename, NormalizedName, paths};
+use waxseal_index::{DistributionFilename, NormalizedName, paths, percent};
 use waxseal_tuf::TargetPath;
 use waxseal_tuf::hash::Sha256;
 
@@ -100,7 +100,7 @@ fn read_file(project: &NormalizedName, file: File) -> Result<FileEntry, String> 
         return Err(format!("belongs to {}", filename.project()));
     }
     let folder = format!("../../files/packages/{project}/");
-    let linked = file.url.strip_prefix(&folder).and_then(decoded);
+    let linked = file.url.strip_prefix(&folder).and_then(percent::decode);
     if linked.as_deref() != Some(filename.as_str()) {
         return Err(format!("its link leads to {:?}", file.url));
     }
@@ -121,17 +121,6 @@ fn read_file(project: &NormalizedName, file: File) -> Result<FileEntry, String> 
         core_metadata_sha256: core_metadata.map(digest).transpose()?.map(|digest| digest.0),
         yanked,
     })
-}
-
-/// A percent-encoded piece of a URL.
-fn decoded(encoded: &str) -> Option<String> {
-    let mut pieces = encoded.split('%');
-    let mut bytes = pieces.next()?.as_bytes().to_vec();
-    for piece in pieces {
-        bytes.push(u8::from_str_radix(piece.get(..2)?, 16).ok()?);
-        bytes.extend_from_slice(&piece.as_bytes()[2..]);
-    }
-    String::from_utf8(bytes).ok()
 }
 
 fn read_list(bytes: &[u8]) -> Result<ProjectList, String> {
