@@ -100,7 +100,7 @@ pub(crate) fn counted(kind: Kind) -> (Index, Faults) {
 }
 
 /// Each write of a run that goes well, with each fault it can have.
-pub(crate) fn injections(calls: &[&'static str], from: usize) -> Vec<(usize, Fault)> {
+fn injections(calls: &[&'static str], from: usize) -> Vec<(usize, Fault)> {
     let faults = |(call, method): (usize, &&'static str)| {
         Fault::of(method).iter().map(move |fault| (call, *fault))
     };
@@ -125,7 +125,13 @@ fn crash_at_every_write(kind: Kind) {
     ] {
         assert!(calls.contains(&method), "{method}");
     }
-    let points = injections(&calls, 0);
+    fail_each(kind, &calls, run);
+}
+
+/// Makes a run for each of `calls`, the writes of a run that goes well, and each fault it can have; `run`
+/// answers how many crashes it looked at.
+pub(crate) fn fail_each(kind: Kind, calls: &[&'static str], run: impl Fn(&Index) -> usize + Sync) {
+    let points = injections(calls, 0);
     println!("{kind:?}: {} writes, {} faults", calls.len(), points.len());
     let crashes = AtomicUsize::new(0);
     in_parallel(points.into_iter(), |(call, fault)| {
@@ -193,7 +199,7 @@ fn a_read_that_fails_loses_nothing() {
 }
 
 /// Databases wait for the disk most of the time.
-pub(crate) fn in_parallel<T: Send>(cases: impl Iterator<Item = T> + Send, test: impl Fn(T) + Sync) {
+fn in_parallel<T: Send>(cases: impl Iterator<Item = T> + Send, test: impl Fn(T) + Sync) {
     let cases = Mutex::new(cases);
     let next = || cases.lock().unwrap().next();
     thread::scope(|scope| {

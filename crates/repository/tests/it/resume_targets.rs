@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use waxseal_tuf::hash::Sha256;
 use super::audit::read_everything;
 use super::import::line;
 use super::index::{Index, Kind, LIMIT, hours, upload};
-use super::resume::{counted, in_parallel, injections, prove_whole, until_done};
+use super::resume::{counted, fail_each, prove_whole, until_done};
 use super::targets::{changes, key, target};
 
 /// The targets that a client finds, but for Simple pages: those have serials on them, and a request
@@ -221,16 +220,7 @@ fn crash_at_every_write(kind: Kind) {
     assert_eq!(last, in_the_end());
     let calls = faults.calls();
     assert!(calls.iter().filter(|call| **call == "append_targets").count() >= 10, "{calls:?}");
-    let points = injections(&calls, 0);
-    println!("{kind:?}: {} writes, {} faults", calls.len(), points.len());
-    let crashes = AtomicUsize::new(0);
-    in_parallel(points.into_iter(), |(call, fault)| {
-        let (index, faults) = counted(kind);
-        faults.fail(call, 1, fault);
-        crashes.fetch_add(run(&index, Some(&states)).1, Ordering::Relaxed);
-        assert_eq!(faults.failed(), 1, "{fault:?} of write {call}");
-    });
-    println!("{kind:?}: {} crashes were looked at", crashes.into_inner());
+    fail_each(kind, &calls, |index| run(index, Some(&states)).1);
 }
 
 #[test]
