@@ -43,12 +43,14 @@ impl Repository {
     ///
     /// A path whose content would change is refused unless the changes say that it is replaced, and
     /// so is one that belongs to uploads. Entries that wait to be published count as if they were.
+    /// [`Error::NoSpace`] when so little space is left that the snapshot process needs it.
     pub fn accept_targets(
         &self,
         mut changes: TargetChanges,
         by: String,
         mut key: Option<IdempotencyKey>,
     ) -> Result<AcceptedTargets, Error> {
+        self.check_space()?;
         let replace = std::mem::take(&mut changes.replace);
         let mut entry = changes.into_entry(by);
         for _ in 0..ATTEMPTS {

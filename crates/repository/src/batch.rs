@@ -95,8 +95,8 @@ pub(crate) struct State {
     pub(crate) timestamp: RoleState,
     /// The digest of the `timestamp.json` that is published.
     timestamp_json: Option<Sha256>,
-    /// Before which no bin has to be signed again; not known at first.
-    nothing_due_before: Timestamp,
+    /// Between these no bin has to be signed again; not known at first.
+    nothing_due: Option<(Timestamp, Timestamp)>,
 }
 
 /// A role of the online key.
@@ -139,23 +139,19 @@ impl State {
             snapshot: role(&SNAPSHOT)?,
             timestamp: role(&TIMESTAMP)?,
             timestamp_json: timestamp_json.map(|bytes| Sha256::of(&bytes)),
-            nothing_due_before: Timestamp::MIN,
+            nothing_due: None,
         })
     }
 
     /// The bins to sign at the time `now`, whatever changes in them; see [`due_bins`].
-    pub(crate) fn due_bins(
-        &mut self,
-        lifetime: SignedDuration,
-        now: Timestamp,
-        most: usize,
-    ) -> Vec<u32> {
-        // All bins are looked at only when it is time: this is asked before each batch.
-        if now < self.nothing_due_before {
+    pub(crate) fn due_bins(&mut self, lifetime: SignedDuration, now: Timestamp) -> Vec<u32> {
+        // All bins are looked at only when it is time, for this is asked before each batch; and when the
+        // clock has gone back, since a bin that is signed then expires earlier than was thought.
+        if self.nothing_due.is_some_and(|(from, until)| from <= now && now < until) {
             return Vec::new();
         }
-        let due = due_bins(&self.bins, lifetime, now, most);
-        self.nothing_due_before = due.next;
+        let due = due_bins(&self.bins, lifetime, now);
+        self.nothing_due = Some((now, due.next));
         due.bins
     }
 

@@ -179,6 +179,17 @@ pub enum Error {
         problem: String,
     },
 
+    /// A snapshot that clients may be using is not in the store.
+    #[error(
+        "{version}.snapshot.json is missing from the store, so nobody knows what it names; nothing was \
+         collected: restore this file from a mirror or a backup, and see what else is missing with \
+         `waxseal audit repo`"
+    )]
+    SnapshotMissing {
+        /// Its version.
+        version: u64,
+    },
+
     /// What is sorted on disk cannot be read back.
     #[error("cannot use {} for sorting: {source}", path.display())]
     Scratch {
@@ -304,9 +315,8 @@ impl Error {
     pub fn is_storage_full(&self) -> bool {
         match self {
             Self::NoSpace => true,
-            Self::Store(StoreError::Io { source, .. }) | Self::DatabaseFile { source, .. } => {
-                is_full(source)
-            }
+            Self::Store(error) => error.is_storage_full(),
+            Self::DatabaseFile { source, .. } => is_full(source),
             Self::Database { full, .. } => *full,
             Self::Shared(error) => error.is_storage_full(),
             _ => false,
@@ -400,6 +410,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether space ran out, so that the same operation succeeds once some is freed.
+    pub fn is_storage_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_full(source))
+    }
+
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Io { action, path: path.into(), source }
     }

@@ -138,6 +138,7 @@ impl Marks {
         };
         this.mark_waiting(database)?;
         this.mark_batch(repository)?;
+        this.mark_published(database)?;
         // A snapshot was in use until the one after it was published, and for the grace time after that.
         let mut count = 0;
         let least = options.snapshots.max(3);
@@ -146,8 +147,12 @@ impl Marks {
             count < least || snapshot.published_at >= now - options.grace
         })?;
         this.newest = kept.first().map_or(0, |snapshot| snapshot.version);
-        for snapshot in kept {
-            this.mark_snapshot(repository, snapshot.version)?;
+        for (number, snapshot) in kept.into_iter().enumerate() {
+            let is_there = this.mark_snapshot(repository, snapshot.version)?;
+            // No collection takes one of the newest; without it nobody knows what it names.
+            if !is_there && number < 3 {
+                return Err(Error::SnapshotMissing { version: snapshot.version });
+            }
         }
         this.added.clear();
         Ok(this)
@@ -162,7 +167,9 @@ impl Marks {
         for snapshot in database.snapshots_while(&mut |snapshot| snapshot.version > known)? {
             if snapshot.version > known {
                 self.newest = self.newest.max(snapshot.version);
-                self.mark_snapshot(repository, snapshot.version)?;
+                if !self.mark_snapshot(repository, snapshot.version)? {
+                    return Err(Error::SnapshotMissing { version: snapshot.version });
+                }
             }
         }
         Ok(())
@@ -174,10 +181,27 @@ impl Marks {
         }
     }
 
-    fn mark_snapshot(&mut self, repository: &Repository, version: u64) -> Result<(), Error> {
+    /// Marks what the database has as published, with a snapshot or before the first.
+    fn mark_published(&mut self, database: &dyn Database) -> Result<(), Error> {
+        for role in database.roles()? {
+            match role.name == SNAPSHOT {
+                true => _ = self.snapshots.insert(role.published),
+                false => _ = self.offline.entry(role.name).or_default().insert(role.published),
+            }
+        }
+        for bin in database.bins()? {
+            if let Some(file) = bin.published {
+                self.mark_bin(bin.number, file.version);
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks what a snapshot names; `false` where it is not there, as when an earlier collection took it,
+    /// with a shorter grace time.
+    fn mark_snapshot(&mut self, repository: &Repository, version: u64) -> Result<bool, Error> {
         let key = StoreKey::Metadata { version, role: SNAPSHOT };
-        // One that an earlier collection took, with a shorter grace time, names nothing any more.
-        let Some(bytes) = repository.metadata_file(&key)? else { return Ok(()) };
+        let Some(bytes) = repository.metadata_file(&key)? else { return Ok(false) };
         let snapshot: metadata::Snapshot =
             read_claims(&format!("{version}.snapshot.json"), &bytes)?;
         self.snapshots.insert(version);
@@ -187,7 +211,7 @@ impl Marks {
                 None => _ = self.offline.entry(role.clone()).or_default().insert(file.version),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// What is being published. A decided batch will be; one of an import may be gone on with.

@@ -5,10 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::database::BinRow;
 
 /// Most bins that are signed again in one batch while they are still valid: uploads wait for it.
-pub(crate) const AHEAD: usize = 256;
-
-/// The same when space is short.
-pub(crate) const AHEAD_WITHOUT_SPACE: usize = 8;
+const AHEAD: usize = 256;
 
 /// The bins to sign, and when to look again.
 #[derive(Debug)]
@@ -22,13 +19,9 @@ pub(crate) struct Due {
 ///
 /// Those that were never signed or have expired, all of them: a snapshot without them would send clients
 /// nowhere. And those whose time has come: each bin has its own moment between one and two thirds of its
-/// lifetime, so that neither this process nor the caches of clients see a storm; at most `most` of these.
-pub(crate) fn due_bins(
-    bins: &[BinRow],
-    lifetime: SignedDuration,
-    now: Timestamp,
-    most: usize,
-) -> Due {
+/// lifetime, so that neither this process nor the caches of clients see a storm; at most [`AHEAD`] of
+/// these.
+pub(crate) fn due_bins(bins: &[BinRow], lifetime: SignedDuration, now: Timestamp) -> Due {
     let (lifetime, now) = (lifetime.as_secs(), now.as_second());
     let count = i64::try_from(bins.len()).unwrap_or(i64::MAX);
     // For a bin that is signed now or later the first third comes before its moment.
@@ -44,11 +37,25 @@ pub(crate) fn due_bins(
         let moment = expires - lifetime / 3 - spread + 1;
         let is_due = moment <= now;
         ahead += usize::from(is_due);
-        match is_due && (expires <= now || ahead <= most) {
+        match is_due && (expires <= now || ahead <= AHEAD) {
             true => due.push(bin.number),
             false => next = next.min(moment),
         }
     }
     let next = Timestamp::from_second(next).unwrap_or(Timestamp::MAX);
     Due { bins: due, next }
+}
+
+/// The bins to sign at the time `now` when space is short: none before one of them has a twelfth of its
+/// lifetime left, and then all that would follow within about an hour, of a lifetime of a day. So what is
+/// set aside lasts: little is written before it must be, and a snapshot comes with many of them.
+pub(crate) fn last_moment(bins: &[BinRow], lifetime: SignedDuration, now: Timestamp) -> Vec<u32> {
+    let left = |bin: &BinRow| match bin.published {
+        Some(file) => file.expires.duration_since(now),
+        None => SignedDuration::ZERO,
+    };
+    if !bins.iter().any(|bin| left(bin) < lifetime / 12) {
+        return Vec::new();
+    }
+    bins.iter().filter(|bin| left(bin) < lifetime / 8).map(|bin| bin.number).collect()
 }

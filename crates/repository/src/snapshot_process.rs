@@ -26,7 +26,7 @@ use waxseal_tuf::Signer;
 
 use crate::batch::{Contents, Lifetimes, RoleState, State, Writer};
 use crate::database::{Batch, Decision, Epoch, Reservation};
-use crate::error::{Error, StoreError, is_full};
+use crate::error::{Error, StoreError};
 use crate::import::Source;
 use crate::layout::Layout;
 use crate::lock::holder_of;
@@ -103,9 +103,16 @@ impl SnapshotProcess {
         lock: WriterLock,
     ) -> Result<Self, Error> {
         check_online_key(&repository, &*online)?;
-        let epoch = repository.database().take_over()?;
+        let (epoch, without_space) = match repository.database().take_over() {
+            // Whoever starts with a full disk may use what is set aside for that.
+            Err(error) if error.is_storage_full() => {
+                repository.store().use_reserve()?;
+                (repository.database().take_over()?, true)
+            }
+            taken => (taken?, false),
+        };
         let layout = repository.database().layout()?.unwrap_or_default();
-        let (state, without_space) = (Mutex::default(), AtomicBool::new(false));
+        let (state, without_space) = (Mutex::default(), AtomicBool::new(without_space));
         Ok(Self { repository, online, lifetimes, layout, epoch, state, without_space, _lock: lock })
     }
 
@@ -171,11 +178,13 @@ impl SnapshotProcess {
         let database = self.repository.database();
         let published = database.published_serial()?;
         let without_space = self.without_space.load(Ordering::Relaxed);
-        let (entries, ahead) = match without_space {
-            false => (database.waiting(published, ENTRIES_A_BATCH)?, renewal::AHEAD),
-            true => (Vec::new(), renewal::AHEAD_WITHOUT_SPACE),
+        let (entries, due) = match without_space {
+            false => (
+                database.waiting(published, ENTRIES_A_BATCH)?,
+                state.due_bins(self.lifetimes.bin_n, now),
+            ),
+            true => (Vec::new(), renewal::last_moment(&state.bins, self.lifetimes.bin_n, now)),
         };
-        let due = state.due_bins(self.lifetimes.bin_n, now, ahead);
         if entries.is_empty() && due.is_empty() && !self.freshness_is_due(state, now) {
             return Ok(None);
         }
@@ -215,7 +224,9 @@ impl SnapshotProcess {
             if !waiting && database.batch()?.is_none() {
                 break;
             }
-            self.publish(now)?;
+            if self.publish(now)?.is_none() && self.without_space.load(Ordering::Relaxed) {
+                return Err(Error::NoSpace);
+            }
         }
         Ok(())
     }
@@ -321,9 +332,10 @@ impl SnapshotProcess {
     pub fn run(&self, stop: &Stop) -> Result<(), Error> {
         if let Err(failure) = self.repository.store().set_reserve() {
             warn!("no space can be set aside for publishing when the storage is full: {failure}");
-            self.without_space.store(failure_is_full(&failure), Ordering::Relaxed);
+            self.without_space.store(failure.is_storage_full(), Ordering::Relaxed);
         }
         let mut failing: Option<Failing> = None;
+        let mut short_since = None;
         loop {
             let stopping = stop.is_requested();
             if failing.is_none() {
@@ -335,7 +347,7 @@ impl SnapshotProcess {
                     if failing.take().is_some() {
                         info!("the snapshot process publishes again");
                     }
-                    self.report_published();
+                    self.report_published(&mut short_since);
                     match published {
                         Some(_) => {
                             let gathering = GATHERING * self.repository.bins().count();
@@ -373,18 +385,25 @@ impl SnapshotProcess {
         (shortest / 96).clamp(Duration::from_secs(1), Duration::from_mins(15))
     }
 
-    fn report_published(&self) {
+    /// Says what it is at; `short_since` keeps since when there is no space.
+    fn report_published(&self, short_since: &mut Option<Timestamp>) {
         self.repository.report(match self.without_space.load(Ordering::Relaxed) {
             true => {
-                Publishing::Failing { since: Timestamp::now(), problem: Error::NoSpace.to_string() }
+                let since = *short_since.get_or_insert_with(Timestamp::now);
+                Publishing::Failing { since, problem: Error::NoSpace.to_string() }
             }
-            false => Publishing::Idle,
+            false => {
+                *short_since = None;
+                Publishing::Idle
+            }
         });
     }
 
     /// Whoever stops it hears that something is not published.
     fn nothing_left(&self) -> Result<(), Error> {
-        match self.without_space.load(Ordering::Relaxed) {
+        let database = self.repository.database();
+        let waits = || Ok::<_, Error>(database.last_serial()? > database.published_serial()?);
+        match self.without_space.load(Ordering::Relaxed) && waits()? {
             true => Err(Error::NoSpace),
             false => Ok(()),
         }
@@ -419,10 +438,6 @@ impl Failing {
             }
         }
     }
-}
-
-fn failure_is_full(failure: &StoreError) -> bool {
-    matches!(failure, StoreError::Io { source, .. } if is_full(source))
 }
 
 /// Asks [`SnapshotProcess::run`] to end.

@@ -60,6 +60,8 @@ struct Plan {
     failed: usize,
     /// How many reads go well before one fails.
     read_fails_after: Option<usize>,
+    /// The write of a database that finds the disk full, once.
+    full: Option<&'static str>,
 }
 
 impl Faults {
@@ -81,6 +83,16 @@ impl Faults {
     /// Whether a read that was to fail has not come yet.
     pub fn read_is_to_fail(&self) -> bool {
         self.plan().read_fails_after.is_some()
+    }
+
+    /// Lets the next call of a method of a database find the disk full.
+    pub fn find_full(&self, method: &'static str) {
+        self.plan().full = Some(method);
+    }
+
+    /// Whether this call does.
+    pub(crate) fn finds_full(&self, method: &'static str) -> bool {
+        self.plan().full.take_if(|full| *full == method).is_some()
     }
 
     /// The writes so far.

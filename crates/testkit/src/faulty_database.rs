@@ -34,6 +34,9 @@ impl FaultyDatabase {
         method: &'static str,
         write: impl FnOnce(&(dyn Database + 'static)) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        if self.faults.finds_full(method) {
+            return Err(failed(method, io::ErrorKind::StorageFull, "the disk is full"));
+        }
         match self.faults.write(method) {
             None => write(&*self.inner),
             Some(fault @ (Fault::Nothing | Fault::FirstHalf)) => Err(failure(method, fault)),
@@ -56,9 +59,13 @@ impl FaultyDatabase {
 }
 
 fn failure(doing: &'static str, fault: Fault) -> Error {
-    let source: Box<dyn StdError + Send + Sync> =
-        Box::new(io::Error::from(io::ErrorKind::TimedOut));
-    Error::Database { doing, place: format!("under test ({fault:?} done)"), full: false, source }
+    failed(doing, io::ErrorKind::TimedOut, &format!("{fault:?} done"))
+}
+
+fn failed(doing: &'static str, kind: io::ErrorKind, how: &str) -> Error {
+    let source: Box<dyn StdError + Send + Sync> = Box::new(io::Error::from(kind));
+    let full = kind == io::ErrorKind::StorageFull;
+    Error::Database { doing, place: format!("under test ({how})"), full, source }
 }
 
 impl Journal for FaultyDatabase {
@@ -130,6 +137,10 @@ impl Catalog for FaultyDatabase {
 
     fn bins(&self) -> Result<Vec<BinRow>, Error> {
         self.read(Catalog::bins)
+    }
+
+    fn first_bin_expires(&self) -> Result<Option<Timestamp>, Error> {
+        self.read(Catalog::first_bin_expires)
     }
 
     fn published_serial(&self) -> Result<u64, Error> {

@@ -276,6 +276,7 @@ impl Store for FaultyStore {
     fn set_reserve(&self) -> Result<(), StoreError> {
         let mut state = lock(&self.0.state);
         if state.full {
+            state.reserve = Some(false);
             return Err(full("set_reserve"));
         }
         state.reserve = Some(true);

@@ -182,6 +182,15 @@ impl Catalog for SqliteDatabase {
         self.many("reading the bins", sql, [], bin_row)
     }
 
+    fn first_bin_expires(&self) -> Result<Option<Timestamp>, Error> {
+        self.read("reading when bins expire", |connection| {
+            let sql = "SELECT MIN(expires) FROM bin WHERE published > 0";
+            let first: Option<i64> =
+                connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+            Ok(first.map(|seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::MIN)))
+        })
+    }
+
     fn published_serial(&self) -> Result<u64, Error> {
         let sql = "SELECT value FROM state WHERE name = 'published_serial'";
         let serial = self.one("reading the published serial", sql, [], |row| unsigned(row, 0))?;

@@ -117,6 +117,9 @@ pub trait Catalog {
     /// All bins that were ever signed, ordered by number.
     fn bins(&self) -> Result<Vec<BinRow>, Error>;
 
+    /// When the first of the published bins expires; `None` while none is published.
+    fn first_bin_expires(&self) -> Result<Option<Timestamp>, Error>;
+
     /// The serial up to which the journal is published; 0 when nothing is.
     fn published_serial(&self) -> Result<u64, Error>;
 

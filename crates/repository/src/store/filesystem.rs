@@ -88,9 +88,17 @@ impl FilesystemStore {
         fs::set_permissions(&private, Permissions::from_mode(0o700))
             .map_err(|source| StoreError::io("set the mode of", &private, source))?;
         let barrier = Some(Barrier::open(&base)?);
-        let spool = Some(Spool::open(&private, patience)?);
-        let timestamp_lock = private.join("timestamp.lock");
         let reserve = Reserve::new(&private, RESERVE);
+        let spool = Spool::open(&private, patience).or_else(|error| {
+            // Whoever starts with a full disk may use what is set aside for that.
+            if !error.is_storage_full() {
+                return Err(error);
+            }
+            reserve.release()?;
+            Spool::open(&private, patience)
+        });
+        let spool = Some(spool?);
+        let timestamp_lock = private.join("timestamp.lock");
         let known_folders = KnownFolders::default();
         Ok(Self { base, spool, barrier, timestamp_lock, patience, reserve, known_folders })
     }

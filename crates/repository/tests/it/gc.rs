@@ -7,7 +7,9 @@ use std::thread;
 
 use jiff::{SignedDuration, Timestamp};
 use waxseal_repository::store::{Object, StoreKey};
-use waxseal_repository::{Collected, GcOptions, Repository, StoreError};
+use waxseal_repository::{
+    AcceptedTargets, Collected, GcOptions, Repository, StoreError, TargetChanges,
+};
 
 use super::audit::{Client, audit_all, read_everything};
 use super::index::{Index, Kind, hours, send, start, upload};
@@ -237,5 +239,77 @@ fn a_collection_that_is_cut_off_is_done_again() {
     audit_all(&repository, start());
     collect(&repository, later(2));
     assert!(contents(repository.store()).len() < some);
+    audit_all(&repository, start());
+}
+
+/// Nothing is published yet: the files of the ceremony are all there is, and two of their keys are gone.
+#[test]
+fn an_index_without_a_snapshot_keeps_its_ceremony() {
+    let index = Index::new(Kind::Filesystem);
+    let (repository, process) = index.create().unwrap();
+    let before = contents(repository.store());
+    let options = GcOptions { grace: SignedDuration::ZERO, ..GcOptions::default() };
+    assert_eq!(repository.collect_garbage(&options, later(2), &|_| {}).unwrap().removed, 0);
+    assert_eq!(contents(repository.store()), before);
+    drop((repository, process));
+    let (repository, process) = index.open().unwrap();
+    send(&repository, "flask-1.tar.gz");
+    process.publish_all(start()).unwrap();
+    audit_all(&repository, start());
+}
+
+/// A snapshot in use is lost. Until somebody puts it back, what it names is not garbage.
+#[test]
+fn a_lost_snapshot_ends_a_collection_before_it_removes_anything() {
+    let (_index, repository, process) = Index::published(Kind::Memory);
+    for n in 1..=3 {
+        send(&repository, &format!("flask-{n}.tar.gz"));
+        process.publish(start()).unwrap();
+    }
+    for version in [4, 2] {
+        let key = super::metadata(version, "snapshot");
+        let bytes = repository.store().read(&key, 1 << 20).unwrap().unwrap();
+        repository.store().remove(std::slice::from_ref(&key)).unwrap();
+        let before = contents(repository.store());
+        let options = GcOptions { grace: SignedDuration::ZERO, ..GcOptions::default() };
+        let error = repository.collect_garbage(&options, later(2), &|_| {}).unwrap_err();
+        let lost = format!("{version}.snapshot.json is missing");
+        assert!(error.to_string().contains(&lost), "{error}");
+        assert!(error.to_string().contains("nothing was collected"), "{error}");
+        assert_eq!(contents(repository.store()), before);
+        repository.store().create(&[Object { key: &key, bytes: &bytes }]).unwrap();
+    }
+    assert!(collect(&repository, later(2)).removed > 0);
+    audit_all(&repository, start());
+}
+
+/// A target of the API whose file is here goes with its revocation, and not before.
+#[test]
+fn what_another_index_took_back_goes() {
+    let (_index, repository, process) = Index::published(Kind::Filesystem);
+    let path = "theirs/theirs-1.tar.gz";
+    let key = super::target(path, b"theirs");
+    repository.store().create(&[Object { key: &key, bytes: b"theirs" }]).unwrap();
+    let digest = waxseal_tuf::hash::Sha256::of(b"theirs");
+    let ask = |request: String| {
+        let changes = TargetChanges::parse(request.as_bytes()).unwrap();
+        let accepted = repository.accept_targets(changes, "api".to_owned(), None).unwrap();
+        assert!(matches!(accepted, AcceptedTargets::New { .. }), "{accepted:?}");
+    };
+    let file = format!(r#"{{"path":"{path}","length":6,"hashes":{{"sha256":"{digest}"}}}}"#);
+    ask(format!(r#"{{"add":[{file}]}}"#));
+    // Waiting, then published, it is in use.
+    collect(&repository, later(2));
+    process.publish_all(start()).unwrap();
+    collect(&repository, later(2));
+    assert!(paths(&repository).contains(&key.path()));
+    ask(format!(r#"{{"remove":["{path}"]}}"#));
+    for n in 1..=3 {
+        process.publish_all(start()).unwrap();
+        send(&repository, &format!("flask-{n}.tar.gz"));
+    }
+    process.publish_all(start()).unwrap();
+    collect(&repository, later(2));
+    assert!(!paths(&repository).contains(&key.path()));
     audit_all(&repository, start());
 }

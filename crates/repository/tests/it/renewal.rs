@@ -143,7 +143,7 @@ fn renewals_come_with_uploads_in_one_snapshot() {
     assert_eq!(published, Some(Published { snapshot: 2, serial: 1 }));
     assert_eq!(process.publish(hours(24 * 2)).unwrap(), None);
     audit_all(&repository, hours(24 * 2));
-    assert!(start() < first_to_expire(&repository));
+    assert!(hours(24 * 2) < first_to_expire(&repository));
 }
 
 /// More bins than are renewed at once: the first snapshot has them all nevertheless.

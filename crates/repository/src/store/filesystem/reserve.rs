@@ -31,15 +31,20 @@ impl Reserve {
         let folder = self.path.parent().unwrap_or(&self.path);
         let is = statvfs(folder).map_err(|error| failed(error.into()))?;
         if is.f_bavail.saturating_mul(is.f_frsize) < self.length.saturating_mul(2) {
+            // An empty one says that there was to be one.
+            self.release()?;
             return Err(failed(io::Error::from(io::ErrorKind::StorageFull)));
         }
         // Aside, so that nobody finds a part of it.
         let draft = self.path.with_extension("new");
         let taken = File::create(&draft).and_then(|file| take(&file, self.length));
-        taken.and_then(|()| fs::rename(&draft, &self.path)).map_err(|source| {
+        let set = taken.and_then(|()| fs::rename(&draft, &self.path));
+        if let Err(source) = set {
             let _ = fs::remove_file(&draft);
-            failed(source)
-        })
+            self.release()?;
+            return Err(failed(source));
+        }
+        Ok(())
     }
 
     /// Gives the space back.

@@ -40,5 +40,7 @@ pub(crate) async fn ready(State(state): State<AppState>) -> Result<String, Error
 /// Whether clients refuse what is published because of its age.
 fn expired(repository: &Repository, now: Timestamp) -> Result<bool, Error> {
     let roles = repository.database().roles()?;
-    Ok(roles.iter().any(|role| role.published > 0 && role.expires <= now))
+    let first_bin = repository.database().first_bin_expires()?;
+    let any_role = roles.iter().any(|role| role.published > 0 && role.expires <= now);
+    Ok(any_role || first_bin.is_some_and(|expires| expires <= now))
 }
