@@ -8,6 +8,7 @@
 //! `WAXSEAL_SWEEP=full` tries every single call; without it the calls that come by the dozen are tried in
 //! steps.
 
+mod durable;
 mod stopped;
 mod strace;
 mod world;

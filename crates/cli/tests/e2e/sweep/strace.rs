@@ -146,6 +146,11 @@ impl Log {
         Self(String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned())
     }
 
+    /// Its lines.
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+
     /// What each thread but one called.
     pub(super) fn counts(&self, except: Option<u32>) -> Counts {
         let except = except.map(|thread| thread.to_string());
