@@ -32,6 +32,8 @@ pub struct Settings {
     /// `https://pypi.example.org`. It stands in texts for people; none means that the `Host`
     /// header of the request is shown.
     pub base_url: Option<String>,
+    /// How long a publication may take before `/readyz` says that the signing key or the disk is slow.
+    pub slow_publication: Duration,
 }
 
 impl Default for Settings {
@@ -42,6 +44,7 @@ impl Default for Settings {
             concurrent_uploads: 32,
             upload_idle: Duration::from_mins(1),
             base_url: None,
+            slow_publication: Duration::from_secs(30),
         }
     }
 }

@@ -247,6 +247,9 @@ fn an_interrupted_import_is_gone_on_with() {
         // The first snapshot of this index, whatever happened.
         assert_eq!(imported.published, Some(Published { snapshot: 1, serial: 0 }));
         assert_eq!(imported.bins, 16_384);
+        // Other clients take no more than 1 MB of a snapshot, or 2.
+        let snapshot = super::audit::metadata(repository.store(), 1, "snapshot");
+        assert!((400_000..1_000_000).contains(&snapshot.len()), "{}", snapshot.len());
         check_digests(&repository, &content);
         // One name never has two contents.
         index.store.remember(&index.store);

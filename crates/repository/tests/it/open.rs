@@ -6,7 +6,7 @@ use std::sync::Arc;
 use waxseal_repository::bins::{BinStyle, Bins};
 use waxseal_repository::ceremony::Ceremony;
 use waxseal_repository::database::SqliteDatabase;
-use waxseal_repository::store::{MemoryStore, StoreKey};
+use waxseal_repository::store::{MemoryStore, Object, StoreKey};
 use waxseal_repository::{Error, Repository, StoreError, WriterLock};
 use waxseal_testkit::simulator::TestKey;
 use waxseal_tuf::metadata::{Timestamp, Unverified, sign};
@@ -212,4 +212,27 @@ fn a_second_ceremony_cannot_replace_the_first() {
     let refused = refused.unwrap_err();
     assert!(matches!(refused, Error::Store(StoreError::Exists { .. })), "{refused}");
     assert_eq!(contents(&index.store), before);
+}
+
+/// Versions come from the database. What a careless copy or an older run left beside them is not looked at,
+/// as a program would that takes the highest number it finds.
+#[test]
+fn a_higher_version_that_lies_in_the_store_is_not_taken_for_the_newest() {
+    for kind in Kind::EACH {
+        let (index, repository, process) = Index::published(kind);
+        send(&repository, "flask-1.tar.gz");
+        process.publish_all(start()).unwrap();
+        for role in ["snapshot", "bin-0", "bins", "targets"] {
+            let key = super::metadata(99, role);
+            repository.store().create(&[Object { key: &key, bytes: b"{}" }]).unwrap();
+        }
+        send(&repository, "flask-2.tar.gz");
+        let published = process.publish(start()).unwrap().unwrap();
+        assert_eq!((published.snapshot, published.serial), (3, 2));
+        drop((repository, process));
+        let (repository, process) = index.open().unwrap();
+        send(&repository, "flask-3.tar.gz");
+        process.publish_all(hours(30)).unwrap();
+        audit_all(&repository, hours(30));
+    }
 }

@@ -177,3 +177,17 @@ fn many_bins_are_there_from_the_first_snapshot_and_are_all_renewed_after_downtim
     assert!(first_to_expire(&repository) > later);
     assert_eq!(process.publish(later).unwrap(), None);
 }
+
+/// For a moment the clock was three days ahead, and everything was signed at that time.
+#[test]
+fn a_clock_that_goes_back_leaves_no_bin_to_expire() {
+    let (_index, repository, process) = Index::published(Kind::Memory);
+    process.publish_all(hours(72)).unwrap();
+    // Right again: what is signed now expires long before the rest.
+    send(&repository, "flask-3.0.tar.gz");
+    process.publish_all(hours(1)).unwrap();
+    assert_eq!(first_to_expire(&repository), hours(25));
+    process.publish_all(hours(20)).unwrap();
+    assert!(first_to_expire(&repository) > hours(30), "{}", first_to_expire(&repository));
+    audit_all(&repository, hours(26));
+}

@@ -143,6 +143,11 @@ async fn tokens_come_as_bearer_or_as_password_and_have_a_scope() {
         assert!(problem["hint"].as_str().unwrap().contains("waxseal token add NAME --scope api"));
         assert!(refused.header(WWW_AUTHENTICATE).contains("insufficient_scope"));
     }
+    // Also where something is to be removed.
+    let remove = Request::post("/api/v1/targets").header(AUTHORIZATION, &bearer);
+    let remove = remove.header(CONTENT_TYPE, "application/json");
+    let removing = remove.body(r#"{"remove":["a"]}"#.into()).unwrap();
+    index.send(removing).await.problem(403, "wrong-scope");
     assert_eq!(send(&bearer, "GET", "/api/v1/serials/1").await.status, 200);
     assert_eq!(send(&bearer, "POST", "/api/v1/publish").await.status, 202);
 
@@ -162,6 +167,9 @@ async fn tokens_come_as_bearer_or_as_password_and_have_a_scope() {
     }
     let nobody = Request::get("/api/v1/serials/1").body(Body::empty()).unwrap();
     index.send(nobody).await.problem(401, "no-token");
+    let nobody = Request::post("/api/v1/targets").header(CONTENT_TYPE, "application/json");
+    let removing = nobody.body(r#"{"remove":["a"]}"#.into()).unwrap();
+    index.send(removing).await.problem(401, "no-token");
     assert_eq!(index.contents().last_serial(), 1);
 }
 

@@ -62,6 +62,11 @@ pub(crate) fn settings() -> Settings {
     Settings { publish_wait: Duration::ZERO, max_upload: 1 << 20, ..Settings::default() }
 }
 
+/// The online key of each index.
+pub(crate) fn online_key() -> TestKey {
+    TestKey::new("online")
+}
+
 impl Index {
     /// An index on the file system.
     pub(crate) fn new() -> Self {
@@ -74,13 +79,27 @@ impl Index {
         Self::on(Box::new(store), folder, settings)
     }
 
+    /// An index in memory whose online key is [`online_key`], as `signer` does with it.
+    pub(crate) fn signing_with(signer: Box<dyn Signer>, settings: Settings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::on_with(Box::new(MemoryStore::new()), folder, settings, signer)
+    }
+
     /// An index in memory, its database apart.
     pub(crate) fn in_memory() -> Self {
         Self::on(Box::new(MemoryStore::new()), tempfile::tempdir().unwrap(), settings())
     }
 
     fn on(store: Box<dyn Store>, folder: TempDir, settings: Settings) -> Self {
-        let online = TestKey::new("online");
+        Self::on_with(store, folder, settings, Box::new(online_key()))
+    }
+
+    fn on_with(
+        store: Box<dyn Store>,
+        folder: TempDir,
+        settings: Settings,
+        online: Box<dyn Signer>,
+    ) -> Self {
         let [root, targets, bins] = ["root", "targets", "bins"]
             .map(|role| [1, 2].map(|number| TestKey::new(&format!("{role} {number}"))));
         let participants = Participants {
@@ -98,12 +117,8 @@ impl Index {
         let repository =
             Arc::new(Repository::create(store, Box::new(database), &ceremony).unwrap());
         let lock = WriterLock::acquire(&folder.path().join("lock")).unwrap();
-        let process = SnapshotProcess::new(
-            Arc::clone(&repository),
-            Box::new(online),
-            Lifetimes::default(),
-            lock,
-        );
+        let process =
+            SnapshotProcess::new(Arc::clone(&repository), online, Lifetimes::default(), lock);
         let router = router(AppState::new(Arc::clone(&repository), settings));
         let process = Arc::new(process.unwrap());
         let [token, api_token] = [token, api_token].map(|token| token.expose().to_owned());

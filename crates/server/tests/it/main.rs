@@ -14,5 +14,6 @@ mod listener;
 mod openapi;
 mod pages;
 mod paths;
+mod ready;
 mod schema;
 mod uploads;

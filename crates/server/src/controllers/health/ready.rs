@@ -6,15 +6,14 @@ use waxseal_repository::{Publishing, Repository};
 use crate::error::{Error, ReadinessProblem};
 use crate::state::AppState;
 
-/// How long a publication may take before it is worth a word.
-const SLOW: SignedDuration = SignedDuration::from_secs(30);
-
 /// `GET /readyz`: database and store can be read, and what is published can be used. Says how far it is,
 /// and whether publishing is held up; uploads are accepted all the same, so that is no reason to send
 /// clients elsewhere.
 pub(crate) async fn ready(State(state): State<AppState>) -> Result<String, Error> {
     let published = *state.repository.published().borrow();
     let now = Timestamp::now();
+    let slow = SignedDuration::try_from(state.settings.slow_publication);
+    let slow = slow.unwrap_or(SignedDuration::MAX);
     let accepted = state.blocking(move |repository| {
         if repository.store().open(&StoreKey::Timestamp)?.is_none() {
             return Err(Error::NotReady { problem: ReadinessProblem::NothingPublished });
@@ -28,7 +27,7 @@ pub(crate) async fn ready(State(state): State<AppState>) -> Result<String, Error
         Publishing::Failing { since, problem } => {
             format!("not publishing since {since}: {problem}\n")
         }
-        Publishing::Working { since } if now.duration_since(since) > SLOW => {
+        Publishing::Working { since } if now.duration_since(since) > slow => {
             format!("publishing since {since}: the signing key or the disk is slow\n")
         }
         Publishing::Working { .. } | Publishing::Idle => String::new(),
