@@ -205,6 +205,13 @@ pub enum Error {
     #[error("there is nothing here; the index's pages begin at /simple/")]
     NotFound,
 
+    /// A page that another index has, and that is signed here.
+    #[error(
+        "this page is signed here and kept by another index: ask that one, or install through \
+         `waxseal`"
+    )]
+    KeptElsewhere,
+
     /// The URL has no such method.
     #[error("this URL does not take the method {method}; {hint}")]
     Method {
@@ -308,7 +315,7 @@ impl Error {
             | Self::Foreign { .. } => StatusCode::BAD_REQUEST,
             Self::Stalled { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::ProjectName(_) | Self::NoProject { .. } | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::ProjectName(_) | Self::NoProject { .. } | Self::NotFound | Self::KeptElsewhere => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,

@@ -524,3 +524,19 @@ async fn another_process_may_publish() {
     let (answer, ()) = future::join(asked, elsewhere).await;
     assert_eq!(answer.json()["snapshot"], 9);
 }
+
+/// Pages of another index, signed here and not put into this store.
+#[tokio::test]
+async fn pages_that_are_kept_elsewhere_are_not_found_and_say_so() {
+    let index = Index::new();
+    index.publish();
+    let page = |path: &str| adding(path, "1");
+    for path in ["simple/theirs/vnd.pypi.simple.v1.json", "simple/vnd.pypi.simple.v1.json"] {
+        post(&index, page(path)).await;
+    }
+    index.publish();
+    for path in ["/simple/theirs/", "/simple/"] {
+        let answer = index.page(path, crate::index::JSON).await;
+        answer.expect(404, "signed here and kept by another index");
+    }
+}

@@ -17,7 +17,7 @@ pub(crate) async fn list(
 ) -> Result<Response, Error> {
     let format = format(&asked.headers, query.as_deref())?;
     let path = if format.is_html() { PROJECT_LIST_HTML } else { PROJECT_LIST_JSON };
-    if let Some(response) = page(&state, &asked, path.to_owned(), format).await? {
+    if let Some(response) = page(&state, &asked, path.to_owned(), format, None).await? {
         return Ok(response);
     }
     let empty = ProjectList::default();

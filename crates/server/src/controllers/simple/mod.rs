@@ -7,6 +7,7 @@ mod show;
 use axum::response::Response;
 use http::HeaderMap;
 use http::header::ACCEPT;
+use waxseal_index::NormalizedName;
 use waxseal_index::negotiate::{Format, negotiate};
 use waxseal_repository::store::{CachePolicy, StoreKey};
 use waxseal_tuf::TargetPath;
@@ -32,12 +33,14 @@ fn format(headers: &HeaderMap, query: Option<&str>) -> Result<Format, Error> {
     negotiate(accept.as_deref()).ok_or(Error::NotAcceptable)
 }
 
-/// The page at `path` as it is published now; none if there is none.
+/// The page at `path` as it is published now; none if there is none. [`Error::KeptElsewhere`] for one that
+/// is not in the store, unless it is of `project`, or of any, whose files were uploaded here.
 async fn page(
     state: &AppState,
     asked: &Asked,
     path: String,
     format: Format,
+    project: Option<&NormalizedName>,
 ) -> Result<Option<Response>, Error> {
     let path = TargetPath::new(path).map_err(Error::internal)?;
     // Between the two look-ups a newer page may be published and this one collected: look again.
@@ -53,7 +56,18 @@ async fn page(
             return Ok(Some(response));
         }
     }
-    Err(Error::internal(format!("{path} is published and not in the store")))
+    let project = project.cloned();
+    let hosted = state.blocking(move |repository| {
+        let database = repository.database();
+        Ok(match project {
+            Some(project) => database.is_hosted(project.as_str())?,
+            None => database.hosts_projects()?,
+        })
+    });
+    match hosted.await? {
+        true => Err(Error::internal(format!("{path} is published and not in the store"))),
+        false => Err(Error::KeptElsewhere),
+    }
 }
 
 /// The two names of the HTML page have the same bytes and different types, so different tags.

@@ -26,6 +26,6 @@ pub(crate) async fn show(
         true => paths::project_html(&project),
         false => paths::project_json(&project),
     };
-    let page = page(&state, &asked, path, format).await?;
+    let page = page(&state, &asked, path, format, Some(&project)).await?;
     page.ok_or_else(|| Error::NoProject { project: project.to_string() })
 }
