@@ -13,17 +13,20 @@
 //! with the bins that its candidates fall into.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use tracing::info;
+use tracing::{info, warn};
 use waxseal_index::{DistributionFilename, paths};
 use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::{RoleName, TargetPath, metadata};
 
 use crate::bin_file::Entries;
 use crate::ceremony::BINS;
-use crate::database::{AddTarget, Batch, BinFile, Database, Entry};
+use crate::database::{AddTarget, Batch, BinFile, Collecting, Database, Entry};
 use crate::error::Error;
+use crate::lock::LockHeld;
 use crate::repository::{ROOT, Repository, SNAPSHOT, read_claims};
 use crate::store::{Area, StoreKey};
 use crate::vouched::mark_vouched;
@@ -33,6 +36,12 @@ const CHUNK: usize = 100_000;
 
 /// How many objects are removed while uploads wait.
 const AT_ONCE: usize = 256;
+
+/// How long those who make objects are waited for: longer than an import of millions of targets takes.
+const MOST_PATIENCE: Duration = Duration::from_mins(30);
+
+/// After how long such a wait is worth a word in the log.
+const WORTH_A_WORD: Duration = Duration::from_mins(1);
 
 /// How many journal entries are read at a time.
 const ENTRIES: u64 = 1_000;
@@ -104,6 +113,27 @@ impl Repository {
             "collected garbage"
         );
         Ok(sweep.found)
+    }
+}
+
+/// Becomes the one who may remove objects. Whoever publishes much holds them for long, and whoever is
+/// stopped for good: that is told apart by time alone.
+fn collect_objects(database: &dyn Database) -> Result<Collecting, Error> {
+    let begun = Instant::now();
+    let mut has_warned = false;
+    loop {
+        let held = match database.collect_objects() {
+            Err(Error::Locked(held)) => LockHeld { waited: begun.elapsed(), ..held },
+            answered => return answered,
+        };
+        if held.waited > MOST_PATIENCE {
+            return Err(Error::Locked(held));
+        }
+        if held.waited > WORTH_A_WORD && !has_warned {
+            has_warned = true;
+            warn!("garbage is not collected yet: {held}");
+        }
+        thread::sleep(Duration::from_secs(2));
     }
 }
 
@@ -363,12 +393,7 @@ impl Sweep<'_> {
         let database = self.repository.database();
         let mut garbage: Vec<&Candidate> = garbage.iter().collect();
         if !self.options.dry_run {
-            let _collecting = loop {
-                if let Some(collecting) = database.collect_objects()? {
-                    break collecting;
-                }
-                std::thread::sleep(std::time::Duration::from_secs(2));
-            };
+            let _collecting = collect_objects(database)?;
             self.look_again(&mut garbage)?;
             let keys: Vec<_> = garbage.iter().map(|candidate| candidate.key.clone()).collect();
             self.repository.store().remove(&keys)?;

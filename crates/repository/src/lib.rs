@@ -42,7 +42,7 @@ pub use batch::Lifetimes;
 pub use error::{Error, StoreError};
 pub use gc::{Collected, GcOptions};
 pub use layout::Layout;
-pub use lock::{Holder, LockHeld, PATIENCE};
+pub use lock::{Holder, LOCK_PATIENCE, LockHeld};
 pub use repository::{Accepted, Publishing, Repository, Upload};
 pub use snapshot_process::{Published, SnapshotProcess, Stop, WriterLock};
 pub use target_changes::TargetChanges;

@@ -17,7 +17,7 @@ use tracing::warn;
 
 /// How long another process is waited for. Nobody here holds a lock while it waits for the network, or for
 /// more than a few writes of the disk.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 
 /// After how long a wait is worth a word in the log.
 const WORTH_A_WORD: Duration = Duration::from_secs(1);
@@ -117,7 +117,8 @@ pub(crate) fn lock_file(
     patience: Duration,
 ) -> Result<File, LockError> {
     let failed = |source| LockError::Failed { path: path.to_owned(), source };
-    let file = open_lock_file(path).map_err(failed)?;
+    let file = File::options().create(true).truncate(false).write(true).open(path);
+    let file = file.map_err(failed)?;
     let mut wait = Wait::new(doing, path, vec![path.to_owned()], patience);
     loop {
         let locked = match access {
@@ -131,11 +132,6 @@ pub(crate) fn lock_file(
             Err(TryLockError::WouldBlock) => return Err(LockError::Held(wait.given_up())),
         }
     }
-}
-
-/// Opens the file `path` to lock it; makes it when it is not there.
-pub(crate) fn open_lock_file(path: &Path) -> io::Result<File> {
-    File::options().create(true).truncate(false).write(true).open(path)
 }
 
 /// One wait for another process, try by try.
@@ -212,20 +208,31 @@ impl Wait {
 /// this one can see, and on file systems that number their files as `stat(2)` does.
 pub(crate) fn holder_of(files: &[PathBuf]) -> Option<Holder> {
     let locks = fs::read_to_string("/proc/locks").ok()?;
-    let pid = files.iter().find_map(|file| {
+    files.iter().find_map(|file| {
         let is = fs::metadata(file).ok()?;
         let inode = format!("{:02x}:{:02x}:{}", major(is.dev()), minor(is.dev()), is.ino());
-        holder_in(&locks, &inode)
-    })?;
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (before, after) = stat.rsplit_once(") ")?;
-    let (_, name) = before.split_once('(')?;
-    Some(Holder { pid, name: name.to_owned(), is_stopped: after.starts_with(['T', 't']) })
+        let held = holders_in(&locks, &inode);
+        let holders = held.filter_map(|(writes, pid)| Some((writes, Holder::of(pid)?)));
+        // Of many who share it, one that is stopped will not let go, and this one is not news.
+        let rank = |(writes, holder): &(bool, Holder)| {
+            (*writes, holder.is_stopped, holder.pid != std::process::id())
+        };
+        holders.max_by_key(rank).map(|(_, holder)| holder)
+    })
 }
 
-/// The process that `/proc/locks` gives for a file: one that writes before those that only read.
-fn holder_in(locks: &str, inode: &str) -> Option<u32> {
-    let held = locks.lines().filter_map(|line| {
+impl Holder {
+    fn of(pid: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (before, after) = stat.rsplit_once(") ")?;
+        let (_, name) = before.split_once('(')?;
+        Some(Self { pid, name: name.to_owned(), is_stopped: after.starts_with(['T', 't']) })
+    }
+}
+
+/// The processes that `/proc/locks` gives for a file, and whether each has it alone.
+fn holders_in(locks: &str, inode: &str) -> impl Iterator<Item = (bool, u32)> {
+    locks.lines().filter_map(move |line| {
         let mut words = line.split_whitespace().skip(1);
         // One that waits for the lock has an arrow here.
         let (kind, _) = (words.next().filter(|kind| *kind != "->")?, words.next()?);
@@ -233,8 +240,7 @@ fn holder_in(locks: &str, inode: &str) -> Option<u32> {
         // 0 stands for a process that cannot be seen from here.
         let is = place == inode && pid != 0 && kind != "LEASE";
         is.then_some((mode == "WRITE", pid))
-    });
-    held.max_by_key(|(writes, _)| *writes).map(|(_, pid)| pid)
+    })
 }
 
 #[cfg(test)]
@@ -253,11 +259,12 @@ mod tests {
         cut off";
 
     #[test]
-    fn who_writes_is_named_before_who_reads_and_never_who_waits() {
-        assert_eq!(holder_in(LOCKS, "fe:00:77"), Some(12));
-        assert_eq!(holder_in(LOCKS, "fe:00:78"), Some(14));
-        assert_eq!(holder_in(LOCKS, "fe:00:79"), None, "neither an unseen one nor a lease");
-        assert_eq!(holder_in(LOCKS, "fe:01:77"), None);
+    fn who_holds_a_lock_is_read_and_not_who_waits() {
+        let holders = |inode| holders_in(LOCKS, inode).collect::<Vec<_>>();
+        assert_eq!(holders("fe:00:77"), [(false, 11), (true, 12)]);
+        assert_eq!(holders("fe:00:78"), [(false, 14)]);
+        assert_eq!(holders("fe:00:79"), [], "neither an unseen one nor a lease");
+        assert_eq!(holders("fe:01:77"), []);
     }
 
     #[test]

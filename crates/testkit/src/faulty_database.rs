@@ -225,7 +225,7 @@ impl Holds for FaultyDatabase {
         self.read(Holds::hold_objects)
     }
 
-    fn collect_objects(&self) -> Result<Option<Collecting>, Error> {
+    fn collect_objects(&self) -> Result<Collecting, Error> {
         self.read(Holds::collect_objects)
     }
 }

@@ -214,10 +214,10 @@ pub trait Holds {
     /// [`Error::Locked`] when that lasts.
     fn hold_objects(&self) -> Result<Hold, Error>;
 
-    /// Becomes the one who may remove objects; `None` when somebody goes on holding them, as during
-    /// the publication of a large batch. Those who want to hold wait a moment for a collector that waits,
+    /// Becomes the one who may remove objects; [`Error::Locked`] when somebody goes on holding them, as
+    /// during the publication of a large batch. Those who want to hold wait a moment for a collector that waits,
     /// so that it is not passed by for ever.
-    fn collect_objects(&self) -> Result<Option<Collecting>, Error>;
+    fn collect_objects(&self) -> Result<Collecting, Error>;
 }
 
 /// While it lives, no object is removed.

@@ -1,15 +1,13 @@
 //! Holds as locks on two files beside the database, which the operating system takes back when a process
 //! ends.
 
-use std::fs::TryLockError;
 use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::contract::{Collecting, Hold, Holds};
 use super::sqlite::{SqliteDatabase, beside};
 use crate::Error;
-use crate::lock::{Access, LockError, lock_file, open_lock_file};
+use crate::lock::{Access, lock_file};
 
 /// How long those who want to hold are kept waiting by a collector that waits for others.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -23,21 +21,13 @@ impl Holds for SqliteDatabase {
         Ok(Hold::new(shared("objects")?))
     }
 
-    fn collect_objects(&self) -> Result<Option<Collecting>, Error> {
-        let (gate, doing) = (self.lock_path("gate"), "collect garbage");
-        let gate = lock_file(&gate, Access::Exclusive, doing, self.patience)?;
-        let path = self.lock_path("objects");
-        let failed = |source| LockError::Failed { path: path.clone(), source };
-        let file = open_lock_file(&path).map_err(failed)?;
-        let begun = Instant::now();
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Some(Collecting::new((gate, file)))),
-                Err(TryLockError::Error(error)) => return Err(failed(error).into()),
-                Err(TryLockError::WouldBlock) if begun.elapsed() > PATIENCE => return Ok(None),
-                Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(2)),
-            }
-        }
+    fn collect_objects(&self) -> Result<Collecting, Error> {
+        let alone = |name, patience| {
+            lock_file(&self.lock_path(name), Access::Exclusive, "collect garbage", patience)
+        };
+        let gate = alone("gate", self.patience)?;
+        let objects = alone("objects", PATIENCE)?;
+        Ok(Collecting::new((gate, objects)))
     }
 }
 

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::migrate;
 use super::sqlite::{STATEMENTS, SqliteDatabase, Turn, Writer, be_patient, beside, database_error};
 use crate::Error;
-use crate::lock::PATIENCE;
+use crate::lock::LOCK_PATIENCE;
 
 /// How to open it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl SqliteDatabase {
         let read_only = ReadOnly { cold: !log(&path).try_exists().map_err(failed)? };
         let begun = Instant::now();
         let failed = |source| database_error("opening it", &path, begun, source);
-        let connection = read_only.connect(&path, PATIENCE).map_err(failed)?;
+        let connection = read_only.connect(&path, LOCK_PATIENCE).map_err(failed)?;
         match migrate::form(&connection).map_err(failed)? {
             migrate::KNOWN => {}
             found if found < migrate::KNOWN => return Err(Error::DatabaseOlder { path, found }),
@@ -44,7 +44,7 @@ impl SqliteDatabase {
         }
         let writer = Mutex::new(Writer::of_reader(connection));
         let (readers, read_only) = (Mutex::default(), Some(read_only));
-        Ok(Self { path, writer, readers, read_only, patience: PATIENCE })
+        Ok(Self { path, writer, readers, read_only, patience: LOCK_PATIENCE })
     }
 
     /// Whether a program began to write to a database that was opened as a cold one: what was read

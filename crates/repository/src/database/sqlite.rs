@@ -18,7 +18,7 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, ffi};
 use super::migrate;
 use super::read_only::ReadOnly;
 use crate::error::{self, Error};
-use crate::lock::{self, LockHeld, Wait, holder_of};
+use crate::lock::{LOCK_PATIENCE, LockHeld, Wait, holder_of};
 
 /// What processes wait for each other to do.
 const WRITING: &str = "use the database";
@@ -57,9 +57,9 @@ pub(super) type Turn = Arc<Mutex<Option<(Instant, Duration)>>>;
 impl SqliteDatabase {
     /// Opens the database in the file `path`, made with mode 0600 when it is not there, and brings
     /// it to the form this program knows. Other processes are waited for as long as
-    /// [`PATIENCE`](crate::PATIENCE).
+    /// [`LOCK_PATIENCE`](crate::LOCK_PATIENCE).
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
-        Self::open_with_patience(path, lock::PATIENCE)
+        Self::open_with_patience(path, LOCK_PATIENCE)
     }
 
     /// The same with another patience.

@@ -41,7 +41,7 @@ use super::{
     Area, Link, Listed, Listing, Object, ObjectReader, OpenObject, Store, StoreError, StoreKey,
     check_create_only, check_removable,
 };
-use crate::lock::{self, Access, lock_file};
+use crate::lock::{Access, LOCK_PATIENCE, lock_file};
 
 /// The largest `timestamp.json` read when it is replaced, in bytes.
 const TIMESTAMP_LIMIT: u64 = 1 << 20;
@@ -69,9 +69,10 @@ pub struct FilesystemStore {
 
 impl FilesystemStore {
     /// Opens the store in the folder `base`, which is made when it is not there, and sweeps what
-    /// crashed processes left. Other processes are waited for as long as [`PATIENCE`](crate::PATIENCE).
+    /// crashed processes left. Other processes are waited for as long as
+    /// [`LOCK_PATIENCE`](crate::LOCK_PATIENCE).
     pub fn open(base: impl Into<PathBuf>) -> Result<Self, StoreError> {
-        Self::open_with_patience(base, lock::PATIENCE)
+        Self::open_with_patience(base, LOCK_PATIENCE)
     }
 
     /// The same with another patience.
@@ -126,7 +127,7 @@ impl FilesystemStore {
             spool: None,
             barrier: None,
             timestamp_lock,
-            patience: lock::PATIENCE,
+            patience: LOCK_PATIENCE,
             reserve,
             known_folders,
         })

@@ -353,11 +353,11 @@ fn readers_see_committed_states_only(place: &Place) {
 fn a_collector_and_those_who_hold_keep_out_of_each_others_way(place: &Place) {
     let (database, other) = (place.open(), place.open());
     let holds = (database.hold_objects().unwrap(), other.hold_objects().unwrap());
-    assert!(other.collect_objects().unwrap().is_none());
+    assert!(other.collect_objects().unwrap_err().is_lock_held());
     drop(holds.0);
-    assert!(database.collect_objects().unwrap().is_none());
+    assert!(database.collect_objects().unwrap_err().is_lock_held());
     drop(holds.1);
-    let collecting = database.collect_objects().unwrap().unwrap();
+    let collecting = database.collect_objects().unwrap();
     thread::scope(|scope| {
         let waiting = scope.spawn(|| other.hold_objects().unwrap());
         thread::sleep(std::time::Duration::from_millis(50));

@@ -256,7 +256,13 @@ fn a_collector_and_those_who_hold_are_not_waited_for_without_end() {
     let error = given_up(|| database.collect_objects());
     other.assert_named(&error.to_string(), "collect garbage", &lock("gate"));
     drop(other);
-    assert!(database.collect_objects().unwrap().is_some());
+    // Of many who hold, the one that is stopped.
+    let other = Other::stopped_with(What::Shared, &lock("objects"));
+    let others = (database.hold_objects().unwrap(), Other::holds(What::Shared, &lock("objects")));
+    let error = database.collect_objects().unwrap_err();
+    other.assert_named(&error.to_string(), "collect garbage", &lock("objects"));
+    drop((other, others));
+    drop(database.collect_objects().unwrap());
 }
 
 /// The process that publishes says what it waits for, and publishes by itself when that is over.
