@@ -209,6 +209,12 @@ impl Run<'_> {
         left
     }
 
+    /// Whether all that was accepted is published.
+    pub(super) fn is_published(&self) -> bool {
+        let database = self.database();
+        database.published_serial().unwrap() == database.last_serial().unwrap()
+    }
+
     /// Waits until the running index has published all that it accepted.
     pub(super) fn wait_until_published(&self) {
         let database = self.database();
