@@ -9,6 +9,7 @@
 //! | `metadata` | the chain of roots, timestamp, snapshot, `targets` and `bins` |
 //! | `targets` | every bin, every target in it, and the object in the store |
 //! | `pages` | every Simple page, against the targets and against the catalog |
+//! | `vouched` | the files that are no targets, and that a page vouches for (layout `index`) |
 //! | `journalled` | what the journal says of targets of another index, against the bins |
 //! | `ledger` | journal and catalog against each other, and versions against the store |
 //! | `leftovers` | what is in the store and no metadata names |
@@ -21,6 +22,7 @@ mod pages;
 mod report;
 mod tally;
 mod targets;
+mod vouched;
 
 use jiff::Timestamp;
 use waxseal_tuf::RoleName;

@@ -13,10 +13,11 @@ use waxseal_tuf::hash::Sha256;
 use super::Auditor;
 use super::metadata::Signed;
 use super::report::Kind;
-use super::tally::Entry;
+use super::tally::{Entry, half};
 use super::targets::{Pass, Target};
 use crate::database::{Database, FileRow};
 use crate::error::Error;
+use crate::layout::Layout;
 
 /// The projects of this index, whose pages and files are its own: those of the catalog, or without a
 /// database those of the project list.
@@ -75,7 +76,7 @@ struct Listed {
 }
 
 /// Reads a project's page as JSON; the error says what is wrong with it.
-fn read_page(project: &str, bytes: &[u8]) -> Result<ProjectPage, String> {
+pub(super) fn read_page(project: &str, bytes: &[u8]) -> Result<ProjectPage, String> {
     let page: Page = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let name = NormalizedName::of(project).map_err(|error| error.to_string())?;
     if page.name != project || name.as_str() != project {
@@ -136,10 +137,10 @@ fn read_list(bytes: &[u8]) -> Result<ProjectList, String> {
 }
 
 /// One line that a page makes for the targets: path, SHA-256 in hex, length.
-type Line = (String, String, Option<u64>);
+pub(super) type Line = (String, String, Option<u64>);
 
 /// The distribution files and core metadata that a page lists.
-fn listed_files(page: &ProjectPage) -> impl Iterator<Item = Line> {
+pub(super) fn listed_files(page: &ProjectPage) -> impl Iterator<Item = Line> {
     page.files.iter().flat_map(|file| {
         let hex = |digest: [u8; 32]| Sha256(digest).to_string();
         let distribution = (paths::distribution(&file.filename), hex(file.sha256), Some(file.size));
@@ -198,9 +199,13 @@ impl Auditor<'_> {
         self.report.counts.listed_files += page.files.len() as u64;
         let bins = pass.signed.bins;
         let bin_of = |path: &str| TargetPath::new(path).map(|path| bins.bin_of(&path));
-        for (path, sha256, length) in listed_files(&page) {
-            let entry = Entry { path: &path, sha256: &sha256, length };
-            pass.files.list(bin_of(&path)?, &entry);
+        if Layout::vouches(target.file) {
+            pass.any_vouches = true;
+        } else {
+            for (path, sha256, length) in listed_files(&page) {
+                let entry = Entry { path: &path, sha256: &sha256, length };
+                pass.files.list(bin_of(&path)?, &entry);
+            }
         }
         let (path, sha256, length) = html_line(paths::project_html(&page.name), &page.to_html());
         let entry = Entry { path: &path, sha256: &sha256, length };
@@ -386,20 +391,27 @@ impl Auditor<'_> {
                 |list: ProjectList| html_line(paths::PROJECT_LIST_HTML.to_owned(), &list.to_html());
             return Ok(list.and_then(Result::ok).map(html).into_iter().collect());
         }
-        let project = path.as_str().strip_prefix("simple/");
-        let project = project.and_then(|rest| rest.strip_suffix("/vnd.pypi.simple.v1.json"));
-        let Some(project) = project.filter(|project| pass.names.contains(project)) else {
-            return Ok(Vec::new());
-        };
+        let Some(project) = own_page(pass, path) else { return Ok(Vec::new()) };
         let page = self.page_bytes(path, file)?.map(|bytes| read_page(project, &bytes));
         let Some(Ok(page)) = page else { return Ok(Vec::new()) };
         let html = html_line(paths::project_html(&page.name), &page.to_html());
-        Ok(listed_files(&page).chain([html]).collect())
+        // What a page vouches for, and is no target, was looked at by itself.
+        let vouches = Layout::vouches(file);
+        let is_target = |path: &str| pass.file_targets.contains(&half(path.as_bytes()));
+        let files = listed_files(&page).filter(|(path, ..)| !vouches || is_target(path));
+        Ok(files.chain([html]).collect())
     }
 }
 
+/// The project of this index whose page as JSON has this path.
+pub(super) fn own_page<'a>(pass: &Pass<'_>, path: &'a TargetPath) -> Option<&'a str> {
+    let project = path.as_str().strip_prefix("simple/")?;
+    let project = project.strip_suffix("/vnd.pypi.simple.v1.json")?;
+    Some(project).filter(|project| pass.names.contains(project))
+}
+
 /// Whether a target is one that a page of this index is to list.
-fn is_compared(pass: &Pass<'_>, path: &TargetPath, pages_only: bool) -> bool {
+pub(super) fn is_compared(pass: &Pass<'_>, path: &TargetPath, pages_only: bool) -> bool {
     let path = path.as_str();
     if path == paths::PROJECT_LIST_HTML {
         return pass.names.list_is_own;

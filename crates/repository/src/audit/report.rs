@@ -52,9 +52,9 @@ pub enum Kind {
     Expired,
     /// A target stands in a bin that its path does not fall into.
     Misplaced,
-    /// The file of a target is not there.
+    /// The file of a target, or one that a page vouches for, is not there.
     TargetMissing,
-    /// The file of a target has other bytes.
+    /// The file of a target, or one that a page vouches for, has other bytes.
     TargetChanged,
     /// The file under a target's plain name is not there or has other bytes.
     PlainName,
@@ -142,7 +142,9 @@ pub struct Counts {
     pub target_bytes: u64,
     /// Targets whose file is in this store.
     pub target_files: u64,
-    /// Targets whose bytes were hashed.
+    /// Files that are no targets, that a page vouches for (layout `index`), and that are in this store.
+    pub vouched_files: u64,
+    /// Targets, and files that a page vouches for, whose bytes were hashed.
     pub hashed: u64,
     /// Targets whose files are not in this store, nor should be: those of an adopted index.
     pub elsewhere: u64,
@@ -150,7 +152,8 @@ pub struct Counts {
     pub pages: u64,
     /// Files that those list.
     pub listed_files: u64,
-    /// Plain names below `files/` that were compared with their target.
+    /// Plain names below `files/` that were compared with their target, or with what a page vouches
+    /// for.
     pub plain_names: u64,
     /// Journal entries that were found in the catalog exactly once.
     pub journal_entries: u64,

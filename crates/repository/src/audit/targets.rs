@@ -1,6 +1,6 @@
 //! Every bin, every target in it, and the object in the store.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 
@@ -14,7 +14,7 @@ use super::journalled::{Journalled, ReadBin};
 use super::metadata::{SOON_ONLINE, Signed};
 use super::pages::Names;
 use super::report::Kind;
-use super::tally::{Entry, Tally};
+use super::tally::{Entry, Half, Tally};
 use super::{Auditor, metadata_key};
 use crate::ceremony::BINS;
 use crate::database::Batch;
@@ -44,7 +44,12 @@ pub(super) struct Pass<'a> {
     /// Pages as HTML, which say what those as JSON do.
     pub(super) html: Tally,
     /// Targets of projects of this index below `packages/`.
-    own_files: u64,
+    pub(super) own_files: u64,
+    /// Whether some page vouches for its files (layout `index`).
+    pub(super) any_vouches: bool,
+    /// The paths of those of `own_files`, where some page vouches: what was uploaded under `files`
+    /// before the layout became `index`. Some 30 bytes each.
+    pub(super) file_targets: HashSet<Half>,
     pub(super) found: Found,
 }
 
@@ -119,6 +124,8 @@ impl Auditor<'_> {
             files: Tally::new(bins),
             html: Tally::new(bins),
             own_files: 0,
+            any_vouches: false,
+            file_targets: HashSet::new(),
             found: Found { complete: true, ..Found::default() },
         };
         let recorded = self.recorded_bins()?;
@@ -144,6 +151,9 @@ impl Auditor<'_> {
         }
         self.progress("bins", u64::from(bins), u64::from(bins));
         self.compare_pages(&pass);
+        if pass.any_vouches {
+            self.vouched(&mut pass)?;
+        }
         self.compare_tallies(&pass)?;
         Ok(pass.found)
     }
@@ -309,7 +319,7 @@ impl Auditor<'_> {
 
     /// Checks an object's length, and its bytes where that is asked for; `None` when they are wrong,
     /// the bytes when they are to be kept, and an empty vector else.
-    fn object(
+    pub(super) fn object(
         &mut self,
         key: &StoreKey,
         file: &TargetFile,
@@ -343,7 +353,7 @@ impl Auditor<'_> {
     }
 
     /// Checks that the file under the plain name, which plain clients get, has the same bytes.
-    fn plain_name(
+    pub(super) fn plain_name(
         &mut self,
         pass: &mut Pass<'_>,
         target: &Target<'_>,
@@ -384,7 +394,7 @@ impl Auditor<'_> {
 
     /// Compares what pages list with what bins name, and names what differs.
     fn compare_tallies(&mut self, pass: &Pass<'_>) -> Result<(), Error> {
-        // Where the pages alone are targets, what they list is not (layout `index`).
+        // Where no file is a target, they are elsewhere, or the pages vouch for them (`vouched`).
         let pages_only = pass.own_files == 0;
         let files = pass.files.different().filter(|_| !pages_only);
         let mut different: Vec<_> = files.chain(pass.html.different()).collect();
@@ -468,7 +478,7 @@ fn check_bytes(
 }
 
 /// Which file on which disk it is, to tell that two names are one file.
-fn inode(object: &OpenObject) -> Option<(u64, u64)> {
+pub(super) fn inode(object: &OpenObject) -> Option<(u64, u64)> {
     match &object.reader {
         ObjectReader::File(file) => file.metadata().ok().map(|is| (is.dev(), is.ino())),
         ObjectReader::Memory(_) => None,

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
 use waxseal_index::paths::{LAYOUT_FIELD, is_project_page};
+use waxseal_repository::audit::{self as shipped, Kind as Wrong, Report, Settings};
+use waxseal_repository::database::SqliteDatabase;
 use waxseal_repository::import::ImportOptions;
-use waxseal_repository::store::{Object, StoreKey};
+use waxseal_repository::store::{FilesystemStore, Object, StoreKey};
 use waxseal_repository::{Error, GcOptions, Layout, Repository};
 use waxseal_testkit::simulator;
 use waxseal_tuf::TargetPath;
@@ -13,6 +16,7 @@ use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::json::Value;
 
 use super::audit::{self, Client, expected};
+use super::cold::{finds, valid};
 use super::index::{Index, Kind, LIMIT, hours, send, start};
 use waxseal_testkit::faulty_store::contents;
 
@@ -218,4 +222,85 @@ fn files_of_a_page_that_is_not_here_are_kept() {
     let file = StoreKey::File(path(&format!("packages/flask/{WHEEL}")));
     assert!(repository.store().read(&file, LIMIT).unwrap().is_some());
     repository.store().create(&[Object { key: &key, bytes: &bytes }]).unwrap();
+}
+
+/// The shipped audit, with the database and of a copy of the store alone.
+fn shipped_audit(index: &Index, deep: bool) -> [Report; 2] {
+    let database = SqliteDatabase::open_to_read(index.database_path()).unwrap();
+    let store = FilesystemStore::open_to_read(index.path().join("store")).unwrap();
+    let settings = Settings { now: start(), deep };
+    let audit = |database| shipped::audit(&store, database, settings, &mut |_| {}).unwrap();
+    [audit(Some(&database)), audit(None)]
+}
+
+/// An index on disk of one file uploaded under `files`, if that was `before`, and more under `index`.
+fn audited(before: bool) -> Index {
+    let index = Index::new(Kind::Filesystem);
+    let (repository, process) = index.create().unwrap();
+    process.publish_all(start()).unwrap();
+    if before {
+        send(&repository, WHEEL);
+        process.publish_all(start()).unwrap();
+    }
+    let process = process.with_layout(Layout::Index).unwrap();
+    send(&repository, WHEEL);
+    send(&repository, SDIST);
+    let large = vec![7; 100_000];
+    super::index::upload(&repository, "flask-3.1-py3-none-any.whl", &large).unwrap();
+    send(&repository, "click-8.1.7-py3-none-any.whl");
+    process.publish_all(start()).unwrap();
+    index
+}
+
+#[test]
+fn the_audit_finds_what_pages_vouch_for_where_it_is() {
+    for before in [false, true] {
+        let index = audited(before);
+        for report in [shipped_audit(&index, false), shipped_audit(&index, true)].as_flattened() {
+            valid(report);
+            // Four files and core metadata of three wheels; under `files` one wheel was a target.
+            let counts = report.counts;
+            assert_eq!(counts.vouched_files, if before { 5 } else { 7 });
+            assert_eq!((counts.plain_names, counts.listed_files), (7, 4));
+            // Two pages of each earlier list, and of each earlier project.
+            assert_eq!(counts.garbage, if before { 6 } else { 2 });
+        }
+    }
+}
+
+#[test]
+fn a_file_that_a_page_vouches_for_and_that_is_lost_or_changed_is_named() {
+    for before in [false, true] {
+        let index = audited(before);
+        let in_store = |path: String| -> PathBuf { index.path().join("store").join(path) };
+        let small = super::target(&format!("packages/flask/{SDIST}"), SDIST.as_bytes()).path();
+        let large = "packages/flask/flask-3.1-py3-none-any.whl";
+        let plain = StoreKey::File(path(large)).path();
+        let large = super::target(large, &vec![7; 100_000]).path();
+        let found = |deep, kind, path: &str, problem: &str| {
+            for report in shipped_audit(&index, deep) {
+                finds(&report, kind, path, problem);
+            }
+        };
+        let put = |path: &str, bytes: &[u8]| {
+            fs::remove_file(in_store(path.to_owned())).unwrap();
+            fs::write(in_store(path.to_owned()), bytes).unwrap();
+        };
+        put(&small, b"short");
+        found(false, Wrong::TargetChanged, &small, "5 bytes");
+        put(&small, &[b'x'; SDIST.len()]);
+        found(false, Wrong::TargetChanged, &small, "");
+        put(&small, SDIST.as_bytes());
+        // What is long is hashed where that is asked for.
+        put(&large, &vec![8; 100_000]);
+        found(true, Wrong::TargetChanged, &large, "");
+        put(&large, &vec![7; 100_000]);
+        put(&plain, &vec![8; 100_000]);
+        found(false, Wrong::PlainName, &plain, "");
+        fs::remove_file(in_store(plain.clone())).unwrap();
+        found(false, Wrong::PlainName, &plain, "is not there");
+        fs::write(in_store(plain.clone()), vec![7; 100_000]).unwrap();
+        fs::remove_file(in_store(small.clone())).unwrap();
+        found(false, Wrong::TargetMissing, &small, "its page vouches for it");
+    }
 }
