@@ -348,8 +348,12 @@ impl Writer<'_> {
         let text =
             bin_file::signed(&role, version, expires, capacity, |out| entries.splice(changes, out));
         let text = text.map_err(not_ours)?;
+        let before = published.as_deref().map_or(0, |file| file.len() as u64);
         let (bytes, is_there) =
             self.sign_or_find(&text, &self.bin_key(bin.number, version), resumed)?;
+        // Without changes only its version and its signatures may be longer.
+        let after = if changes.is_empty() { 0 } else { bytes.len() as u64 };
+        self.repository.bins().check_length(bin.number, before, after)?;
         let (length, sha256) = (bytes.len() as u64, Sha256::of(&bytes));
         let file = BinFile { version, expires, length, sha256 };
         Ok(SignedBin { file, bytes: (!is_there).then_some(bytes) })

@@ -2,14 +2,27 @@
 
 use std::collections::BTreeSet;
 
+use tracing::warn;
 use waxseal_tuf::metadata::{
     DelegatedRole, Delegations, Keys, Paths, RoleKeys, Roles, SuccinctRoles, Targets,
 };
 use waxseal_tuf::paths::bin_of;
-use waxseal_tuf::{PublicKey, RoleName, TargetPath};
+use waxseal_tuf::{Limits, PublicKey, RoleName, TargetPath};
+
+use crate::error::Error;
 
 /// What the names of the bins start with: `bin-0a`.
 const NAME_PREFIX: &str = "bin";
+
+/// The most bins, as a power of two: a snapshot of 2¹⁸ has 9 MB, and one of more is not read by clients
+/// ([`Limits::snapshot`], and [`Limits::json_values`]).
+const MOST_BITS: u8 = 18;
+
+/// Above this many bytes of a bin, python-tuf has to be told to take it (`targets_max_length`).
+const USUAL: u64 = 5_000_000;
+
+/// How many bytes of a bin are good for clients: of the bins that an error asks for, about.
+const GOOD: u64 = 1 << 20;
 
 /// How `bins` writes down its delegations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,11 +41,11 @@ pub struct Bins {
     style: BinStyle,
 }
 
-/// The number of bins is not a power of two from 2 to 2²⁴.
+/// The number of bins is not a power of two from 2 to 2¹⁸.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0} bins are not possible: choose a power of two from 2 to 16777216, such as 256 for a private \
-     index or 16384 for one of PyPI's size"
+    "{0} bins are not possible: choose a power of two from 2 to 262144, such as 256 for a private \
+     index or 16384 for one of PyPI's size; clients do not read a snapshot of more"
 )]
 pub struct InvalidBinCount(pub u64);
 
@@ -40,7 +53,7 @@ impl Bins {
     /// `count` bins.
     pub fn new(count: u64, style: BinStyle) -> Result<Self, InvalidBinCount> {
         let bit_length = u8::try_from(count.trailing_zeros()).unwrap_or(u8::MAX);
-        match count.is_power_of_two() && (1..=24).contains(&bit_length) {
+        match count.is_power_of_two() && (1..=MOST_BITS).contains(&bit_length) {
             true => Ok(Self { bit_length, style }),
             false => Err(InvalidBinCount(count)),
         }
@@ -97,6 +110,27 @@ impl Bins {
         let number = role.as_str().strip_prefix(NAME_PREFIX)?.strip_prefix('-')?;
         let bin = u32::from_str_radix(number, 16).ok()?;
         (bin < self.count() && self.role(bin) == *role).then_some(bin)
+    }
+
+    /// Refuses a bin that clients would not read, before it is signed: one that was of `before` bytes
+    /// and is to have `after`. One that is that long already may be signed again, and become shorter.
+    pub(crate) fn check_length(self, bin: u32, before: u64, after: u64) -> Result<(), Error> {
+        if after > Limits::TARGETS && after > before {
+            let times = after.div_ceil(GOOD).next_power_of_two();
+            let bins = (u64::from(self.count()) * times).min(1 << MOST_BITS);
+            let (bin, limit) = (self.role(bin), Limits::TARGETS);
+            return Err(Error::BinTooLong { bin, length: after, limit, bins });
+        }
+        if before <= USUAL && USUAL < after {
+            let bin = self.role(bin);
+            warn!(
+                %bin,
+                bytes = after,
+                limit = Limits::TARGETS,
+                "a bin is longer than python-tuf reads by default; an index of more bins has shorter ones"
+            );
+        }
+        Ok(())
     }
 
     /// The delegations of `bins`: every bin signed by any one of `online`.
@@ -171,8 +205,25 @@ mod tests {
 
     #[test]
     fn only_powers_of_two_are_possible() {
-        for count in [0, 1, 3, 100, 255, (1 << 24) + 1, 1 << 25, u64::MAX] {
+        for count in [0, 1, 3, 100, 255, (1 << 18) + 1, 1 << 19, 1 << 24, u64::MAX] {
             assert_eq!(Bins::new(count, BinStyle::Succinct), Err(InvalidBinCount(count)));
         }
+        assert_eq!(Bins::new(1 << 18, BinStyle::Succinct).unwrap().count(), 1 << 18);
+    }
+
+    #[test]
+    fn a_bin_that_is_too_long_may_only_become_shorter() {
+        let bins = Bins::new(256, BinStyle::Succinct).unwrap();
+        let most = Limits::default().targets;
+        bins.check_length(3, 0, most).unwrap();
+        let error = bins.check_length(10, most, most + 1).unwrap_err().to_string();
+        for said in ["bin-0a", "16777217", "16777216", "8192 bins"] {
+            assert!(error.contains(said), "{error}");
+        }
+        // It was made by a program that had no limit: it is not to expire for it.
+        bins.check_length(3, most + 9, most + 9).unwrap();
+        bins.check_length(3, most + 9, most + 8).unwrap();
+        let error = bins.check_length(0, 0, 1 << 40).unwrap_err().to_string();
+        assert!(error.contains("262144 bins"), "{error}");
     }
 }

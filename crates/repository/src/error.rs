@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use waxseal_tuf::error::FormatError;
 use waxseal_tuf::hash::Sha256;
-use waxseal_tuf::{InvalidName, SignError};
+use waxseal_tuf::{InvalidName, RoleName, SignError};
 
 use crate::lock::{Holder, LockError, LockHeld, process_text};
 use crate::store::StoreKey;
@@ -188,6 +188,23 @@ pub enum Error {
     SnapshotMissing {
         /// Its version.
         version: u64,
+    },
+
+    /// A bin would be longer than clients read.
+    #[error(
+        "{bin} would have {length} bytes, and clients read {limit} of a bin; it was not written: \
+         found the index anew with {bins} bins and import its targets there, or take targets out \
+         before others are added"
+    )]
+    BinTooLong {
+        /// The bin.
+        bin: RoleName,
+        /// How many bytes it would have, about.
+        length: u64,
+        /// How many it may have.
+        limit: u64,
+        /// How many bins the index should have.
+        bins: u64,
     },
 
     /// What is sorted on disk cannot be read back.

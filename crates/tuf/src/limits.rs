@@ -34,13 +34,18 @@ pub struct Limits {
     pub pattern_work: u64,
 }
 
+impl Limits {
+    /// The default of [`targets`](Self::targets): whoever writes metadata goes by it too.
+    pub const TARGETS: u64 = 16 << 20;
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             root: 512 << 10,
             timestamp: 64 << 10,
             snapshot: 16 << 20,
-            targets: 16 << 20,
+            targets: Self::TARGETS,
             root_rotations: 1024,
             delegations: 32,
             json_depth: 64,

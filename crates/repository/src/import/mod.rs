@@ -225,9 +225,13 @@ impl SnapshotProcess {
                 let file = self.repository().published_bin(row)?;
                 let entries = file.as_deref().map_or(Ok(Entries::default()), Entries::of_file);
                 let entries = entries.map_err(|_| self.repository().bin_not_ours(row))?;
+                let before = file.as_deref().map_or(0, |file| file.len() as u64);
                 partitions.visit(*bin, &mut |changes| {
                     let compared = found.compare(*bin, entries, changes);
-                    compared.map_err(|_| self.repository().bin_not_ours(row))
+                    let (more, less) = compared.map_err(|_| self.repository().bin_not_ours(row))?;
+                    // Before anything is written: signing finds it in the midst of the bins.
+                    let after = (before + more).saturating_sub(less);
+                    self.repository().bins().check_length(*bin, before, after)
                 })?;
             }
             Ok(found)
@@ -279,21 +283,25 @@ impl<'a> Comparison<'a> {
         self.shown.truncate(SHOWN);
     }
 
+    /// Compares a bin with what the file has in it; by how many bytes of entries that makes it longer,
+    /// and of how many it takes the place, both about.
     fn compare(
         &mut self,
         bin: u32,
         entries: Entries<'_>,
         changes: &[Change<'_>],
-    ) -> Result<(), NotOurs> {
+    ) -> Result<(u64, u64), NotOurs> {
         let twice = changes.windows(2).find(|pair| pair[0].path == pair[1].path);
         if let (None, Some(pair)) = (&self.twice, twice) {
             self.twice = Some(pair[0].path.to_owned());
         }
         let there = entries.find_each(changes.iter().map(|change| change.path))?;
         let differ = changes.iter().zip(there).filter(|(change, there)| change.file != *there);
-        let mut any = false;
+        let (mut any, mut more, mut less) = (false, 0, 0);
         for (change, there) in differ {
             any = true;
+            more += change.length() as u64;
+            less += there.map_or(0, |there| (change.path.len() + there.len() + 4) as u64);
             if self.hosted.is_none() && self.is_hosted(change.path) {
                 self.hosted = Some(change.path.to_owned());
             }
@@ -307,7 +315,7 @@ impl<'a> Comparison<'a> {
         if any {
             self.changed.push(bin);
         }
-        Ok(())
+        Ok((more, less))
     }
 
     /// Whether uploads own this path.
