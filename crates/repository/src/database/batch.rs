@@ -15,7 +15,7 @@ use waxseal_tuf::hash::Sha256;
 
 use super::catalog::{BinFile, FileRow, ProjectRow, put_file, put_project};
 use super::contract::Publication;
-use super::pending::forget_pending;
+use super::pending::{forget_pending, keep_from_uploads};
 use super::row::{microseconds, optional_digest, seconds, signed, unsigned};
 use super::sqlite::{Failure, SqliteDatabase};
 use crate::Error;
@@ -27,6 +27,8 @@ pub struct CatalogChange {
     pub projects: Vec<ProjectRow>,
     /// Files that are new or changed.
     pub files: Vec<FileRow>,
+    /// Names of projects that have files of an import and no page: they take no uploads.
+    pub imported: Vec<String>,
 }
 
 /// The right to publish, which one process has at a time.
@@ -183,7 +185,10 @@ impl Publication for SqliteDatabase {
                        AND EXISTS (SELECT 1 FROM batch WHERE source IS NOT NULL)";
             transaction.prepare_cached(sql)?.execute([signed(batch.serial)?])?;
             change.projects.iter().try_for_each(|project| put_project(transaction, project))?;
-            change.files.iter().try_for_each(|file| put_file(transaction, file))
+            change.files.iter().try_for_each(|file| put_file(transaction, file))?;
+            let folders: Vec<_> =
+                change.imported.iter().map(|project| format!("packages/{project}/")).collect();
+            keep_from_uploads(transaction, folders.iter().map(String::as_str))
         })
     }
 

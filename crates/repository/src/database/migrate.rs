@@ -4,10 +4,11 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// The steps, in order; the form of a database is how many of them it has taken. A step that was
 /// released is never changed.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("sql/0001_tables.sql"),
     include_str!("sql/0002_api.sql"),
     include_str!("sql/0003_imports.sql"),
+    include_str!("sql/0004_foreign_targets.sql"),
 ];
 
 /// The form this program knows.
@@ -118,6 +119,26 @@ mod tests {
         assert_eq!(SqliteDatabase::open(&path).unwrap().imported_serial().unwrap(), 7);
         let fresh = SqliteDatabase::open(folder.path().join("fresh.sqlite")).unwrap();
         assert_eq!(fresh.imported_serial().unwrap(), 0);
+    }
+
+    #[test]
+    fn pending_targets_of_the_third_form_stand_against_uploads() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("waxseal.sqlite");
+        let third = Connection::open(&path).unwrap();
+        third
+            .execute_batch(&format!(
+                "{}; {}; {}; CREATE TABLE schema_step (step BIGINT PRIMARY KEY); \
+                 INSERT INTO schema_step VALUES (1), (2), (3); \
+                 INSERT INTO pending_target VALUES ('packages/demo/demo-1.0.whl', 1, x'00', 1), \
+                 ('packages/gone/gone-1.0.whl', 2, NULL, NULL), ('other/a', 3, x'00', 1)",
+                STEPS[0], STEPS[1], STEPS[2]
+            ))
+            .unwrap();
+        drop(SqliteDatabase::open(&path).unwrap());
+        let paths = "SELECT group_concat(path) FROM foreign_target";
+        let paths: String = third.query_row(paths, [], |row| row.get(0)).unwrap();
+        assert_eq!(paths, "packages/demo/demo-1.0.whl");
     }
 
     #[test]

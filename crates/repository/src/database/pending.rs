@@ -159,6 +159,9 @@ pub(super) fn append_one(
     if let Entry::Targets(entry) = &entry {
         remember(transaction, serial, entry)?;
     }
+    // Also those that are published just so, and were by an import.
+    let added = append.entry.add.iter().map(|target| target.path.as_str());
+    keep_from_uploads(transaction, added.filter(|path| project_of(path).is_some()))?;
     if let Some(key) = append.key {
         keep_key(transaction, key, serial)?;
     }
@@ -189,7 +192,8 @@ pub(super) fn forget_pending(transaction: &Transaction<'_>, now: Timestamp) -> R
 }
 
 /// Makes a project one of uploads, which its first upload does. Answers instead a target of the API
-/// that is among its paths, or a list of projects of the API, if there is one and it is a recent one.
+/// that is among its paths, or its folder where an import has files in it; or a list of projects of the
+/// API, if there is one and it is a recent one.
 pub(super) fn host(
     transaction: &Transaction<'_>,
     project: &str,
@@ -200,18 +204,18 @@ pub(super) fn host(
     // `0` is the character after `/`.
     let folder = |folder| (format!("{folder}/{project}/"), format!("{folder}/{project}0"));
     let list = |list: &str| (list.to_owned(), format!("{list}0"));
-    let mut ranges = vec![folder("packages"), folder("simple")];
+    let owned = "SELECT path FROM foreign_target WHERE path >= $1 AND path < $2 \
+                 ORDER BY path LIMIT 1";
+    let recent = "SELECT path FROM pending_target WHERE path >= $1 AND path < $2 \
+                  AND sha256 IS NOT NULL ORDER BY path LIMIT 1";
+    let mut ranges = vec![(owned, folder("packages")), (owned, folder("simple"))];
     if !hosts_projects(transaction)? {
-        ranges.extend([paths::PROJECT_LIST_JSON, paths::PROJECT_LIST_HTML].map(list));
+        let lists = [paths::PROJECT_LIST_JSON, paths::PROJECT_LIST_HTML];
+        ranges.extend(lists.map(|path| (recent, list(path))));
     }
-    for range in ranges {
-        let found = transaction
-            .prepare_cached(
-                "SELECT path FROM pending_target WHERE path >= $1 AND path < $2 \
-                 AND sha256 IS NOT NULL ORDER BY path LIMIT 1",
-            )?
-            .query_row(range, |row| row.get(0))
-            .optional()?;
+    for (sql, range) in ranges {
+        let found =
+            transaction.prepare_cached(sql)?.query_row(range, |row| row.get(0)).optional()?;
         if found.is_some() {
             return Ok(found);
         }
@@ -320,12 +324,7 @@ fn owner(connection: &Connection, path: &TargetPath) -> rusqlite::Result<Option<
     if [paths::PROJECT_LIST_JSON, paths::PROJECT_LIST_HTML].contains(&path) {
         return Ok(hosts_projects(connection)?.then_some(ConflictReason::ProjectList));
     }
-    let mut segments = path.splitn(3, '/');
-    let (Some("simple" | "packages"), Some(project), Some(_)) =
-        (segments.next(), segments.next(), segments.next())
-    else {
-        return Ok(None);
-    };
+    let Some(project) = project_of(path) else { return Ok(None) };
     let hosted = is_hosted(connection, project)?;
     Ok(hosted.then(|| ConflictReason::Hosted { project: project.to_owned() }))
 }
@@ -340,6 +339,7 @@ fn remember(
          ON CONFLICT (path) DO UPDATE SET serial = excluded.serial, sha256 = excluded.sha256, \
          length = excluded.length",
     )?;
+    let mut free = transaction.prepare_cached("DELETE FROM foreign_target WHERE path = $1")?;
     let serial = signed(serial)?;
     for AddTarget { path, file } in &entry.add {
         // Requests without one are not accepted.
@@ -348,8 +348,33 @@ fn remember(
     }
     for path in &entry.remove {
         put.execute((path.as_str(), serial, None::<[u8; 32]>, None::<i64>))?;
+        free.execute([path.as_str()])?;
     }
     Ok(())
+}
+
+/// Records what stands against the first upload of a project: paths in its folders, or such a folder
+/// with `/` at its end.
+pub(super) fn keep_from_uploads<'a>(
+    transaction: &Transaction<'_>,
+    paths: impl Iterator<Item = &'a str>,
+) -> Result<(), Failure> {
+    let mut keep = transaction.prepare_cached(
+        "INSERT INTO foreign_target (path) VALUES ($1) ON CONFLICT (path) DO NOTHING",
+    )?;
+    for path in paths {
+        keep.execute([path])?;
+    }
+    Ok(())
+}
+
+/// The project in whose folders a path is.
+fn project_of(path: &str) -> Option<&str> {
+    let mut segments = path.splitn(3, '/');
+    match (segments.next(), segments.next(), segments.next()) {
+        (Some("simple" | "packages"), Some(project), Some(_)) => Some(project),
+        _ => None,
+    }
 }
 
 /// The newest entry whose changes may be forgotten.

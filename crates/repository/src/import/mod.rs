@@ -174,7 +174,7 @@ impl SnapshotProcess {
         let source = lines::read(file, (bins, self.layout()), &partitions, progress)?;
 
         self.publish_before_import(source, now)?;
-        let changed = self.compare(&partitions, options, progress)?;
+        let (changed, imported) = self.compare(&partitions, options, progress)?;
         // What the first snapshot of an index has in any case: every bin, and the project list.
         let state = State::read(self.repository())?;
         let first = state.snapshot.expires.is_none();
@@ -192,7 +192,7 @@ impl SnapshotProcess {
             serial: self.repository().database().published_serial()?,
             objects: &plan.objects,
             links: &[],
-            catalog: &CatalogChange::default(),
+            catalog: &CatalogChange { imported, ..CatalogChange::default() },
             bins: bins.into_iter().collect(),
             changes: &WithPlan { partitions: &partitions, plan: &plan },
         };
@@ -201,14 +201,14 @@ impl SnapshotProcess {
         Ok(Imported { targets, bins: total, resumed, published: Some(published) })
     }
 
-    /// The bins in which something changes. Targets that are published as the file has them change
-    /// nothing; others are conflicts.
+    /// The bins in which something changes, and the projects that have files and no page. Targets that
+    /// are published as the file has them change nothing; others are conflicts.
     fn compare(
         &self,
         partitions: &Partitions,
         options: &ImportOptions,
         progress: &(dyn Fn(ImportProgress) + Sync),
-    ) -> Result<Vec<u32>, ImportError> {
+    ) -> Result<(Vec<u32>, Vec<String>), ImportError> {
         let rows = State::read(self.repository())?.bins;
         let named = partitions.bins();
         let total = named.len();
@@ -247,7 +247,10 @@ impl SnapshotProcess {
             return Err(ImportError::Hosted { path });
         }
         match found.conflicts == 0 || options.replace {
-            true => Ok(found.changed),
+            true => {
+                let without = found.with_files.difference(&found.with_page).cloned().collect();
+                Ok((found.changed, without))
+            }
             false => Err(ImportError::Conflict { count: found.conflicts, paths: found.shown }),
         }
     }
@@ -258,7 +261,11 @@ struct Comparison<'a> {
     /// The projects whose files are uploaded here.
     projects: &'a HashSet<String>,
     changed: Vec<u32>,
-    /// A path of one of them.
+    /// Projects that the file has distribution files of.
+    with_files: HashSet<String>,
+    /// Projects that it has a page of, which stands against uploads as long as it is published.
+    with_page: HashSet<String>,
+    /// A path of one of `projects`.
     hosted: Option<String>,
     /// A path that has two contents in the file.
     twice: Option<String>,
@@ -270,12 +277,24 @@ struct Comparison<'a> {
 impl<'a> Comparison<'a> {
     fn new(projects: &'a HashSet<String>) -> Self {
         let (changed, shown) = (Vec::new(), Vec::new());
-        Self { projects, changed, hosted: None, twice: None, conflicts: 0, shown }
+        let (with_files, with_page) = (HashSet::new(), HashSet::new());
+        Self {
+            projects,
+            changed,
+            with_files,
+            with_page,
+            hosted: None,
+            twice: None,
+            conflicts: 0,
+            shown,
+        }
     }
 
     /// What was found in the bins after these.
     fn add(&mut self, later: Self) {
         self.changed.extend(later.changed);
+        self.with_files.extend(later.with_files);
+        self.with_page.extend(later.with_page);
         self.hosted = self.hosted.take().or(later.hosted);
         self.twice = self.twice.take().or(later.twice);
         self.conflicts += later.conflicts;
@@ -295,6 +314,7 @@ impl<'a> Comparison<'a> {
         if let (None, Some(pair)) = (&self.twice, twice) {
             self.twice = Some(pair[0].path.to_owned());
         }
+        changes.iter().for_each(|change| self.remember_project(change.path));
         let there = entries.find_each(changes.iter().map(|change| change.path))?;
         let differ = changes.iter().zip(there).filter(|(change, there)| change.file != *there);
         let (mut any, mut more, mut less) = (false, 0, 0);
@@ -316,6 +336,19 @@ impl<'a> Comparison<'a> {
             self.changed.push(bin);
         }
         Ok((more, less))
+    }
+
+    fn remember_project(&mut self, path: &str) {
+        let folder = match paths::is_project_page(path) {
+            true => path.strip_prefix("simple/").map(|rest| (rest, &mut self.with_page)),
+            false => path.strip_prefix("packages/").map(|rest| (rest, &mut self.with_files)),
+        };
+        let Some((rest, projects)) = folder else { return };
+        if let Some((project, _)) = rest.split_once('/')
+            && !projects.contains(project)
+        {
+            projects.insert(project.to_owned());
+        }
     }
 
     /// Whether uploads own this path.

@@ -116,7 +116,7 @@ fn change(version: u64) -> CatalogChange {
         display_name: "Flask".to_owned(),
         last_serial: version,
     };
-    CatalogChange { projects: vec![project], files: vec![file] }
+    CatalogChange { projects: vec![project], files: vec![file], ..CatalogChange::default() }
 }
 
 fn reservation(version: u64) -> Reservation {

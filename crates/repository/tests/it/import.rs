@@ -9,12 +9,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use waxseal_repository::bins::{BinStyle, Bins};
 use waxseal_repository::import::{ImportError, ImportOptions, ImportProgress, Imported};
-use waxseal_repository::{Published, Repository, SnapshotProcess};
+use waxseal_repository::{Accepted, Published, Repository, SnapshotProcess};
 use waxseal_tuf::TargetPath;
 use waxseal_tuf::hash::Sha256;
 
 use super::audit::{Client, read_present};
-use super::index::{Index, Kind, hours, send, start};
+use super::index::{Index, Kind, hours, send, start, upload};
 use waxseal_testkit::faulty_store::Fault;
 use waxseal_testkit::simulator::TestKey;
 
@@ -336,4 +336,22 @@ fn a_file_larger_than_the_memory_for_it_is_sorted_on_disk() {
     let names: Vec<_> =
         std::fs::read_dir(index.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(names.iter().all(|name| !name.to_string_lossy().contains("tmp")), "{names:?}");
+}
+
+/// What came by an import would otherwise be where neither the API nor an upload can take it out.
+#[test]
+fn projects_of_an_import_take_no_uploads() {
+    let (index, repository, process) = index_of(Kind::Memory, 8);
+    let page = "simple/paged/vnd.pypi.simple.v1.json";
+    let content: String = ["packages/demo/demo-1.0.whl", "packages/paged/paged-1.0.whl", page]
+        .map(|path| line(path, "x"))
+        .concat();
+    import(&index, &process, content.as_bytes()).unwrap();
+    for (file, path) in [("demo-2.0.tar.gz", "packages/demo/"), ("paged-2.0.tar.gz", page)] {
+        let refused = upload(&repository, file, b"x").unwrap();
+        assert_eq!(refused, Accepted::Foreign { path: path.to_owned() });
+    }
+    send(&repository, "demo-b-1.0.tar.gz");
+    // Nothing of what is uploaded was taken from it.
+    assert_eq!(repository.database().last_serial().unwrap(), 1);
 }

@@ -417,11 +417,17 @@ fn paths_of_the_api_are_not_for_uploads() {
     forget(&index, &process);
     let refused = upload(&repository, "flask-3.0.tar.gz", b"x").unwrap();
     assert_eq!(refused, Accepted::Foreign { path: page.to_owned() });
+    // A file alone too, for as long as it is there: or nobody could take it out any more.
+    let file = "packages/click/click-7.tar.gz";
+    let refused = upload(&repository, "click-8.0.tar.gz", b"x").unwrap();
+    assert_eq!(refused, Accepted::Foreign { path: file.to_owned() });
+    send(&repository, removing(file));
+    assert_eq!(upload(&repository, "click-8.0.tar.gz", b"x").unwrap(), Accepted::New { serial: 4 });
 
     send(&repository, removing(page));
     process.publish_all(start()).unwrap();
     forget(&index, &process);
-    assert_eq!(upload(&repository, "flask-3.0.tar.gz", b"x").unwrap(), Accepted::New { serial: 4 });
+    assert_eq!(upload(&repository, "flask-3.0.tar.gz", b"x").unwrap(), Accepted::New { serial: 6 });
     process.publish_all(start()).unwrap();
     audit_all(&repository, start());
 }
