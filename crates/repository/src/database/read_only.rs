@@ -1,6 +1,8 @@
 //! A database that is only read: beside the program that writes to it, or alone on a cold disk.
 
 use std::fs;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -18,6 +20,38 @@ pub(super) struct ReadOnly {
     /// No program has it open, so that not even a lock is needed: `SQLite` makes no file beside it,
     /// and a file system that cannot be written to will do.
     cold: bool,
+    /// The file before anything was read of it.
+    before: Seen,
+}
+
+/// What tells two states of a database file apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    file: (u64, u64),
+    length: u64,
+    modified: (i64, i64),
+    /// `SQLite` counts there how often the file changed, though with a write-ahead log not each time
+    /// (Database File Format, 1.3.7).
+    counter: [u8; 4],
+}
+
+impl Seen {
+    fn of(path: &Path) -> io::Result<Self> {
+        let file = fs::File::open(path)?;
+        let is = file.metadata()?;
+        let mut counter = [0; 4];
+        // A file that is too short for it is no database, which is found when that is opened.
+        match file.read_exact_at(&mut counter, 24) {
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
+            _ => {}
+        }
+        Ok(Self {
+            file: (is.dev(), is.ino()),
+            length: is.len(),
+            modified: (is.mtime(), is.mtime_nsec()),
+            counter,
+        })
+    }
 }
 
 impl SqliteDatabase {
@@ -28,10 +62,11 @@ impl SqliteDatabase {
     pub fn open_to_read(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
         let failed = |source| Error::DatabaseFile { path: path.clone(), source };
-        if fs::metadata(&path).map_err(failed)?.len() == 0 {
+        let before = Seen::of(&path).map_err(failed)?;
+        if before.length == 0 {
             return Err(Error::DatabaseLost { path });
         }
-        let read_only = ReadOnly { cold: !log(&path).try_exists().map_err(failed)? };
+        let read_only = ReadOnly { cold: !log(&path).try_exists().map_err(failed)?, before };
         let begun = Instant::now();
         let failed = |source| database_error("opening it", &path, begun, source);
         let connection = read_only.connect(&path, LOCK_PATIENCE).map_err(failed)?;
@@ -47,12 +82,15 @@ impl SqliteDatabase {
         Ok(Self { path, writer, readers, read_only, patience: LOCK_PATIENCE })
     }
 
-    /// Whether a program began to write to a database that was opened as a cold one: what was read
-    /// since may be of two states.
+    /// Whether a program began to write to a database that was opened as a cold one, or has written to
+    /// it and is gone: what was read since may be of two states.
     pub fn changed_while_read(&self) -> Result<bool, Error> {
-        let cold = self.read_only.is_some_and(|read_only| read_only.cold);
+        let Some(read_only) = self.read_only.filter(|read_only| read_only.cold) else {
+            return Ok(false);
+        };
         let failed = |source| Error::DatabaseFile { path: self.path.clone(), source };
-        Ok(cold && log(&self.path).try_exists().map_err(failed)?)
+        let has_log = log(&self.path).try_exists().map_err(failed)?;
+        Ok(has_log || Seen::of(&self.path).map_err(failed)? != read_only.before)
     }
 }
 
@@ -109,6 +147,25 @@ mod tests {
         assert_eq!((names(folder.path()), fs::read(&path).unwrap()), before);
 
         let _open = SqliteDatabase::open(&path).unwrap();
+        assert!(read.changed_while_read().unwrap());
+    }
+
+    #[test]
+    fn a_writer_that_came_and_went_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("waxseal.sqlite");
+        SqliteDatabase::open(&path).unwrap().create_token("ci").unwrap();
+        let read = SqliteDatabase::open_to_read(&path).unwrap();
+        // More than the clock of a file system is coarse.
+        std::thread::sleep(Duration::from_millis(20));
+        SqliteDatabase::open(&path).unwrap().create_token("laptop").unwrap();
+        assert_eq!(names(folder.path()), ["waxseal.sqlite"]);
+        assert!(read.changed_while_read().unwrap());
+        // And where another file is in its place.
+        let read = SqliteDatabase::open_to_read(&path).unwrap();
+        let copy = folder.path().join("copy");
+        fs::copy(&path, &copy).unwrap();
+        fs::rename(&copy, &path).unwrap();
         assert!(read.changed_while_read().unwrap());
     }
 
