@@ -1,16 +1,21 @@
 //! Garbage collection: removes from the store what no snapshot names that a client may still be using.
 //!
 //! *Mark*: the last snapshots, and all that were the newest within the grace time, with every bin they
-//! list and every target of those, and what pages among them vouch for; the batch that is being published; what waits in the journal. *Sweep*:
-//! whatever else is in the store and was put there before the grace time. Roots are never removed.
+//! list and every target of those, and what pages among them vouch for; the batch that is being
+//! published; what waits in the journal. *Sweep*: whatever else is in the store and was put there before
+//! the grace time. Roots are never removed.
 //!
 //! It may run beside the snapshot process, uploads and clients, and be killed at any moment. An object
 //! that was garbage may be wanted again while it is collected - the same file is uploaded, a page returns
 //! to an older text - so objects are removed a few at a time, while nobody makes any
 //! ([`Holds::collect_objects`](crate::database::Holds::collect_objects)), after each was looked up once more.
 //!
-//! Memory is bounded by [`CHUNK`] candidates; time grows with what the store holds and, for each chunk,
-//! with the bins that its candidates fall into.
+//! Memory grows with the versions of bins that are kept (some tens of bytes for each bin of each
+//! snapshot), with what the journal holds that was not published when it began or came since, and with
+//! [`CHUNK`] candidates. Time grows with what the store holds and, for each chunk, with all kept versions
+//! of the bins that its candidates fall into, each of which is read. Uploads wait for the removal of
+//! [`AT_ONCE`] objects and for the reading of what came since the same was read before them: of the
+//! snapshots, as a rule none, and of the bins that those changed, the ones that the objects fall into.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::thread;
@@ -142,7 +147,7 @@ struct Marks {
     snapshots: BTreeSet<u64>,
     /// Of each bin.
     bins: BTreeMap<u32, BTreeSet<u64>>,
-    /// Those of them that came after the first look.
+    /// Those of them that came after the candidates at hand were looked up.
     added: BTreeMap<u32, BTreeSet<u64>>,
     /// Of `targets` and `bins`.
     offline: BTreeMap<RoleName, BTreeSet<u64>>,
@@ -256,6 +261,8 @@ impl Marks {
         };
         for (bin, version) in bins {
             self.mark_bin(bin, version);
+            // Its file may not be there yet, and is then to be looked up again.
+            self.added.entry(bin).or_default().insert(version);
         }
         self.snapshots.insert(snapshot);
         Ok(())
@@ -364,6 +371,10 @@ impl Sweep<'_> {
     /// Removes those candidates that nothing names.
     fn sweep(&mut self) -> Result<(), Error> {
         let mut candidates = std::mem::take(&mut self.candidates);
+        // All that is marked by now is looked up here; what comes later is looked up before each removal.
+        self.marks.catch_up(self.repository)?;
+        self.marks.added.clear();
+        self.marks.mark_batch(self.repository)?;
         let of_bins: BTreeSet<_> = candidates.iter().filter_map(|it| it.bin).collect();
         let mut named = HashSet::new();
         candidates.sort_by_key(|candidate| candidate.bin);
@@ -393,6 +404,8 @@ impl Sweep<'_> {
         let database = self.repository.database();
         let mut garbage: Vec<&Candidate> = garbage.iter().collect();
         if !self.options.dry_run {
+            // While uploads go on: snapshots are long, and as a rule none comes in between.
+            self.marks.catch_up(self.repository)?;
             let _collecting = collect_objects(database)?;
             self.look_again(&mut garbage)?;
             let keys: Vec<_> = garbage.iter().map(|candidate| candidate.key.clone()).collect();

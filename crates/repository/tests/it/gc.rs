@@ -1,15 +1,20 @@
 //! Garbage goes, and nothing that anyone may still want.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fs::{File, TryLockError};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use jiff::{SignedDuration, Timestamp};
-use waxseal_repository::store::{Object, StoreKey};
+use tempfile::NamedTempFile;
+use waxseal_repository::store::{Area, Link, Listing, Object, OpenObject, Store, StoreKey};
 use waxseal_repository::{
     AcceptedTargets, Collected, GcOptions, Repository, StoreError, TargetChanges,
 };
+use waxseal_tuf::hash::Sha256;
 
 use super::audit::{Client, audit_all, read_everything};
 use super::index::{Index, Kind, hours, send, start, upload};
@@ -290,7 +295,7 @@ fn what_another_index_took_back_goes() {
     let path = "theirs/theirs-1.tar.gz";
     let key = super::target(path, b"theirs");
     repository.store().create(&[Object { key: &key, bytes: b"theirs" }]).unwrap();
-    let digest = waxseal_tuf::hash::Sha256::of(b"theirs");
+    let digest = Sha256::of(b"theirs");
     let ask = |request: String| {
         let changes = TargetChanges::parse(request.as_bytes()).unwrap();
         let accepted = repository.accept_targets(changes, "api".to_owned(), None).unwrap();
@@ -311,5 +316,99 @@ fn what_another_index_took_back_goes() {
     process.publish_all(start()).unwrap();
     collect(&repository, later(2));
     assert!(!paths(&repository).contains(&key.path()));
+    audit_all(&repository, start());
+}
+
+/// A store that notes which snapshots are read while nobody may make objects.
+#[derive(Debug)]
+struct Observed {
+    inner: Arc<dyn Store>,
+    lock: PathBuf,
+    read: Arc<Mutex<Vec<String>>>,
+}
+
+impl Store for Observed {
+    fn read(&self, key: &StoreKey, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let file = File::open(&self.lock).unwrap();
+        let held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+        if held && key.path().ends_with(".snapshot.json") {
+            self.read.lock().unwrap().push(key.path());
+        }
+        self.inner.read(key, limit)
+    }
+
+    fn create(&self, objects: &[Object<'_>]) -> Result<(), StoreError> {
+        self.inner.create(objects)
+    }
+
+    fn create_from_file(
+        &self,
+        key: &StoreKey,
+        file: NamedTempFile,
+        beside: &[Object<'_>],
+    ) -> Result<(), StoreError> {
+        self.inner.create_from_file(key, file, beside)
+    }
+
+    fn link(&self, links: &[Link]) -> Result<(), StoreError> {
+        self.inner.link(links)
+    }
+
+    fn replace_timestamp(&self, expected: Option<Sha256>, bytes: &[u8]) -> Result<(), StoreError> {
+        self.inner.replace_timestamp(expected, bytes)
+    }
+
+    fn open(&self, key: &StoreKey) -> Result<Option<OpenObject>, StoreError> {
+        self.inner.open(key)
+    }
+
+    fn remove(&self, keys: &[StoreKey]) -> Result<(), StoreError> {
+        self.inner.remove(keys)
+    }
+
+    fn list(&self, area: Area) -> Result<Listing<'_>, StoreError> {
+        self.inner.list(area)
+    }
+
+    fn set_reserve(&self) -> Result<(), StoreError> {
+        self.inner.set_reserve()
+    }
+
+    fn use_reserve(&self) -> Result<(), StoreError> {
+        self.inner.use_reserve()
+    }
+
+    fn has_reserve(&self) -> Result<bool, StoreError> {
+        self.inner.has_reserve()
+    }
+
+    fn spool(&self) -> Result<NamedTempFile, StoreError> {
+        self.inner.spool()
+    }
+}
+
+/// A snapshot of a large index takes long to read, and uploads are not to wait for that.
+#[test]
+fn snapshots_that_came_since_are_read_while_uploads_go_on() {
+    let (index, repository, process) = Index::published(Kind::Memory);
+    for n in 1..=6 {
+        send(&repository, &format!("flask-{n}.tar.gz"));
+        process.publish(start()).unwrap();
+    }
+    let read = Arc::new(Mutex::new(Vec::new()));
+    let lock = index.path().join("waxseal.sqlite-objects.lock");
+    let inner = index.store.unwatched();
+    index.store.reopened(Arc::new(Observed { inner, lock, read: Arc::clone(&read) }));
+    // After the metadata of old snapshots, and before their pages.
+    let published = Cell::new(0);
+    let publish = |_: &Collected| {
+        send(&repository, &format!("click-{}.tar.gz", published.get()));
+        process.publish(start()).unwrap().unwrap();
+        published.set(published.get() + 1);
+    };
+    let options = GcOptions::default();
+    let collected = repository.collect_garbage(&options, later(2), &publish).unwrap();
+    assert!(collected.removed > 20 && published.get() >= 2, "{collected:?}");
+    assert_eq!(*read.lock().unwrap(), [""; 0]);
     audit_all(&repository, start());
 }
