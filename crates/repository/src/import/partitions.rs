@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use super::{ImportError, ImportOptions};
 use crate::batch::{Changes, Visitor};
@@ -20,8 +21,17 @@ use crate::error::Error;
 /// Into how many partitions bins are split, at most.
 const MOST: u32 = 1024;
 
-/// How many sorted partitions are kept: each thread goes through neighbours.
+/// How many sorted partitions are kept, at least.
 const SORTED: usize = 8;
+
+/// How many sorted partitions are kept where bins are gone through on so many cores. Each thread goes
+/// through neighbours and is in two partitions at most, when it goes from one to the next; with fewer,
+/// threads would take each other's away and read and sort them again for each bin. They are in memory,
+/// beside [`ImportOptions::memory`]: of 20 million targets in 1024 bins or more each has some 4 MB, so
+/// that is 32 MB on up to four cores, and 8 MB for each core on more.
+fn kept_sorted(cores: usize) -> usize {
+    SORTED.max(2 * cores)
+}
 
 /// All targets of an import.
 pub(super) struct Partitions {
@@ -38,6 +48,8 @@ pub(super) struct Partitions {
     lengths: Vec<AtomicU64>,
     /// The partitions that are kept sorted, the oldest first.
     sorted: Mutex<VecDeque<usize>>,
+    /// How many of them.
+    kept_sorted: usize,
 }
 
 /// Records, one after the other: the bin, the lengths of path and file, and both.
@@ -83,6 +95,7 @@ impl Partitions {
             targets: AtomicU64::new(0),
             lengths: (0..bins.count()).map(|_| AtomicU64::new(0)).collect(),
             sorted: Mutex::default(),
+            kept_sorted: kept_sorted(thread::available_parallelism().map_or(1, usize::from)),
         })
     }
 
@@ -138,7 +151,7 @@ impl Partitions {
         drop(partition);
         let mut kept = lock(&self.sorted);
         kept.push_back(number);
-        let oldest = if kept.len() > SORTED { kept.pop_front() } else { None };
+        let oldest = if kept.len() > self.kept_sorted { kept.pop_front() } else { None };
         drop(kept);
         if let Some(oldest) = oldest {
             lock(&self.parts[oldest]).sorted = None;
@@ -291,4 +304,14 @@ impl<'a> Shares<'a> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_thread_takes_the_partition_of_another_away() {
+        assert_eq!([1, 2, 4, 5, 64].map(kept_sorted), [8, 8, 8, 10, 128]);
+    }
 }
