@@ -13,7 +13,6 @@ use crate::output;
 /// Prove that an index is whole.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Audit {
-    /// Read an index as the strictest client does, and compare it with its database
     Repo(Repo),
 }
 

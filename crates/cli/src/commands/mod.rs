@@ -38,31 +38,20 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make an index in an empty folder, with a small key ceremony, and serve it
     Quickstart(quickstart::Quickstart),
-    /// Serve an index and sign what is uploaded to it
     Serve(serve::Serve),
-    /// Say which indexes to trust on this machine
     #[command(subcommand)]
     Trust(trust::Trust),
-    /// Run pip so that everything it installs is verified
     Pip(pip::Pip),
-    /// Run a command, such as `uv`, so that everything it installs is verified
     Run(run::Run),
-    /// Serve a verified view of a trusted index on this machine, for any tool
     Proxy(proxy::Proxy),
-    /// Download one target file of a trusted index, verified
     Download(download::Download),
-    /// Look into an index of one's own
     #[command(subcommand)]
     Repo(repo::Repo),
-    /// Prove that an index is whole
     #[command(subcommand)]
     Audit(audit::Audit),
-    /// Make and revoke upload tokens of an index of one's own
     #[command(subcommand)]
     Token(token::Token),
-    /// Print completions for a shell
     Completions(completions::Completions),
 }
 

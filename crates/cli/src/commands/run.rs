@@ -5,7 +5,7 @@ use super::block_on;
 use crate::child;
 use crate::trust::IndexOptions;
 
-/// Run a command so that everything it installs is verified.
+/// Run a command, such as `uv`, so that everything it installs is verified.
 ///
 /// pip and uv have the trusted index as their only source for this run, also where the command
 /// calls them.

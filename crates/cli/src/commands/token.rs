@@ -12,15 +12,14 @@ use crate::output;
 /// Make and revoke tokens for uploads and for the API.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Token {
-    /// Make a token and show it, once
     Add(Add),
-    /// List the tokens, without their secrets
     List(List),
-    /// Revoke a token
     Revoke(Revoke),
 }
 
-/// Make a token. Its secret alone goes to stdout; it is not kept anywhere.
+/// Make a token and show it, once.
+///
+/// Its secret alone goes to stdout, for a program to take; it is not kept anywhere.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Add {
     /// What it is for, such as `ci`
@@ -50,7 +49,7 @@ impl From<Scope> for TokenScope {
     }
 }
 
-/// List the tokens.
+/// List the tokens, without their secrets.
 #[derive(Debug, clap::Args)]
 pub(crate) struct List {
     /// As JSON

@@ -15,15 +15,15 @@ use crate::trust::TrustOption;
 /// Say which indexes to trust on this machine.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Trust {
-    /// Trust an index from its root on
     Add(Add),
-    /// List the trusted indexes
     List(List),
-    /// Stop trusting an index
     Remove(Remove),
 }
 
-/// Trust an index, given what its operator says about its root over another way.
+/// Trust an index from its root on.
+///
+/// Its operator says over another way which root that is: by its fingerprint, or by giving it as a
+/// file.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Add {
     /// The index's URL, or that of its Simple API

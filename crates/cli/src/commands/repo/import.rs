@@ -15,6 +15,7 @@ use crate::output;
 /// Take over the targets of an index that exists, all of them in one snapshot.
 ///
 /// FILE has a line of JSON for each target:
+///
 /// {"path": "packages/flask/flask-3.0-py3-none-any.whl", "length": 101760, "hashes": {"sha256": "…"}}
 ///
 /// Nothing is published before the whole file was read and is right. Interrupted, run it again with the
