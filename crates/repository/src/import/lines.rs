@@ -65,7 +65,12 @@ pub(super) fn read(
         let sent = send(&mut reader, &sender, report, || has(&failure));
         // Ends the workers.
         drop(sender);
-        sent.map_err(file_error(path))
+        sent.map_err(|failed| match failed {
+            Unsent::File(source) => file_error(path)(source),
+            Unsent::Line(line) => {
+                ImportError::Line { line, problem: "is longer than 1 MiB".to_owned() }
+            }
+        })
     })?;
     if let Some(failure) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(failure);
@@ -75,6 +80,41 @@ pub(super) fn read(
     let mut source = [0; 32];
     source.copy_from_slice(digest.as_ref());
     Ok(Sha256(source))
+}
+
+/// The first two lines that say different things of a target. It reads the file once more, which only a
+/// failed import does; `None` also where that does not succeed.
+pub(super) fn different(path: &Path, target: &str, layout: Layout) -> Option<(u64, u64)> {
+    // A pipe gives its bytes once.
+    if !path.is_file() {
+        return None;
+    }
+    let (file, _) = open(path).ok()?;
+    let reader = unpacked(BufReader::with_capacity(CHUNK, file)).ok()?;
+    let mut known: Option<(u64, Vec<u8>)> = None;
+    for (number, line) in (1..).zip(BufReader::with_capacity(CHUNK, reader).split(b'\n')) {
+        let line = line.ok()?;
+        // Paths may be escaped in JSON; those that cannot be are found without reading all of it.
+        let plain = memchr::memmem::find(&line, target.as_bytes()).is_some();
+        if !plain && !line.contains(&b'\\') {
+            continue;
+        }
+        let Ok((path, said)) = unusual(line.trim_ascii(), layout) else { continue };
+        match &known {
+            _ if path.as_str() != target => {}
+            None => known = Some((number, said)),
+            Some((first, before)) if *before != said => return Some((*first, number)),
+            Some(_) => {}
+        }
+    }
+    None
+}
+
+/// Why lines could not be given to the workers.
+enum Unsent {
+    File(io::Error),
+    /// The line of this number is too long.
+    Line(u64),
 }
 
 fn has(failure: &Mutex<Option<ImportError>>) -> bool {
@@ -87,27 +127,25 @@ fn send(
     sender: &SyncSender<Chunk>,
     report: impl Fn(),
     failed: impl Fn() -> bool,
-) -> io::Result<()> {
+) -> Result<(), Unsent> {
     let mut first = 1;
     let mut rest = Vec::new();
     loop {
         let mut text = std::mem::take(&mut rest);
         let had = text.len();
         text.resize(had + CHUNK, 0);
-        let read = fill(reader, &mut text[had..])?;
+        let read = fill(reader, &mut text[had..]).map_err(Unsent::File)?;
         text.truncate(had + read);
         let end = read < CHUNK;
         let lines = match end {
             true => text.len(),
             false => memchr::memrchr(b'\n', &text).map_or(0, |at| at + 1),
         };
-        if text.len() - lines > LONGEST {
-            return Err(io::Error::other(format!(
-                "a line after line {first} is longer than 1 MiB"
-            )));
-        }
         rest = text.split_off(lines);
         let count = memchr::memchr_iter(b'\n', &text).count() as u64;
+        if rest.len() > LONGEST {
+            return Err(Unsent::Line(first + count));
+        }
         if failed() || sender.send(Chunk { first, text }).is_err() {
             return Ok(());
         }
@@ -211,7 +249,8 @@ fn after<'a>(text: &'a str, first: &str, second: &str) -> Option<&'a str> {
 
 /// Any line that is right.
 fn unusual(line: &[u8], layout: Layout) -> Result<(TargetPath, Vec<u8>), String> {
-    let Value::Object(mut object) = Value::parse(line)? else {
+    let value = Value::parse(line).map_err(|problem| column_alone(&problem))?;
+    let Value::Object(mut object) = value else {
         return Err("is not a JSON object".to_owned());
     };
     let path = match object.remove("path") {
@@ -235,6 +274,11 @@ fn unusual(line: &[u8], layout: Layout) -> Result<(TargetPath, Vec<u8>), String>
         true => Err("`custom` has a control character in a string".to_owned()),
         false => Ok((path, canonical)),
     }
+}
+
+/// A problem in a line that is a whole text to the parser: its number there is always 1.
+fn column_alone(problem: &str) -> String {
+    problem.replace(" at line 1 column ", " at column ")
 }
 
 /// The bytes of a file, counted and hashed on the way.

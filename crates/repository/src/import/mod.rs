@@ -96,7 +96,9 @@ pub struct Imported {
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The file cannot be read, or not unpacked.
-    #[error("cannot read {}: {source}; nothing was published", path.display())]
+    #[error(
+        "cannot read {}: {source}; nothing was published: {}", path.display(), mending(source.kind())
+    )]
     File {
         /// The file.
         path: PathBuf,
@@ -107,7 +109,7 @@ pub enum ImportError {
     /// The scratch folder cannot be used.
     #[error(
         "cannot use {} for the targets to be sorted: {source}; it needs about as much space as the \
-         file has, unpacked; nothing was published", path.display()
+         file has, unpacked; nothing was published: make room and import again", path.display()
     )]
     Scratch {
         /// The folder.
@@ -126,10 +128,15 @@ pub enum ImportError {
     },
 
     /// Two lines say different things of one target.
-    #[error("{path} is in the file twice, with different content; nothing was published")]
+    #[error(
+        "{path} is in the file twice, with different content{}; nothing was published: keep the line \
+         that is right and import again", in_lines(*lines)
+    )]
     Twice {
         /// The target's path.
         path: String,
+        /// The numbers of two such lines, where they are found again.
+        lines: Option<(u64, u64)>,
     },
 
     /// A target belongs to a project whose files are uploaded to this index.
@@ -174,7 +181,14 @@ impl SnapshotProcess {
         let source = lines::read(file, (bins, self.layout()), &partitions, progress)?;
 
         self.publish_before_import(source, now)?;
-        let (changed, imported) = self.compare(&partitions, options, progress)?;
+        let (changed, imported) =
+            self.compare(&partitions, options, progress).map_err(|error| match error {
+                ImportError::Twice { path, .. } => {
+                    let lines = lines::different(file, &path, self.layout());
+                    ImportError::Twice { path, lines }
+                }
+                other => other,
+            })?;
         // What the first snapshot of an index has in any case: every bin, and the project list.
         let state = State::read(self.repository())?;
         let first = state.snapshot.expires.is_none();
@@ -241,7 +255,7 @@ impl SnapshotProcess {
             found.add(part?);
         }
         if let Some(path) = found.twice {
-            return Err(ImportError::Twice { path });
+            return Err(ImportError::Twice { path, lines: None });
         }
         if let Some(path) = found.hosted {
             return Err(ImportError::Hosted { path });
@@ -399,6 +413,22 @@ impl Changes for WithPlan<'_> {
 
 /// What makes two import files one: the digest of their bytes.
 pub(crate) type Source = Sha256;
+
+/// What to do about a file that cannot be read.
+fn mending(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => {
+            "give the path of a file that can be read"
+        }
+        io::ErrorKind::UnexpectedEof => "it is cut off: copy or pack it again, then import it",
+        _ => "it may be damaged: copy or pack it again, then import it",
+    }
+}
+
+/// `, in lines 3 and 7`, where that is known.
+fn in_lines(lines: Option<(u64, u64)>) -> String {
+    lines.map_or_else(String::new, |(first, second)| format!(", in lines {first} and {second}"))
+}
 
 fn file_error(path: &Path) -> impl Fn(io::Error) -> ImportError {
     let path = path.to_owned();

@@ -140,7 +140,7 @@ fn a_bad_line_is_named_and_nothing_is_published() {
     let calls = index.store.calls().len();
     for (bad, words) in [
         ("{\"path\":\"a\"}".to_owned(), "length"),
-        ("x".to_owned(), "line 50001"),
+        ("x".to_owned(), "line 50001: expected a value at column 1; nothing"),
         (line("/etc/passwd", ""), "empty segment"),
         (line("a/../b", ""), "`..`"),
         ("{\"path\":\"a\",\"length\":1,\"hashes\":{\"md5\":\"00\"}}".to_owned(), "SHA-256"),
@@ -151,7 +151,7 @@ fn a_bad_line_is_named_and_nothing_is_published() {
             ),
             "integer",
         ),
-        ("y".repeat(3 << 20), "longer than"),
+        ("y".repeat(3 << 20), "line 50001: is longer than"),
     ] {
         let content = format!("{good}{bad}\n{}", line("later", "x"));
         let error = import(&index, &process, content.as_bytes()).unwrap_err();
@@ -173,7 +173,13 @@ fn files_that_are_cut_off_are_not_taken_for_whole() {
     for cut in [packed.len() - 1, packed.len() / 2] {
         let error = import(&index, &process, &packed[..cut]).unwrap_err();
         assert!(matches!(error, ImportError::File { .. }), "{error}");
+        assert!(error.to_string().contains("it is cut off: copy or pack it again"), "{error}");
     }
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(content.as_bytes()).unwrap();
+    let packed = gzip.finish().unwrap();
+    let error = import(&index, &process, &packed[..packed.len() / 2]).unwrap_err();
+    assert!(error.to_string().contains("it is cut off: copy or pack it again"), "{error}");
     let cut = &content[..content.len() - 5];
     let error = import(&index, &process, cut.as_bytes()).unwrap_err();
     assert!(matches!(error, ImportError::Line { line: 1_000, .. }), "{error}");
@@ -189,10 +195,13 @@ fn other_content_is_a_conflict_unless_it_is_to_be_replaced() {
     let other = line("packages/p3/p-3.whl", "other") + &line("packages/p4/p-4.whl", "other");
     let file = content.clone() + &other;
     let twice = import(&index, &process, file.as_bytes()).unwrap_err();
+    // Whichever of the two is met first.
+    let (p3, p4) = (Some((4, 101)), Some((5, 102)));
     assert!(
-        matches!(&twice, ImportError::Twice { path } if path.starts_with("packages/p")),
+        matches!(&twice, ImportError::Twice { lines, .. } if *lines == p3 || *lines == p4),
         "{twice}"
     );
+    assert!(twice.to_string().contains("keep the line that is right and import again"), "{twice}");
     let error = import(&index, &process, other.as_bytes()).unwrap_err();
     assert!(
         matches!(&error, ImportError::Conflict { count: 2, paths } if paths.len() == 2),
