@@ -1,6 +1,8 @@
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use jiff::Timestamp;
@@ -36,6 +38,9 @@ pub(crate) struct Import {
     #[arg(long)]
     json: bool,
 }
+
+/// How often a line says how far it is, where no bar does.
+const EVERY: Duration = Duration::from_secs(10);
 
 /// What `repo import --json` shows.
 #[derive(Debug, Serialize)]
@@ -90,30 +95,49 @@ impl Import {
     }
 }
 
-/// One bar for what is being done.
+/// What is being done: as a bar on a terminal, and as lines for a log.
 struct Shown {
     bar: ProgressBar,
+    /// The last line, where there are lines: of which step it was, and when.
+    line: Option<Mutex<Option<(&'static str, Instant)>>>,
 }
 
 impl Shown {
     fn new() -> Self {
-        Self { bar: output::steps() }
+        let lines = !std::io::stderr().is_terminal() || tracing::enabled!(tracing::Level::INFO);
+        Self { bar: output::steps(), line: lines.then(Mutex::default) }
     }
 
     fn show(&self, now: ImportProgress) {
-        let (message, done, total) = match now {
+        let (step, far, done, total) = match now {
             ImportProgress::Reading { bytes, total, targets } => {
-                (format!("reading, {targets} targets"), bytes, total)
+                let far = format!("{bytes} of {total} bytes, {targets} targets");
+                ("reading", far, bytes, total)
             }
             ImportProgress::Comparing { bins, total } => {
-                ("comparing bins".to_owned(), bins as u64, total as u64)
+                ("comparing", format!("{bins} of {total} bins"), bins as u64, total as u64)
             }
             ImportProgress::Signing { bins, total } => {
-                (format!("signing, {bins} of {total} bins"), bins as u64, total as u64)
+                ("signing", format!("{bins} of {total} bins"), bins as u64, total as u64)
             }
         };
         self.bar.set_length(total);
         self.bar.set_position(done);
+        let message = format!("{step}, {far}");
+        if self.is_time_for_a_line(step) {
+            self.bar.suspend(|| output::note(&message));
+        }
         self.bar.set_message(message);
+    }
+
+    /// At the beginning of each step, and every few seconds.
+    fn is_time_for_a_line(&self, step: &'static str) -> bool {
+        let Some(line) = &self.line else { return false };
+        let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = line.is_none_or(|(last, at)| last != step || at.elapsed() >= EVERY);
+        if due {
+            *line = Some((step, Instant::now()));
+        }
+        due
     }
 }
