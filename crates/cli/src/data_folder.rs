@@ -23,7 +23,7 @@ use waxseal_repository::database::{Database, SqliteDatabase};
 use waxseal_repository::store::FilesystemStore;
 use waxseal_repository::{Repository, WriterLock};
 use waxseal_signing::{PrivateKey, Scheme, create_key_file};
-use waxseal_tuf::Signer;
+use waxseal_tuf::{RoleName, Signer};
 
 use crate::config::Config;
 use crate::failure::{Exit, Failure};
@@ -218,6 +218,14 @@ impl DataFolder {
     fn token_file(&self) -> PathBuf {
         self.keys().join("upload-token")
     }
+}
+
+/// The version of the snapshot that clients find; `None` before the first.
+pub(crate) fn published_snapshot(database: &dyn Database) -> anyhow::Result<Option<u64>> {
+    let roles = database.roles()?.into_iter();
+    let mut published = roles.filter(|row| row.published > 0);
+    let snapshot = published.find(|row| row.name.as_str() == RoleName::SNAPSHOT);
+    Ok(snapshot.map(|row| row.published))
 }
 
 fn generate(count: usize) -> anyhow::Result<Vec<PrivateKey>> {

@@ -105,7 +105,19 @@ fn repo_status_shows_what_is_published() {
         assert_eq!(role["expired"], false, "{status}");
     }
     let outcome = index.operator(["repo", "status"]).run().success();
-    assert_shows(&outcome.stdout, &["published", "up to serial 2", "timestamp", "364 days"]);
+    assert_shows(
+        &outcome.stdout,
+        &["layout files", "up to serial 2", "timestamp", "364 days", "(first of 256 bins)"],
+    );
+    let bin = roles.iter().find(|found| found["count"] == 256).unwrap();
+    let name = bin["role"].as_str().unwrap();
+    // It is the one that the line names, and a file has its name.
+    let file = format!("{}.{name}.json", bin["version"]);
+    assert!(index.data().join("store/tuf/metadata").join(&file).is_file(), "{status}");
+    assert_shows(&outcome.stdout, &[&format!("{name} (first of 256 bins)")]);
+    let snapshot = roles.iter().find(|found| found["role"] == "snapshot").unwrap();
+    assert_eq!((&status["snapshot"], &status["layout"]), (&snapshot["version"], &"files".into()));
+    assert_shows(&outcome.stdout, &[&format!("snapshot {}, up to serial 2", status["snapshot"])]);
     // Also of an index that does not run.
     index.stop();
     index.operator(["repo", "status"]).run().success();

@@ -2,9 +2,11 @@ use std::process::ExitCode;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use waxseal_repository::Layout;
+use waxseal_repository::bins::{BinStyle, Bins};
 
-use super::super::DataOption;
-use crate::data_folder::DataFolder;
+use super::DataOption;
+use crate::data_folder::{DataFolder, published_snapshot};
 use crate::output;
 
 /// Show what is published, what waits, and when each role expires.
@@ -21,13 +23,16 @@ pub(crate) struct Status {
 /// What `repo status --json` shows.
 #[derive(Debug, Serialize)]
 struct Report {
+    /// Version of the published snapshot; none before the first.
+    snapshot: Option<u64>,
+    layout: Layout,
     /// Serial of the newest journal entry.
     journal_serial: u64,
     /// Serial up to which the journal is published.
     published_serial: u64,
     /// Projects that have files.
     projects: usize,
-    /// The roles; all bins are one line, that of the bin which expires first.
+    /// The roles; all bins are one entry, that of the bin which expires first.
     roles: Vec<Role>,
 }
 
@@ -35,7 +40,7 @@ struct Report {
 struct Role {
     #[serde(rename = "role")]
     name: String,
-    /// How many roles the line stands for.
+    /// How many roles the entry stands for.
     count: usize,
     version: u64,
     expires: Timestamp,
@@ -52,11 +57,22 @@ impl Status {
         }
         let waiting = report.journal_serial - report.published_serial.min(report.journal_serial);
         output::field("projects", &report.projects.to_string());
-        output::field("published", &format!("up to serial {}", report.published_serial));
+        output::field("layout", &report.layout.to_string());
+        let snapshot = match report.snapshot {
+            Some(version) => {
+                format!("snapshot {version}, up to serial {}", report.published_serial)
+            }
+            None => "nothing yet".to_owned(),
+        };
+        output::field("published", &snapshot);
         output::field("waiting", &format!("{waiting} journal entries"));
         let rows = report.roles.into_iter().map(|role| {
             let expires = role.expires.strftime("%Y-%m-%d %H:%M").to_string();
-            vec![role.name, role.version.to_string(), expires, remaining(role.expires, now)]
+            let name = match role.count {
+                1 => role.name,
+                count => format!("{} (first of {count} bins)", role.name),
+            };
+            vec![name, role.version.to_string(), expires, remaining(role.expires, now)]
         });
         output::line("");
         output::table(&["role", "version", "expires (UTC)", "in"], rows);
@@ -64,7 +80,8 @@ impl Status {
     }
 
     fn report(&self, now: Timestamp) -> anyhow::Result<Report> {
-        let database = DataFolder::open(&self.data.data)?.database()?;
+        let folder = DataFolder::open(&self.data.data)?;
+        let database = folder.database()?;
         let line = |name: String, count, version, expires| Role {
             name,
             count,
@@ -76,13 +93,17 @@ impl Status {
         let mut roles: Vec<_> = published
             .map(|row| line(row.name.to_string(), 1, row.published, row.expires))
             .collect();
-        let bins: Vec<_> = database.bins()?;
+        let bins = database.bins()?;
         let files = bins.iter().filter_map(|bin| Some((bin.number, bin.published?)));
         if let Some((number, file)) = files.min_by_key(|(_, file)| file.expires) {
-            let name = format!("bin {number:x} (first of {} bins)", bins.len());
+            // Bins are named alike in both styles.
+            let name = Bins::new(bins.len() as u64, BinStyle::Succinct)?.role(number).to_string();
             roles.push(line(name, bins.len(), file.version, file.expires));
         }
         Ok(Report {
+            snapshot: published_snapshot(&*database)?,
+            // Recorded by the first process that publishes.
+            layout: database.layout()?.map_or_else(|| Ok(folder.config()?.layout), anyhow::Ok)?,
             journal_serial: database.last_serial()?,
             published_serial: database.published_serial()?,
             projects: database.project_names()?.len(),
