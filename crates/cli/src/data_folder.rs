@@ -17,10 +17,11 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
+use waxseal_client::Fingerprint;
 use waxseal_repository::bins::Bins;
 use waxseal_repository::ceremony::{self, OFFLINE_LIFETIME, Participants, Plan};
 use waxseal_repository::database::{Database, SqliteDatabase};
-use waxseal_repository::store::FilesystemStore;
+use waxseal_repository::store::{FilesystemStore, Store as _, StoreKey};
 use waxseal_repository::{Repository, WriterLock};
 use waxseal_signing::{PrivateKey, Scheme, create_key_file};
 use waxseal_tuf::{RoleName, Signer};
@@ -31,6 +32,17 @@ use crate::failure::{Exit, Failure};
 /// How many root keys a quickstart makes, and how many of them must sign.
 const ROOT_KEYS: usize = 3;
 const ROOT_THRESHOLD: u64 = 2;
+
+/// What an index is made with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewIndex<'a> {
+    pub(crate) bins: Bins,
+    /// How its online key signs.
+    pub(crate) online_key: Scheme,
+    pub(crate) config: &'a Config,
+    /// Whether it begins with a token for uploads, in a file among its keys.
+    pub(crate) upload_token: bool,
+}
 
 /// A folder that holds an index.
 #[derive(Debug, Clone)]
@@ -57,12 +69,7 @@ impl DataFolder {
     ///
     /// It is made aside and moved to its place, its configuration last, so that an interrupted ceremony
     /// leaves nothing that looks like an index.
-    pub(crate) fn open_or_create(
-        path: &Path,
-        bins: Bins,
-        online_key: Scheme,
-        config: &Config,
-    ) -> anyhow::Result<(Self, bool)> {
+    pub(crate) fn open_or_create(path: &Path, new: &NewIndex<'_>) -> anyhow::Result<(Self, bool)> {
         if is_empty(path)? {
             fs::create_dir_all(path)
                 .with_context(|| format!("cannot make the folder {}", path.display()))?;
@@ -71,7 +78,7 @@ impl DataFolder {
                 .tempdir_in(path)
                 .with_context(|| format!("cannot make a folder in {}", path.display()))?;
             let made = Self { path: unfinished.path().to_owned() };
-            made.create(bins, online_key, config)?;
+            made.create(new)?;
             made.move_to(path)
                 .with_context(|| format!("cannot move the new index to {}", path.display()))?;
             return Ok((Self::open(path)?, true));
@@ -104,17 +111,17 @@ impl DataFolder {
 
     /// Holds a ceremony whose root keys stay on this disk. The keys of targets and bins exist in
     /// memory only, and end with this function.
-    fn create(&self, bins: Bins, online_key: Scheme, config: &Config) -> anyhow::Result<()> {
+    fn create(&self, new: &NewIndex<'_>) -> anyhow::Result<()> {
         fs::DirBuilder::new().mode(0o700).create(self.keys())?;
         let root = generate(ROOT_KEYS)?;
         for (number, key) in (1..).zip(&root) {
             create_key_file(&self.root_key(number), key)?;
         }
-        let online = PrivateKey::generate(online_key)?;
+        let online = PrivateKey::generate(new.online_key)?;
         create_key_file(&self.keys().join("online.pem"), &online)?;
         let (targets, one_time_bins) = (generate(2)?, generate(2)?);
         let ceremony = ceremony::perform(
-            &Plan { root_threshold: ROOT_THRESHOLD, bins, lifetime: OFFLINE_LIFETIME },
+            &Plan { root_threshold: ROOT_THRESHOLD, bins: new.bins, lifetime: OFFLINE_LIFETIME },
             Participants {
                 root: &signers(&root),
                 targets: &signers(&targets),
@@ -126,10 +133,12 @@ impl DataFolder {
         let store = FilesystemStore::open(self.store())?;
         let database = SqliteDatabase::open(self.database_file())?;
         let repository = Repository::create(Box::new(store), Box::new(database), &ceremony)?;
-        let (_, secret) = repository.database().create_token("quickstart")?;
-        write_secret(&self.token_file(), secret.expose())?;
+        if new.upload_token {
+            let (_, secret) = repository.database().create_token("quickstart")?;
+            write_secret(&self.token_file(), secret.expose())?;
+        }
         let mut file = fs::File::create_new(self.config_file())?;
-        file.write_all(config.to_toml()?.as_bytes())?;
+        file.write_all(new.config.to_toml()?.as_bytes())?;
         Ok(file.sync_all()?)
     }
 
@@ -143,6 +152,14 @@ impl DataFolder {
         let reserve = u64::from(self.config()?.reserve_mebibytes) << 20;
         let store = FilesystemStore::open(self.store())?.with_reserve(reserve);
         Ok(Arc::new(Repository::open(Box::new(store), self.database()?)?))
+    }
+
+    /// The fingerprint of root version 1, which clients compare once.
+    pub(crate) fn root_fingerprint(&self) -> anyhow::Result<Fingerprint> {
+        let key = StoreKey::Metadata { version: 1, role: RoleName::from_static(RoleName::ROOT) };
+        let root = FilesystemStore::open_to_read(self.store())?.read(&key, 1 << 20)?;
+        let root = root.ok_or_else(|| anyhow::anyhow!("1.root.json is missing from the store"))?;
+        Ok(Fingerprint::of(&root))
     }
 
     /// Opens store and database to read them, and changes neither.

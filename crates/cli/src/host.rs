@@ -83,11 +83,6 @@ impl Host {
         format!("http://{address}")
     }
 
-    /// The repository.
-    pub(crate) fn repository(&self) -> &Repository {
-        &self.repository
-    }
-
     /// Serves until Ctrl-C or SIGTERM, and then publishes what was accepted.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let stop = Stop::new(Arc::clone(&self.repository));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Write as _;
+use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Table, presets};
@@ -111,6 +112,11 @@ pub(crate) fn own_command() -> String {
         true => "waxseal".to_owned(),
         false => quoted(&own.display().to_string()),
     }
+}
+
+/// A path as a shell reads it.
+pub(crate) fn quoted_path(path: &Path) -> String {
+    quoted(&path.display().to_string())
 }
 
 /// A word as a shell reads it.

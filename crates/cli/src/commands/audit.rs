@@ -6,7 +6,7 @@ use waxseal_repository::audit::{self, Counts, Finding, Report, Settings};
 use waxseal_repository::database::{Database, SqliteDatabase};
 use waxseal_repository::store::FilesystemStore;
 
-use crate::data_folder::DataFolder;
+use crate::data_folder::{DataFolder, published_snapshot};
 use crate::failure::{Exit, Failure};
 use crate::output;
 
@@ -46,6 +46,9 @@ impl Audit {
 impl Repo {
     fn run(self) -> anyhow::Result<ExitCode> {
         let (store, database) = self.open()?;
+        if let Some(database) = &database {
+            self.check_published(database)?;
+        }
         let bar = output::steps();
         let settings = Settings { now: Timestamp::now(), deep: self.deep };
         let contract = database.as_ref().map(|database| database as &dyn Database);
@@ -76,8 +79,36 @@ impl Repo {
         if self.folder.join("tuf/metadata").is_dir() {
             return Ok((FilesystemStore::open_to_read(&self.folder)?, None));
         }
-        let (store, database) = DataFolder::open(&self.folder)?.open_to_read()?;
+        // Its own error speaks of an option that this command has not.
+        let folder = DataFolder::open(&self.folder).map_err(|_| {
+            Failure::new(
+                Exit::Usage,
+                format!(
+                    "there is no index in {}: it has neither waxseal.toml nor tuf/metadata",
+                    self.folder.display()
+                ),
+                "name the data folder of an index, or a store with tuf/metadata in it",
+            )
+        })?;
+        let (store, database) = folder.open_to_read()?;
         Ok((store, Some(database)))
+    }
+
+    /// A new index is not one that lost its files.
+    fn check_published(&self, database: &SqliteDatabase) -> anyhow::Result<()> {
+        if published_snapshot(database)?.is_some() {
+            return Ok(());
+        }
+        let (waxseal, data) = (output::own_command(), output::quoted_path(&self.folder));
+        Err(Failure::new(
+            Exit::Failed,
+            format!("nothing is published yet in {}", self.folder.display()),
+            format!(
+                "`{waxseal} serve --data {data}` or `{waxseal} repo import --data {data} FILE` \
+                 publishes its first snapshot"
+            ),
+        )
+        .into())
     }
 }
 

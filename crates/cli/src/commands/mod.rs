@@ -17,7 +17,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Parser, Subcommand};
+use waxseal_repository::bins::{BinStyle, Bins};
+use waxseal_signing::Scheme;
+
+use crate::failure::{Exit, Failure};
 
 /// A Python package index that signs what it serves, and a pip that proves it.
 ///
@@ -92,6 +97,27 @@ struct DataOption {
     /// The index's data folder
     #[arg(long, value_name = "DIR", default_value = "waxseal-data", env = "WAXSEAL_DATA")]
     data: PathBuf,
+}
+
+/// What is chosen when an index is made, and stays.
+#[derive(Debug, Clone, clap::Args)]
+struct NewIndexOptions {
+    /// How many bins a new index has: a power of two; 16384 suits PyPI, 256 a private index
+    #[arg(long, value_name = "COUNT", default_value_t = 256)]
+    bins: u64,
+
+    /// How the online key of a new index signs: `ed25519` or `ecdsa-sha2-nistp256`, which costs less for
+    /// large metadata
+    #[arg(long, value_name = "SCHEME", default_value_t = Scheme::default(),
+          value_parser = PossibleValuesParser::new(Scheme::ALL.map(Scheme::name)).try_map(|name| name.parse::<Scheme>()))]
+    online_key: Scheme,
+}
+
+impl NewIndexOptions {
+    fn bins(&self) -> Result<Bins, Failure> {
+        Bins::new(self.bins, BinStyle::Succinct)
+            .map_err(|error| Failure::new(Exit::Usage, error.to_string(), "see --bins"))
+    }
 }
 
 /// Runs asynchronous work to its end.

@@ -1,20 +1,10 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use waxseal_client::Fingerprint;
-use waxseal_repository::Repository;
-use waxseal_repository::bins::{BinStyle, Bins};
-use waxseal_repository::store::StoreKey;
-use waxseal_signing::Scheme;
-use waxseal_tuf::RoleName;
-
-use super::{DataOption, block_on};
-use crate::data_folder::DataFolder;
-use crate::failure::{Exit, Failure};
+use super::{DataOption, NewIndexOptions, block_on};
+use crate::data_folder::{DataFolder, NewIndex};
 use crate::host::{self, Host};
 use crate::output;
-
-const ROOT: RoleName = RoleName::from_static(RoleName::ROOT);
 
 /// Make an index in an empty folder, with a small key ceremony, and serve it.
 ///
@@ -28,23 +18,22 @@ pub(crate) struct Quickstart {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
 
-    /// How many bins a new index has: a power of two
-    #[arg(long, value_name = "COUNT", default_value_t = 256)]
-    bins: u64,
+    #[command(flatten)]
+    new: NewIndexOptions,
 }
 
 impl Quickstart {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let bins = Bins::new(self.bins, BinStyle::Succinct)
-            .map_err(|error| Failure::new(Exit::Usage, error.to_string(), "see --bins"))?;
+        let bins = self.new.bins()?;
         let there = DataFolder::open(&self.data.data).and_then(|folder| folder.config()).ok();
         let mut config = there.unwrap_or_default();
         config.listen = self.listen.unwrap_or(config.listen);
         block_on(async {
             // Before anything is made: an address that is taken is the likeliest failure.
             let listener = host::listen(config.listen).await?;
-            let (folder, made) =
-                DataFolder::open_or_create(&self.data.data, bins, Scheme::default(), &config)?;
+            let online_key = self.new.online_key;
+            let new = NewIndex { bins, online_key, config: &config, upload_token: true };
+            let (folder, made) = DataFolder::open_or_create(&self.data.data, &new)?;
             let host = Host::open(&folder, listener)?;
             show(&folder, &host, made)?;
             host.run().await?;
@@ -54,8 +43,8 @@ impl Quickstart {
 }
 
 fn show(folder: &DataFolder, host: &Host, made: bool) -> anyhow::Result<()> {
-    let url = host.url();
-    let fingerprint = root_fingerprint(host.repository())?;
+    let (url, waxseal) = (host.url(), output::own_command());
+    let fingerprint = folder.root_fingerprint()?;
     let state = if made { "made just now" } else { "was there, goes on" };
     output::heading("An index that signs what is uploaded to it");
     output::field("data", &format!("{} ({state})", folder.path().display()));
@@ -73,12 +62,13 @@ fn show(folder: &DataFolder, host: &Host, made: bool) -> anyhow::Result<()> {
                 "UV_PUBLISH_TOKEN={token} uv publish --publish-url {url}/legacy/ dist/*"
             ));
         }
-        None => output::line(
-            "  The token of the quickstart is gone; `waxseal token add NAME` makes one.",
-        ),
+        None => {
+            let data = output::quoted_path(folder.path());
+            output::line("  There is no token of a quickstart here; this makes one:");
+            output::command(&format!("{waxseal} token add --data {data} NAME"));
+        }
     }
 
-    let waxseal = output::own_command();
     output::heading("Install, verified");
     output::command(&format!("{waxseal} trust add {url} --fingerprint {fingerprint}"));
     output::command(&format!("{waxseal} pip install flask"));
@@ -106,16 +96,11 @@ fn show_production(folder: &DataFolder) {
     output::line(&format!(
         "  The server needs {}, which signs what is uploaded.\n  The keys of targets and bins were \
          in memory only and are gone, as PEP 458 recommends.\n  Put a server that speaks TLS before \
-         this one, and keep the upload token in\n  {} somewhere else.",
+         this one.",
         keys.join("online.pem").display(),
-        keys.join("upload-token").display(),
     ));
-}
-
-/// The fingerprint of root version 1, which clients compare once.
-fn root_fingerprint(repository: &Repository) -> anyhow::Result<Fingerprint> {
-    let key = StoreKey::Metadata { version: 1, role: ROOT };
-    let root = repository.store().read(&key, 1 << 20)?;
-    let root = root.ok_or_else(|| anyhow::anyhow!("1.root.json is missing from the store"))?;
-    Ok(Fingerprint::of(&root))
+    if folder.quickstart_token().is_some() {
+        let token = keys.join("upload-token");
+        output::line(&format!("  Keep the upload token in {} somewhere else.", token.display()));
+    }
 }

@@ -56,5 +56,7 @@ fn an_index_is_audited_beside_its_server_and_without() {
     // A folder that is none of ours is a mistake of the caller, and stays as it is.
     let outcome = index.operator(["audit", "repo", "nothing"]).run();
     exited(&outcome, 2);
+    assert_shows(&outcome.stderr, &["there is no index in nothing", "hint: name the data folder"]);
+    assert!(!outcome.stderr.contains("--data"), "{outcome}");
     assert!(!index.folder().join("nothing").exists());
 }

@@ -94,6 +94,23 @@ fn the_ceremony_has_the_shape_of_pep_458() {
 }
 
 #[test]
+fn the_online_key_signs_as_it_was_asked_to() {
+    let schemes = |index: &Index| -> Vec<String> {
+        let root = fs::read(index.data().join("store/tuf/metadata/1.root.json")).unwrap();
+        let root: serde_json::Value = serde_json::from_slice(&root).unwrap();
+        let signed = &root["signed"];
+        let ids = signed["roles"]["timestamp"]["keyids"].as_array().unwrap();
+        let scheme =
+            |id: &serde_json::Value| signed["keys"][id.as_str().unwrap()]["scheme"].clone();
+        ids.iter().map(|id| scheme(id).as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(schemes(&Index::quickstart()), ["ed25519"]);
+    let chosen = ["--online-key", "ecdsa-sha2-nistp256"];
+    let index = Index::quickstart_with(|command| command.args(chosen));
+    assert_eq!(schemes(&index), ["ecdsa-sha2-nistp256"]);
+}
+
+#[test]
 fn run_again_it_goes_on_with_what_is_there() {
     let mut index = Index::with(&["blinker-"]);
     let (status, screen) = index.stop();

@@ -1,13 +1,10 @@
 use std::process::ExitCode;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use waxseal_repository::Layout;
-use waxseal_repository::bins::{BinStyle, Bins};
-use waxseal_signing::Scheme;
 
-use super::DataOption;
+use super::{DataOption, NewIndexOptions};
 use crate::config::Config;
-use crate::data_folder::DataFolder;
+use crate::data_folder::{DataFolder, NewIndex};
 use crate::failure::{Exit, Failure};
 use crate::output;
 
@@ -17,18 +14,12 @@ pub(crate) struct Init {
     #[command(flatten)]
     data: DataOption,
 
-    /// How many bins the index has: a power of two; 16384 suits PyPI, 256 a private index
-    #[arg(long, value_name = "COUNT", default_value_t = 256)]
-    bins: u64,
+    #[command(flatten)]
+    new: NewIndexOptions,
 
     /// What its targets are: pages, files and core metadata (`files`), or pages alone (`index`)
     #[arg(long, value_name = "LAYOUT", default_value = "files", value_parser = ["files", "index"])]
     layout: String,
-
-    /// How the online key signs: `ed25519` or `ecdsa-sha2-nistp256`, which costs less for large metadata
-    #[arg(long, value_name = "SCHEME", default_value_t = Scheme::default(),
-          value_parser = PossibleValuesParser::new(Scheme::ALL.map(Scheme::name)).try_map(|name| name.parse::<Scheme>()))]
-    online_key: Scheme,
 
     /// Make throwaway keys on this disk, without a question: for trials, not for production
     #[arg(long)]
@@ -45,12 +36,15 @@ impl Init {
             )
             .into());
         }
-        let bins = Bins::new(self.bins, BinStyle::Succinct)
-            .map_err(|error| Failure::new(Exit::Usage, error.to_string(), "see --bins"))?;
         let layout = if self.layout == "index" { Layout::Index } else { Layout::Files };
         let config = Config { layout, ..Config::default() };
-        let (folder, made) =
-            DataFolder::open_or_create(&self.data.data, bins, self.online_key, &config)?;
+        let new = NewIndex {
+            bins: self.new.bins()?,
+            online_key: self.new.online_key,
+            config: &config,
+            upload_token: false,
+        };
+        let (folder, made) = DataFolder::open_or_create(&self.data.data, &new)?;
         if !made {
             return Err(Failure::new(
                 Exit::Usage,
@@ -62,15 +56,26 @@ impl Init {
             )
             .into());
         }
-        output::field("data", &folder.path().display().to_string());
-        output::field("bins", &self.bins.to_string());
-        output::field("layout", &self.layout);
-        output::field("online key", self.online_key.name());
-        output::field("keys", &format!("{} (for trials: unencrypted)", folder.keys().display()));
-        output::heading("Next");
-        let (waxseal, data) = (output::own_command(), folder.path().display());
-        output::command(&format!("{waxseal} repo import --data {data} FILE"));
-        output::command(&format!("{waxseal} serve --data {data}"));
+        self.show(&folder, &config)?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn show(&self, folder: &DataFolder, config: &Config) -> anyhow::Result<()> {
+        let fingerprint = folder.root_fingerprint()?;
+        output::field("data", &folder.path().display().to_string());
+        output::field("bins", &self.new.bins.to_string());
+        output::field("layout", &self.layout);
+        output::field("online key", self.new.online_key.name());
+        output::field("keys", &format!("{} (for trials: unencrypted)", folder.keys().display()));
+        output::field("root", &format!("fingerprint {fingerprint}"));
+        let (waxseal, data) = (output::own_command(), output::quoted_path(folder.path()));
+        output::heading("Next, one or more of");
+        output::command(&format!("{waxseal} repo import --data {data} FILE"));
+        output::command(&format!("{waxseal} token add --data {data} NAME"));
+        output::command(&format!("{waxseal} serve --data {data}"));
+        output::heading("Then, where packages are installed");
+        let url = format!("http://{}", config.listen);
+        output::command(&format!("{waxseal} trust add {url} --fingerprint {fingerprint}"));
+        Ok(())
     }
 }

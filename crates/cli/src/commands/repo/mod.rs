@@ -5,7 +5,7 @@ mod status;
 
 use std::process::ExitCode;
 
-use super::DataOption;
+use super::{DataOption, NewIndexOptions};
 
 /// Make, import into, clean up and look into an index of one's own.
 #[derive(Debug, clap::Subcommand)]

@@ -38,7 +38,7 @@ impl Index {
 
     /// A new index that is started a little otherwise.
     pub(crate) fn quickstart_with(change: impl FnOnce(CleanCommand) -> CleanCommand) -> Self {
-        Self::in_folder(tempfile::tempdir().unwrap(), change)
+        Self::in_folder(tempfile::tempdir().unwrap(), None, change)
     }
 
     /// A new index without a package that `repo init` made, told these options.
@@ -46,10 +46,16 @@ impl Index {
         let folder = tempfile::tempdir().unwrap();
         let command = waxseal(["repo", "init", "--development"]).args(options);
         command.current_dir(folder.path()).run().success();
-        Self::in_folder(folder, |command| command)
+        let token = waxseal(["token", "add", "tests"]).current_dir(folder.path()).run().success();
+        Self::in_folder(folder, Some(token.stdout.trim_end()), |command| command)
     }
 
-    fn in_folder(folder: TempDir, change: impl FnOnce(CleanCommand) -> CleanCommand) -> Self {
+    /// With the token that was made for it, or the one that its quickstart prints.
+    fn in_folder(
+        folder: TempDir,
+        token: Option<&str>,
+        change: impl FnOnce(CleanCommand) -> CleanCommand,
+    ) -> Self {
         let command = CleanCommand::new(WAXSEAL).current_dir(folder.path());
         let command = command.args(["-v", "quickstart", "--listen", "127.0.0.1:0"]);
         let process = Process::start(change(command));
@@ -60,7 +66,8 @@ impl Index {
             after.split_whitespace().next().unwrap().to_owned()
         };
         let url = word("trust add ");
-        let (token, fingerprint) = (word("TWINE_PASSWORD="), word("fingerprint "));
+        let token = token.map_or_else(|| word("TWINE_PASSWORD="), ToOwned::to_owned);
+        let fingerprint = word("fingerprint ");
         Self { folder, process: Some(process), url, token, fingerprint, printed }
     }
 
