@@ -328,7 +328,9 @@ impl<'a> Comparison<'a> {
         if let (None, Some(pair)) = (&self.twice, twice) {
             self.twice = Some(pair[0].path.to_owned());
         }
-        changes.iter().for_each(|change| self.remember_project(change.path));
+        for change in changes {
+            self.remember_project(change.path);
+        }
         let there = entries.find_each(changes.iter().map(|change| change.path))?;
         let differ = changes.iter().zip(there).filter(|(change, there)| change.file != *there);
         let (mut any, mut more, mut less) = (false, 0, 0);
