@@ -146,17 +146,12 @@ impl Reader {
         let mut target = self.object(at, target, &allowed)?;
         let path = self.path(&format!("{at}/path"), target.remove("path"));
         let replace = self.flag(&format!("{at}/replace"), target.remove("replace"));
-        let length = target.get("length");
-        if !matches!(length, Some(Value::Integer(0..=MAX_INTEGER))) {
-            let problem = match length {
-                None => "is missing",
-                Some(_) => "is not an integer from 0 to 9007199254740991",
-            };
+        if let Some(problem) = length_problem(target.get("length")) {
             self.mistake(&format!("{at}/length"), problem);
         }
         self.hashes(&format!("{at}/hashes"), target.get("hashes"));
-        if let Some(custom) = target.get("custom") {
-            self.custom(&format!("{at}/custom"), custom);
+        if let Some(problem) = target.get("custom").and_then(custom_problem) {
+            self.mistake(&format!("{at}/custom"), &problem);
         }
         let path = path?;
         if !self.mistakes.is_empty() {
@@ -224,18 +219,6 @@ impl Reader {
         }
     }
 
-    fn custom(&mut self, at: &str, custom: &Value) {
-        if !matches!(custom, Value::Object(_)) {
-            return self.mistake(at, "is not an object");
-        }
-        let length = custom.to_canonical().len();
-        if length > MAX_CUSTOM {
-            self.mistake(at, &format!("has {length} bytes, more than {MAX_CUSTOM}"));
-        } else if let Some(problem) = unportable(custom) {
-            self.mistake(at, problem);
-        }
-    }
-
     fn object(&mut self, at: &str, value: Value, allowed: &[&str]) -> Option<Object> {
         let Value::Object(object) = value else { return self.refuse(at, "is not an object") };
         for (field, _) in object.iter().filter(|(field, _)| !allowed.contains(field)) {
@@ -289,6 +272,27 @@ fn digest_problem(digest: &str, digits: Option<usize>) -> Option<String> {
             Some(format!("has {} hex digits, not an even number up to 256", digest.len()))
         }
         _ => None,
+    }
+}
+
+/// What is wrong with a target's `length`, in a request as in the file of an import.
+pub(crate) fn length_problem(length: Option<&Value>) -> Option<&'static str> {
+    match length {
+        Some(Value::Integer(0..=MAX_INTEGER)) => None,
+        Some(_) => Some("is not an integer from 0 to 9007199254740991"),
+        None => Some("is missing"),
+    }
+}
+
+/// What is wrong with a target's `custom`, in a request as in the file of an import.
+pub(crate) fn custom_problem(custom: &Value) -> Option<String> {
+    if !matches!(custom, Value::Object(_)) {
+        return Some("is not an object".to_owned());
+    }
+    let length = custom.to_canonical().len();
+    match length > MAX_CUSTOM {
+        true => Some(format!("has {length} bytes, more than {MAX_CUSTOM}")),
+        false => unportable(custom).map(str::to_owned),
     }
 }
 

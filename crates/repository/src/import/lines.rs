@@ -4,8 +4,9 @@
 //! {"path": "packages/flask/flask-3.0-py3-none-any.whl", "length": 101760, "hashes": {"sha256": "…"}}
 //! ```
 //!
-//! `path`, `length` and `hashes` as in TUF metadata, `hashes` with a SHA-256; `custom` may be there. The
-//! file may be packed by gzip or Zstandard.
+//! `path`, `length` and `hashes` as in TUF metadata, `hashes` with a SHA-256; `custom` may be there.
+//! Lengths and `custom` are bounded as in requests of the API. The file may be packed by gzip or
+//! Zstandard.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -23,6 +24,7 @@ use super::partitions::{Partitions, Shares};
 use super::{ImportError, ImportProgress, Source, file_error, open};
 use crate::bins::Bins;
 use crate::layout::Layout;
+use crate::target_changes::{custom_problem, length_problem};
 
 /// How many bytes of lines a worker takes at a time.
 const CHUNK: usize = 1 << 20;
@@ -263,6 +265,12 @@ fn unusual(line: &[u8], layout: Layout) -> Result<(TargetPath, Vec<u8>), String>
     {
         return Err(format!("has a field {name:?}, which is none of an import file"));
     }
+    if let Some(problem) = length_problem(object.get("length")) {
+        return Err(format!("`length` {problem}"));
+    }
+    if let Some(problem) = object.get("custom").and_then(custom_problem) {
+        return Err(format!("`custom` {problem}"));
+    }
     let file = TargetFile::from_json(&Value::Object(object).to_json());
     let mut file = file.map_err(|error| error.to_string())?;
     if file.hashes.listed_sha256().is_none() {
@@ -271,7 +279,7 @@ fn unusual(line: &[u8], layout: Layout) -> Result<(TargetPath, Vec<u8>), String>
     layout.mark(&path, &mut file);
     let canonical = file.to_canonical();
     match canonical.iter().any(u8::is_ascii_control) {
-        true => Err("`custom` has a control character in a string".to_owned()),
+        true => Err("has a control character, which metadata cannot have".to_owned()),
         false => Ok((path, canonical)),
     }
 }
@@ -345,13 +353,31 @@ mod tests {
             assert_eq!(usual(&line(text)), None);
             unusual(&line(text), Layout::Files).unwrap();
         }
+        let long = format!(
+            r#"{{"path":"a","length":1,"hashes":{{"sha256":"HASH"}},"custom":{{"a":"{}"}}}}"#,
+            "x".repeat(4089)
+        );
         for (text, problem) in [
             (r#"{"path":"a","length":012,"hashes":{"sha256":"HASH"}}"#, "JSON"),
             (r#"{"path":"a","length":-1,"hashes":{"sha256":"HASH"}}"#, "length"),
             (r#"{"path":"a","length":1,"hashes":{"sha256":"HASH"},"extra":1}"#, "extra"),
             (r#"{"path":"a","length":1,"hashes":{"sha512":"00"}}"#, "SHA-256"),
             (r#"{"path":"a","length":1,"hashes":{"sha256":"00"}}"#, "SHA-256"),
-            (r#"{"path":"a","length":1,"hashes":{"sha256":"HASH"},"custom":"\n"}"#, "control"),
+            (
+                r#"{"path":"a","length":1,"hashes":{"sha256":"HASH"},"custom":{"a":"\n"}}"#,
+                "control",
+            ),
+            (r#"{"path":"a","length":1,"hashes":{"sha256":"HASH"},"custom":[]}"#, "not an object"),
+            (
+                r#"{"path":"a","length":1,"hashes":{"sha256":"HASH"},"custom":{"a":[-9007199254740992]}}"#,
+                "`custom` has an integer beyond 9007199254740991",
+            ),
+            (
+                r#"{"path":"a","length":9007199254740992,"hashes":{"sha256":"HASH"}}"#,
+                "`length` is not an integer from 0 to 9007199254740991",
+            ),
+            (r#"{"path":"a","hashes":{"sha256":"HASH"}}"#, "`length` is missing"),
+            (long.as_str(), "`custom` has 4097 bytes, more than 4096"),
             (r#"{"path":"../a","length":1,"hashes":{"sha256":"HASH"}}"#, "`..`"),
             (r#"{"path":"a","path":"b","length":1,"hashes":{"sha256":"HASH"}}"#, "twice"),
             ("[]", "object"),
