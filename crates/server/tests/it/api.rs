@@ -450,10 +450,21 @@ async fn a_serial_that_was_never_given_is_not_found() {
     let refused = get(&index, "/api/v1/serials/1").await.problem(404, "unknown-serial");
     assert_eq!(refused["detail"], "no serial was given yet");
     post(&index, adding("a", "1")).await.accepted(1, false);
-    for serial in ["0", "2", "-1", "+1", "01", "1.0", "x", "18446744073709551616", "%31%30"] {
+    for serial in
+        ["0", "2", "-1", "+1", "01", "1.0", "x", "18446744073709551616", "%31%30", "%FF", "%C3%28"]
+    {
         let refused = get(&index, &format!("/api/v1/serials/{serial}")).await;
         let refused = refused.problem(404, "unknown-serial");
         assert_eq!(refused["detail"], "no such serial was given; those given are 1 to 1");
+    }
+    // Whoever has no token learns nothing else, and what is no path at all is a problem as well.
+    let nobody = Request::get("/api/v1/serials/%FF").body(Body::empty()).unwrap();
+    index.send(nobody).await.problem(401, "no-token");
+    for path in ["/api/v1/%FF", "/api/v1/serials/%FF/x", "/api/%FF"] {
+        get(&index, path).await.problem(404, "not-found");
+    }
+    for path in ["/api/v1/serials/1?%FF", "/api/v1/serials/1?wait=%FF"] {
+        get(&index, path).await.problem(400, "bad-query");
     }
     let head =
         index.send(request(&index, "HEAD", "/api/v1/serials/1").body(Body::empty()).unwrap());

@@ -1,3 +1,4 @@
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::{HeaderMap, StatusCode, Uri};
@@ -11,14 +12,16 @@ use crate::state::AppState;
 /// answer comes when it is published, or else when the time is over.
 pub(crate) async fn show(
     State(state): State<AppState>,
-    Path(serial): Path<String>,
+    serial: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
     authenticate(&state, &headers).await?;
     let wait = api::wait(uri.query())?.unwrap_or_default();
-    // `+1` and `01` are other names than `1`, of nothing.
-    let number = serial.parse().ok().filter(|number: &u64| number.to_string() == serial);
+    // `+1`, `01` and what is no text are other names than `1`, of nothing.
+    let number = serial.ok().and_then(|Path(serial)| {
+        serial.parse().ok().filter(|number: &u64| number.to_string() == serial)
+    });
     let last = state.blocking(|repository| Ok(repository.database().last_serial()?)).await?;
     let Some(serial) = number.filter(|number| (1..=last).contains(number)) else {
         return Err(Problem::new(
