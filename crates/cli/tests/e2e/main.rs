@@ -8,6 +8,7 @@
 
 mod harness;
 
+mod adopt;
 mod api;
 mod audit;
 mod commands;
