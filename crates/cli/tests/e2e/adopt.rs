@@ -232,7 +232,7 @@ fn an_import_beside_a_server_is_refused() {
     let before = index.state();
     fs::write(index.folder().join("targets"), lines(3, "x")).unwrap();
     let outcome = index.operator(["repo", "import", "targets"]).run();
-    refused(&outcome, &["another process holds", "stop the other"]);
+    refused(&outcome, &["(waxseal) holds waxseal-data/writer.lock", "stop the other"]);
     assert_eq!(index.state(), before);
 }
 
