@@ -1,7 +1,7 @@
 //! A second process that holds a lock, and is stopped meanwhile: whoever waits for it gives up within a
 //! bound, says for whom, and goes on when it is gone.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -27,6 +27,20 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// Far more than that, also where the machine is busy.
 const LONG: Duration = Duration::from_secs(20);
 
+/// A program that holds what it is told until its standard input ends.
+const HOLDER: &str = r#"
+import fcntl, sqlite3, sys
+what, path = sys.argv[1:]
+if what == "database":
+    held = sqlite3.connect(path, isolation_level=None)
+    held.execute("BEGIN IMMEDIATE")
+else:
+    held = open(path, "ab")
+    fcntl.flock(held, fcntl.LOCK_SH if what == "shared" else fcntl.LOCK_EX)
+print("it holds the lock", flush=True)
+sys.stdin.read()
+"#;
+
 /// What the other process holds.
 #[derive(Clone, Copy)]
 enum What {
@@ -48,16 +62,15 @@ impl Other {
             What::Shared => "shared",
             What::Database => "database",
         };
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "locks::the_other_process", "--ignored", "--nocapture"])
-            .env("WAXSEAL_TEST_HOLDS", what)
-            .env("WAXSEAL_TEST_PATH", path)
+        let mut child = Command::new("python3")
+            .args(["-c", HOLDER, what])
+            .arg(path)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .unwrap();
+            .expect("python3 is missing: run `cargo xtask peers`");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap().ends_with("it holds the lock")));
+        assert!(lines.any(|line| line.unwrap() == "it holds the lock"));
         Self(child)
     }
 
@@ -96,27 +109,6 @@ impl Drop for Other {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-#[test]
-#[ignore = "runs in the processes that the tests beside it start"]
-fn the_other_process() {
-    let Ok(what) = std::env::var("WAXSEAL_TEST_HOLDS") else { return };
-    let path = std::env::var("WAXSEAL_TEST_PATH").unwrap();
-    let (mut file, mut database) = (None, None);
-    match &*what {
-        "database" => {
-            let writer = database.insert(rusqlite::Connection::open(path).unwrap());
-            writer.execute_batch("BEGIN IMMEDIATE").unwrap();
-        }
-        what => {
-            let file = file.insert(std::fs::OpenOptions::new().write(true).open(path).unwrap());
-            if what == "shared" { file.lock_shared() } else { file.lock() }.unwrap();
-        }
-    }
-    println!("it holds the lock");
-    let _ = std::io::stdin().read_to_end(&mut Vec::new());
-    drop((file, database));
 }
 
 /// Runs what has to give up; gives the error and asserts that the wait was within its bound.
