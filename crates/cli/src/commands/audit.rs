@@ -160,6 +160,7 @@ fn rows(counts: &Counts) -> Vec<(&'static str, u64)> {
         ("  files elsewhere", counts.elsewhere),
         ("Simple pages", counts.pages),
         ("  files on them", counts.listed_files),
+        ("  files they vouch for", counts.vouched_files),
         ("plain names", counts.plain_names),
         ("journal entries, published", counts.journal_entries),
         ("  paths of the API as they say", counts.journalled),
