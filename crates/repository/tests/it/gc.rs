@@ -3,14 +3,12 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use jiff::{SignedDuration, Timestamp};
-use tempfile::NamedTempFile;
-use waxseal_repository::store::{Area, Link, Listing, Object, OpenObject, Store, StoreKey};
+use waxseal_repository::store::{Object, Store, StoreKey};
 use waxseal_repository::{
     AcceptedTargets, Collected, GcOptions, Repository, StoreError, TargetChanges,
 };
@@ -18,7 +16,7 @@ use waxseal_tuf::hash::Sha256;
 
 use super::audit::{Client, audit_all, read_everything};
 use super::index::{Index, Kind, hours, send, start, upload};
-use waxseal_testkit::faulty_store::{Fault, contents};
+use waxseal_testkit::faulty_store::{Fault, ReadBy, contents};
 
 /// The store's own clock goes on as it does; this is how the collector sees it.
 fn later(hours: i64) -> Timestamp {
@@ -91,9 +89,12 @@ fn a_slow_client_finds_what_its_snapshot_names() {
     let options = GcOptions { grace: SignedDuration::from_hours(3), ..GcOptions::default() };
     repository.collect_garbage(&options, later(2), &|_| {}).unwrap();
     // What the client sees: the old timestamp, and whatever is left.
-    let view = waxseal_testkit::faulty_store::OldTimestamp {
+    let view = ReadBy {
         store: index.store.unwatched(),
-        timestamp: old,
+        read: Box::new(move |store, key, limit| match key {
+            StoreKey::Timestamp => Ok(Some(old.clone())),
+            key => store.read(key, limit),
+        }),
     };
     let found = read_everything(&view, &mut BTreeMap::new(), start()).unwrap();
     assert!(found.contains_key("packages/flask/flask-1.tar.gz"));
@@ -319,74 +320,6 @@ fn what_another_index_took_back_goes() {
     audit_all(&repository, start());
 }
 
-/// A store that notes which snapshots are read while nobody may make objects.
-#[derive(Debug)]
-struct Observed {
-    inner: Arc<dyn Store>,
-    lock: PathBuf,
-    read: Arc<Mutex<Vec<String>>>,
-}
-
-impl Store for Observed {
-    fn read(&self, key: &StoreKey, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let file = File::open(&self.lock).unwrap();
-        let held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
-        if held && key.path().ends_with(".snapshot.json") {
-            self.read.lock().unwrap().push(key.path());
-        }
-        self.inner.read(key, limit)
-    }
-
-    fn create(&self, objects: &[Object<'_>]) -> Result<(), StoreError> {
-        self.inner.create(objects)
-    }
-
-    fn create_from_file(
-        &self,
-        key: &StoreKey,
-        file: NamedTempFile,
-        beside: &[Object<'_>],
-    ) -> Result<(), StoreError> {
-        self.inner.create_from_file(key, file, beside)
-    }
-
-    fn link(&self, links: &[Link]) -> Result<(), StoreError> {
-        self.inner.link(links)
-    }
-
-    fn replace_timestamp(&self, expected: Option<Sha256>, bytes: &[u8]) -> Result<(), StoreError> {
-        self.inner.replace_timestamp(expected, bytes)
-    }
-
-    fn open(&self, key: &StoreKey) -> Result<Option<OpenObject>, StoreError> {
-        self.inner.open(key)
-    }
-
-    fn remove(&self, keys: &[StoreKey]) -> Result<(), StoreError> {
-        self.inner.remove(keys)
-    }
-
-    fn list(&self, area: Area) -> Result<Listing<'_>, StoreError> {
-        self.inner.list(area)
-    }
-
-    fn set_reserve(&self) -> Result<(), StoreError> {
-        self.inner.set_reserve()
-    }
-
-    fn use_reserve(&self) -> Result<(), StoreError> {
-        self.inner.use_reserve()
-    }
-
-    fn has_reserve(&self) -> Result<bool, StoreError> {
-        self.inner.has_reserve()
-    }
-
-    fn spool(&self) -> Result<NamedTempFile, StoreError> {
-        self.inner.spool()
-    }
-}
-
 /// A snapshot of a large index takes long to read, and uploads are not to wait for that.
 #[test]
 fn snapshots_that_came_since_are_read_while_uploads_go_on() {
@@ -397,8 +330,18 @@ fn snapshots_that_came_since_are_read_while_uploads_go_on() {
     }
     let read = Arc::new(Mutex::new(Vec::new()));
     let lock = index.path().join("waxseal.sqlite-objects.lock");
-    let inner = index.store.unwatched();
-    index.store.reopened(Arc::new(Observed { inner, lock, read: Arc::clone(&read) }));
+    // Notes which snapshots are read while nobody may make objects.
+    let noted = Arc::clone(&read);
+    let note = move |store: &dyn Store, key: &StoreKey, limit: u64| {
+        let file = File::open(&lock).unwrap();
+        let held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+        if held && key.path().ends_with(".snapshot.json") {
+            noted.lock().unwrap().push(key.path());
+        }
+        store.read(key, limit)
+    };
+    let store = index.store.unwatched();
+    index.store.reopened(Arc::new(ReadBy { store, read: Box::new(note) }));
     // After the metadata of old snapshots, and before their pages.
     let published = Cell::new(0);
     let publish = |_: &Collected| {
