@@ -7,21 +7,21 @@ use std::panic::resume_unwind;
 use std::thread::{self, ScopedJoinHandle};
 
 use jiff::{SignedDuration, Timestamp};
-use waxseal_tuf::hash::{Hashes, Sha256};
-use waxseal_tuf::metadata::{self, MetaFile, sign, sign_canonical};
+use waxseal_tuf::hash::{Hashed, Hashes, Sha256};
+use waxseal_tuf::metadata::{self, MetaFile, sign, sign_canonical, sign_hashed};
 use waxseal_tuf::{RoleName, Signer};
 
-use crate::bin_file::{self, Change, Entries};
+use crate::bin_file::{self, Change, Entries, signed_value};
 use crate::ceremony::BINS;
 use crate::cores::on_all_cores;
 use crate::database::{BinFile, BinRow, CatalogChange, Decision, Epoch, Reservation};
-use crate::error::Error;
+use crate::error::{Error, StoreError};
 use crate::renewal::due_bins;
 use crate::repository::{Repository, SNAPSHOT, TIMESTAMP};
 use crate::snapshot_file::SnapshotText;
-use crate::store::{Link, Object, StoreKey};
+use crate::store::{Creation, Link, StoreKey};
 
-/// About how many bytes of bins are signed before they are written.
+/// About how many bytes of bins are signed before they get their names.
 const SLICE: u64 = 16 << 20;
 
 /// How long the roles of the online key are valid; the PEP's one day each by default.
@@ -80,8 +80,8 @@ pub(crate) type Visitor<'a> = &'a mut dyn FnMut(&[Change<'_>]) -> Result<(), Err
 /// A bin that was signed.
 struct SignedBin {
     file: BinFile,
-    /// What to create; `None` when it is in the store already.
-    bytes: Option<Vec<u8>>,
+    /// Whether it was in the store already.
+    was_there: bool,
 }
 
 /// What the writer knows of what is published. It is read from database and store when a process
@@ -223,12 +223,13 @@ impl Writer<'_> {
         };
         let bins = reservation.bins.len();
         let mut signed = Vec::with_capacity(bins);
-        let mut objects: Vec<NewObject> = Vec::new();
         let mut found = 0;
-        // One slice is written while the next one is signed.
+        let store = self.repository.store();
+        let mut creation = store.begin()?;
+        // One slice is made durable while the next one is signed.
         thread::scope(|scope| -> Result<(), Error> {
             let mut left = reservation.bins.as_slice();
-            let mut writing: Option<(ScopedJoinHandle<'_, Result<(), Error>>, usize)> = None;
+            let mut writing: Option<(ScopedJoinHandle<'_, Result<(), StoreError>>, usize)> = None;
             let written = |(writing, done): (ScopedJoinHandle<'_, _>, usize)| {
                 writing.join().unwrap_or_else(|panic| resume_unwind(panic))?;
                 progress(done);
@@ -236,25 +237,17 @@ impl Writer<'_> {
             };
             while !left.is_empty() {
                 let (slice, rest) = left.split_at(slice_length(state, left, contents.changes));
-                let files = self.sign_bins(state, slice, contents.changes, resumed)?;
-                for (bin, SignedBin { file, bytes }) in slice.iter().zip(files) {
-                    signed.push((bin.0, file));
-                    match bytes {
-                        Some(bytes) => {
-                            let key = self.bin_key(bin.0, file.version);
-                            objects.push(NewObject { key, bytes });
-                        }
-                        None => found += 1,
-                    }
+                let files = self.sign_bins(state, slice, contents.changes, resumed, &*creation)?;
+                for ((bin, _), SignedBin { file, was_there }) in slice.iter().zip(files) {
+                    signed.push((*bin, file));
+                    found += usize::from(was_there);
                 }
                 left = rest;
                 writing.take().map_or(Ok(()), written)?;
                 if !left.is_empty() {
                     reserve()?;
-                    let slice = std::mem::take(&mut objects);
-                    let repository = self.repository;
-                    let create = scope.spawn(move || create(repository, slice.iter()));
-                    writing = Some((create, signed.len()));
+                    let slice = std::mem::replace(&mut creation, store.begin()?);
+                    writing = Some((scope.spawn(move || slice.finish()), signed.len()));
                 }
             }
             writing.take().map_or(Ok(()), written)
@@ -264,12 +257,18 @@ impl Writer<'_> {
         let key = StoreKey::Metadata { version: reservation.snapshot, role: SNAPSHOT };
         let snapshot_expires = whole_seconds(self.now + self.lifetimes.snapshot);
         let text = state.snapshot_text.signed(reservation.snapshot, snapshot_expires);
-        let (snapshot, _) = self.sign_or_find(&text, &key, resumed)?;
+        let snapshot = match self.find(&text, &key, resumed)? {
+            Some(found) => found,
+            None => sign_canonical(text, &[self.online])?,
+        };
         let (timestamp_json, timestamp_expires) = self.sign_timestamp(reservation, &snapshot)?;
-        objects.push(NewObject { key, bytes: snapshot });
+        creation.add(&key, &snapshot)?;
+        for NewObject { key, bytes } in contents.objects {
+            creation.add(key, bytes)?;
+        }
         reserve()?;
-        create(self.repository, contents.objects.iter().chain(&objects))?;
-        self.repository.store().link(contents.links)?;
+        creation.finish()?;
+        store.link(contents.links)?;
         progress(bins);
 
         let decision = Decision {
@@ -305,22 +304,26 @@ impl Writer<'_> {
         Ok((sign(&timestamp, &[self.online])?, expires))
     }
 
-    /// Signs some bins, on all cores; the files in the order of the bins. Each thread takes neighbours.
+    /// Signs some bins and gives them to `creation`, on all cores; the files in the order of the bins.
+    /// Each thread takes neighbours.
     fn sign_bins(
         &self,
         state: &State,
         bins: &[(u32, u64)],
         changes: &dyn Changes,
         resumed: bool,
+        creation: &dyn Creation,
     ) -> Result<Vec<SignedBin>, Error> {
         let sign = |(number, version): &(u32, u64)| {
             let bin = &state.bins[*number as usize];
+            let sign =
+                |changes: &[Change<'_>]| self.sign_bin(bin, *version, changes, resumed, creation);
             let mut signed = None;
             changes.visit(*number, &mut |changes| {
-                signed = Some(self.sign_bin(bin, *version, changes, resumed)?);
+                signed = Some(sign(changes)?);
                 Ok(())
             })?;
-            signed.map_or_else(|| self.sign_bin(bin, *version, &[], resumed), Ok)
+            signed.map_or_else(|| sign(&[]), Ok)
         };
         let sign_part = |bins: &[(u32, u64)]| bins.iter().map(sign).collect::<Result<Vec<_>, _>>();
         let mut signed = Vec::with_capacity(bins.len());
@@ -336,46 +339,46 @@ impl Writer<'_> {
         version: u64,
         changes: &[Change<'_>],
         resumed: bool,
+        creation: &dyn Creation,
     ) -> Result<SignedBin, Error> {
         let role = self.repository.bins().role(bin.number);
         let expires = whole_seconds(self.now + self.lifetimes.bin_n);
         let published = self.repository.published_bin(bin)?;
         let not_ours = |_| self.repository.bin_not_ours(bin);
-        let entries = published.as_deref().map_or(Ok(Entries::default()), Entries::of_file);
+        let file = published.as_ref().map(|file| file.as_slice());
+        let entries = file.map_or(Ok(Entries::default()), Entries::of_file);
         let entries = entries.map_err(not_ours)?;
         let added = changes.iter().map(Change::length).sum::<usize>();
-        let capacity = published.as_ref().map_or(0, Vec::len) + added;
+        let capacity = file.map_or(0, <[u8]>::len) + added;
         let text =
             bin_file::signed(&role, version, expires, capacity, |out| entries.splice(changes, out));
         let text = text.map_err(not_ours)?;
-        let before = published.as_deref().map_or(0, |file| file.len() as u64);
-        let (bytes, is_there) =
-            self.sign_or_find(&text, &self.bin_key(bin.number, version), resumed)?;
+        let before = file.map_or(0, |file| file.len() as u64);
+        let key = StoreKey::Metadata { version, role };
+        let found = self.find(&text, &key, resumed)?;
+        let was_there = found.is_some();
+        let text = Hashed::new(text);
+        let signed_sha256 = text.sha256();
+        let bytes = match found {
+            Some(found) => found,
+            None => sign_hashed(text, &[self.online])?,
+        };
+        let length = bytes.len() as u64;
         // Without changes only its version and its signatures may be longer.
-        let after = if changes.is_empty() { 0 } else { bytes.len() as u64 };
+        let after = if changes.is_empty() { 0 } else { length };
         self.repository.bins().check_length(bin.number, before, after)?;
-        let (length, sha256) = (bytes.len() as u64, Sha256::of(&bytes));
-        let file = BinFile { version, expires, length, sha256 };
-        Ok(SignedBin { file, bytes: (!is_there).then_some(bytes) })
-    }
-
-    /// Signs a canonical `signed` value; if `resumed`, the file that is there under `key` already is
-    /// taken where it has just that, since signatures of it may differ. Answers whether it was there.
-    fn sign_or_find(
-        &self,
-        text: &[u8],
-        key: &StoreKey,
-        resumed: bool,
-    ) -> Result<(Vec<u8>, bool), Error> {
-        let found = if resumed { self.repository.metadata_file(key)? } else { None };
-        match found.filter(|found| bin_file::has_signed(found, text)) {
-            Some(found) => Ok((found, true)),
-            None => Ok((sign_canonical(text, &[self.online])?, false)),
+        if !was_there {
+            creation.add(&key, &bytes)?;
         }
+        let file = BinFile { version, expires, length, signed_sha256 };
+        Ok(SignedBin { file, was_there })
     }
 
-    fn bin_key(&self, bin: u32, version: u64) -> StoreKey {
-        StoreKey::Metadata { version, role: self.repository.bins().role(bin) }
+    /// If `resumed`, the file that is there under `key` already, where it has just this canonical
+    /// `signed` value: signatures of the same may differ.
+    fn find(&self, text: &[u8], key: &StoreKey, resumed: bool) -> Result<Option<Vec<u8>>, Error> {
+        let found = if resumed { self.repository.metadata_file(key)? } else { None };
+        Ok(found.filter(|found| signed_value(found) == Some(text)))
     }
 }
 
@@ -389,14 +392,6 @@ fn slice_length(state: &State, bins: &[(u32, u64)], changes: &dyn Changes) -> us
         total <= SLICE
     };
     bins.iter().take_while(fits).count().max(1)
-}
-
-fn create<'a>(
-    repository: &Repository,
-    objects: impl Iterator<Item = &'a NewObject>,
-) -> Result<(), Error> {
-    let objects: Vec<_> = objects.map(|new| Object { key: &new.key, bytes: &new.bytes }).collect();
-    Ok(repository.store().create(&objects)?)
 }
 
 /// As metadata writes it.

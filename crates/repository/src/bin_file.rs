@@ -11,12 +11,15 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use jiff::Timestamp;
-use memchr::{memchr2, memmem};
-use waxseal_tuf::metadata::{SPEC_VERSION, TargetFile, format_time};
+use memchr::{memchr, memchr2, memmem};
+use waxseal_tuf::metadata::{ROOM_FOR_SIGNATURES, SPEC_VERSION, TargetFile, format_time};
 use waxseal_tuf::{RoleName, TargetPath};
 
-/// What stands between the signatures and the entries, but for the time.
-const HEAD: &[u8] = b",\"signed\":{\"_type\":\"targets\",\"expires\":\"";
+/// What stands around the signatures: none of them, a keyid and hex, has such words.
+const SIGNATURES: &[u8] = b"{\"signatures\":";
+const SIGNED: &[u8] = b",\"signed\":";
+/// What stands before the entries, but for the time.
+const HEAD: &[u8] = b"{\"_type\":\"targets\",\"expires\":\"";
 const TARGETS: &[u8] = b"\",\"targets\":{";
 const VERSION: &[u8] = b"},\"version\":";
 
@@ -56,11 +59,12 @@ struct Entry<'a> {
 impl<'a> Entries<'a> {
     /// The entries of a bin's file.
     pub(crate) fn of_file(file: &'a [u8]) -> Result<Self, NotOurs> {
-        let head = memmem::find(file, HEAD).ok_or(NotOurs)? + HEAD.len();
-        let start = memmem::find(&file[head..], TARGETS).ok_or(NotOurs)? + head + TARGETS.len();
+        let signed = signed_value(file).ok_or(NotOurs)?;
+        let start = signed.strip_prefix(HEAD).and_then(|rest| memmem::find(rest, TARGETS));
+        let start = start.ok_or(NotOurs)? + HEAD.len() + TARGETS.len();
         // From the end: an entry may hold anything, also these words.
-        let end = memmem::rfind(file, VERSION).ok_or(NotOurs)?;
-        file.get(start..end).map(Self).ok_or(NotOurs)
+        let end = memmem::rfind(signed, VERSION).ok_or(NotOurs)?;
+        signed.get(start..end).map(Self).ok_or(NotOurs)
     }
 
     /// The targets at some paths, which are ordered, as far as they are listed.
@@ -173,9 +177,10 @@ pub(crate) fn signed<E>(
     capacity: usize,
     entries: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<Vec<u8>, E> {
-    let mut out = Vec::with_capacity(capacity + 256);
+    // Room for what stands around the entries, and around what is signed.
+    let mut out = Vec::with_capacity(capacity + 256 + ROOM_FOR_SIGNATURES);
     let expires = format_time(expires);
-    out.extend_from_slice(b"{\"_type\":\"targets\",\"expires\":\"");
+    out.extend_from_slice(HEAD);
     out.extend_from_slice(expires.as_bytes());
     out.extend_from_slice(b"\",\"spec_version\":\"");
     out.extend_from_slice(SPEC_VERSION.as_bytes());
@@ -189,10 +194,11 @@ pub(crate) fn signed<E>(
     Ok(out)
 }
 
-/// Whether a metadata file has this canonical `signed` value.
-pub(crate) fn has_signed(file: &[u8], signed: &[u8]) -> bool {
-    let head = file.strip_suffix(b"}").and_then(|file| file.strip_suffix(signed));
-    head.is_some_and(|head| head.ends_with(b",\"signed\":"))
+/// The `signed` value of a metadata file as this program writes it, in its canonical form.
+pub(crate) fn signed_value(file: &[u8]) -> Option<&[u8]> {
+    let file = file.strip_prefix(SIGNATURES)?.strip_suffix(b"}")?;
+    let start = memmem::find(file, SIGNED)? + SIGNED.len();
+    file.get(start..)
 }
 
 fn push_entries(entries: &[u8], begin: usize, out: &mut Vec<u8>) {
@@ -235,7 +241,7 @@ fn unescaped(key: &[u8]) -> Vec<u8> {
 
 /// Compares a key as it stands with a path, by code points, which is by bytes of UTF-8.
 fn compare(key: &[u8], path: &str) -> Ordering {
-    match key.contains(&b'\\') {
+    match memchr(b'\\', key).is_some() {
         true => unescaped(key).as_slice().cmp(path.as_bytes()),
         false => key.cmp(path.as_bytes()),
     }
@@ -325,7 +331,7 @@ mod tests {
         let expires = "2100-01-02T03:04:05Z".parse().unwrap();
         let entries = Entries::of_file(file).unwrap();
         let text = signed(&role(), version, expires, 0, |out| entries.splice(changes, out));
-        sign_canonical(&text.unwrap(), &[&TestKey::new("online")]).unwrap()
+        sign_canonical(text.unwrap(), &[&TestKey::new("online")]).unwrap()
     }
 
     fn path() -> impl Strategy<Value = String> {

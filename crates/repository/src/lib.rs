@@ -28,6 +28,7 @@ pub mod import;
 mod layout;
 mod lock;
 mod plan;
+mod recent_bins;
 mod renewal;
 mod repository;
 mod snapshot_file;

@@ -2,7 +2,7 @@
 //! key.
 
 use std::collections::BTreeSet;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use waxseal_tuf::metadata::{self, Unverified};
 use waxseal_tuf::{RoleName, TargetFile, TargetPath};
 
 use crate::accept_targets::TargetsTogether;
-use crate::bin_file::Entries;
+use crate::bin_file::{self, Entries};
 use crate::bins::Bins;
 use crate::ceremony::{BINS, Ceremony};
 use crate::database::{
@@ -23,6 +23,7 @@ use crate::database::{
 };
 use crate::error::Error;
 use crate::layout::Layout;
+use crate::recent_bins::RecentBins;
 use crate::store::{Object, Store, StoreKey};
 use crate::together::Together;
 
@@ -41,6 +42,7 @@ pub struct Repository {
     published: watch::Sender<u64>,
     publishing: Mutex<Publishing>,
     wake: Wake,
+    recent_bins: RecentBins,
     target_appends: TargetsTogether,
     upload_appends: Together<UploadAppend, Result<Appended, Error>>,
 }
@@ -157,6 +159,7 @@ impl Repository {
             published,
             publishing: Mutex::default(),
             wake: Wake::default(),
+            recent_bins: RecentBins::default(),
             target_appends: Together::default(),
             upload_appends: Together::default(),
         })
@@ -317,6 +320,10 @@ impl Repository {
         let nothing = || Ok(vec![None; paths.len()]);
         let Some(row) = self.database.bin(bin)? else { return nothing() };
         let Some(file) = self.published_bin(&row)? else { return nothing() };
+        // The snapshot process may change it soon.
+        if let Some(published) = row.published {
+            self.recent_bins.keep(bin, published, &file);
+        }
         let found = Entries::of_file(&file).and_then(|entries| entries.find(paths));
         found.map_err(|_| self.bin_not_ours(&row))
     }
@@ -346,15 +353,25 @@ impl Repository {
 
     /// The published file of a bin, which is the one that this program wrote; `None` when there is
     /// none.
-    pub(crate) fn published_bin(&self, bin: &BinRow) -> Result<Option<Vec<u8>>, Error> {
+    pub(crate) fn published_bin(&self, bin: &BinRow) -> Result<Option<Arc<Vec<u8>>>, Error> {
         let Some(file) = bin.published else { return Ok(None) };
+        if let Some(recent) = self.recent_bins.get(bin) {
+            return Ok(Some(recent));
+        }
         let key = StoreKey::Metadata { version: file.version, role: self.bins.role(bin.number) };
         let bytes = self.metadata_file(&key)?;
         let bytes = bytes.ok_or_else(|| self.bin_damaged(bin, "is missing"))?;
-        match Sha256::of(&bytes) == file.sha256 {
-            true => Ok(Some(bytes)),
+        // Nothing is read of its signatures, which are made anew.
+        let signed_sha256 = bin_file::signed_value(&bytes).map(Sha256::of);
+        match signed_sha256 == Some(file.signed_sha256) {
+            true => Ok(Some(Arc::new(bytes))),
             false => Err(self.bin_damaged(bin, "has other bytes than were published")),
         }
+    }
+
+    /// Frees the memory of a bin's file that is superseded.
+    pub(crate) fn forget_bin(&self, bin: u32) {
+        self.recent_bins.forget(bin);
     }
 
     pub(crate) fn bin_not_ours(&self, bin: &BinRow) -> Error {

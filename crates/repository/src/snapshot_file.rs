@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 use waxseal_tuf::RoleName;
-use waxseal_tuf::metadata::{SPEC_VERSION, format_time};
+use waxseal_tuf::metadata::{ROOM_FOR_SIGNATURES, SPEC_VERSION, format_time};
 
 use crate::bins::Bins;
 
@@ -63,7 +63,12 @@ impl SnapshotText {
             format_time(expires)
         );
         let tail = format!("}},\"spec_version\":\"{SPEC_VERSION}\",\"version\":{version}}}");
-        [head.as_bytes(), &self.text, tail.as_bytes()].concat()
+        let length = head.len() + self.text.len() + tail.len();
+        let mut signed = Vec::with_capacity(length + ROOM_FOR_SIGNATURES);
+        for part in [head.as_bytes(), &self.text, tail.as_bytes()] {
+            signed.extend_from_slice(part);
+        }
+        signed
     }
 
     /// Writes all entries: `bin-…` come before `bins` and `targets`, and in the order of their numbers,
@@ -111,7 +116,7 @@ mod tests {
             let others = others.map(|(role, version)| (role, MetaFile::version(version)));
             let roles = listed.chain(others).collect();
             let anew = sign(&Snapshot { version: round, expires, roles }, &[&key]).unwrap();
-            let file = sign_canonical(&text.signed(round, expires), &[&key]).unwrap();
+            let file = sign_canonical(text.signed(round, expires), &[&key]).unwrap();
             assert_eq!(String::from_utf8(file).unwrap(), String::from_utf8(anew).unwrap());
         }
     }

@@ -315,6 +315,9 @@ impl SnapshotProcess {
         let store = self.repository.store();
         store.replace_timestamp(batch.previous_timestamp, &batch.timestamp_json)?;
         self.repository.database().finish(self.epoch, batch, Timestamp::now())?;
+        for (bin, _) in &batch.bins {
+            self.repository.forget_bin(*bin);
+        }
         let published = Published { snapshot: batch.snapshot, serial: batch.serial };
         self.repository.announce(published.serial);
         debug!(

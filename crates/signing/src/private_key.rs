@@ -1,12 +1,14 @@
 use std::fmt;
 use std::str::FromStr;
 
+use aws_lc_rs::digest::{Digest, SHA256};
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::error::{KeyRejected, Unspecified};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
 use pkcs8::SecretDocument;
 use pkcs8::der::pem::LineEnding;
+use waxseal_tuf::hash::Hashed;
 use waxseal_tuf::{PublicKey, SignError, Signer};
 use zeroize::Zeroizing;
 
@@ -115,6 +117,11 @@ impl PrivateKey {
         Self::from_pair(pair, origin)
     }
 
+    fn refused(&self) -> SignError {
+        let problem = "the crypto library refused".to_owned();
+        SignError { key: self.place.clone(), problem }
+    }
+
     fn from_pair(pair: Pair, place: &str) -> Result<Self, KeyError> {
         let public = pair.public_key().ok_or(KeyError::Crypto { action: "give the public key" })?;
         Ok(Self { pair, public, place: place.to_owned() })
@@ -166,6 +173,17 @@ impl Pair {
         };
         Ok(signature.as_ref().to_vec())
     }
+
+    /// ECDSA signs the SHA-256 of a message, Ed25519 reads the message itself.
+    fn sign_hashed(&self, message: &Hashed) -> Result<Vec<u8>, Unspecified> {
+        match self {
+            Self::Ed25519(_) => self.sign(message.bytes()),
+            Self::EcdsaP256(pair) => {
+                let digest = Digest::import_less_safe(&message.sha256().0, &SHA256)?;
+                Ok(pair.sign_digest(&digest)?.as_ref().to_vec())
+            }
+        }
+    }
 }
 
 impl Signer for PrivateKey {
@@ -174,10 +192,11 @@ impl Signer for PrivateKey {
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        self.pair.sign(message).map_err(|_| SignError {
-            key: self.place.clone(),
-            problem: "the crypto library refused".to_owned(),
-        })
+        self.pair.sign(message).map_err(|_| self.refused())
+    }
+
+    fn sign_hashed(&self, message: &Hashed) -> Result<Vec<u8>, SignError> {
+        self.pair.sign_hashed(message).map_err(|_| self.refused())
     }
 }
 
@@ -191,6 +210,8 @@ impl fmt::Debug for PrivateKey {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+    use waxseal_tuf::metadata::{ROOM_FOR_SIGNATURES, sign_hashed};
+
     use super::*;
 
     /// The first key of RFC 8032, 7.1, as `openssl genpkey` lays it out.
@@ -210,6 +231,23 @@ mod tests {
             // The one says nothing else of a message ever, the other never the same again.
             let same = signature == key.sign(b"message").unwrap();
             assert_eq!(same, scheme == Scheme::Ed25519);
+            let hashed = key.sign_hashed(&Hashed::new(b"message".to_vec())).unwrap();
+            assert!(key.public_key().verifies(b"message", &hashed), "{scheme}");
+        }
+    }
+
+    #[test]
+    fn what_stands_around_a_signed_value_has_room() {
+        for key in Scheme::ALL.map(|scheme| PrivateKey::generate(scheme).unwrap()) {
+            // Signatures of ECDSA are not all of one length.
+            for version in 1..50 {
+                let signed = format!(r#"{{"version":{version}}}"#);
+                let hashed = Hashed::new(signed.clone().into_bytes());
+                let file = sign_hashed(hashed, &[&key]).unwrap();
+                assert!(file.len() - signed.len() <= ROOM_FOR_SIGNATURES, "{}", file.len());
+                let file = String::from_utf8(file).unwrap();
+                assert!(file.ends_with(&format!(",\"signed\":{signed}}}")), "{file}");
+            }
         }
     }
 

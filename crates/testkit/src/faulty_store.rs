@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tempfile::NamedTempFile;
 use waxseal_repository::StoreError;
-use waxseal_repository::store::{Area, Link, Listed, Listing, Object, OpenObject, Store, StoreKey};
+use waxseal_repository::store::{
+    Area, Creation, Link, Listed, Listing, Object, OpenObject, Store, StoreKey,
+};
 use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::metadata::{Timestamp, Unverified};
 
@@ -327,6 +329,10 @@ impl fmt::Debug for ReadBy {
 impl Store for ReadBy {
     fn create(&self, objects: &[Object<'_>]) -> Result<(), StoreError> {
         self.store.create(objects)
+    }
+
+    fn begin(&self) -> Result<Box<dyn Creation + '_>, StoreError> {
+        self.store.begin()
     }
 
     fn create_from_file(

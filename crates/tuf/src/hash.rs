@@ -20,6 +20,36 @@ impl Sha256 {
     }
 }
 
+/// Bytes together with their own SHA-256, for whoever needs it more than once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hashed {
+    bytes: Vec<u8>,
+    sha256: Sha256,
+}
+
+impl Hashed {
+    /// Computes the digest of `bytes`.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        let sha256 = Sha256::of(&bytes);
+        Self { bytes, sha256 }
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Their digest.
+    pub fn sha256(&self) -> Sha256 {
+        self.sha256
+    }
+
+    /// The bytes alone.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&HEXLOWER.encode(&self.0))

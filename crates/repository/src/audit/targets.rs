@@ -16,8 +16,9 @@ use super::pages::Names;
 use super::report::Kind;
 use super::tally::{Entry, Half, Tally};
 use super::{Auditor, metadata_key};
+use crate::bin_file::signed_value;
 use crate::ceremony::BINS;
-use crate::database::Batch;
+use crate::database::{Batch, BinFile};
 use crate::error::Error;
 use crate::store::{Area, ObjectReader, OpenObject, StoreKey};
 
@@ -29,7 +30,7 @@ const PAGE_LIMIT: u64 = 512 << 20;
 const EXPLAINED: usize = 64;
 
 /// What the database says of the files of bins.
-type RecordedBins = HashMap<(u32, u64), Sha256>;
+type RecordedBins = HashMap<(u32, u64), BinFile>;
 
 /// What one reading of all bins gathers.
 pub(super) struct Pass<'a> {
@@ -189,8 +190,11 @@ impl Auditor<'_> {
             }
         };
         // Of another version the publishing went on since, or what is wrong is found with versions.
-        let digest = recorded.get(&(bin, version));
-        if digest.is_some_and(|digest| *digest != Sha256::of(&bytes)) {
+        let is_recorded = |file: &BinFile| {
+            let signed_sha256 = signed_value(&bytes).map(Sha256::of);
+            file.length == bytes.len() as u64 && signed_sha256 == Some(file.signed_sha256)
+        };
+        if recorded.get(&(bin, version)).is_some_and(|file| !is_recorded(file)) {
             let problem = "has other bytes than this program published under its name";
             self.find(Kind::Inconsistent, key.path(), problem);
         }
@@ -202,7 +206,7 @@ impl Auditor<'_> {
         Ok(Some(verified))
     }
 
-    /// The digest of each bin's file by number and version, as the database has it published, or
+    /// What is on record of each bin's file by number and version, as the database has it published, or
     /// decided: that may have been committed, or not, when timestamp was read.
     fn recorded_bins(&self) -> Result<RecordedBins, Error> {
         let Some(database) = self.database else { return Ok(RecordedBins::new()) };
@@ -213,7 +217,7 @@ impl Auditor<'_> {
         let rows = database.bins()?.into_iter();
         let published = rows.filter_map(|row| Some((row.number, row.published?)));
         let files = published.chain(decided);
-        Ok(files.map(|(bin, file)| ((bin, file.version), file.sha256)).collect())
+        Ok(files.map(|(bin, file)| ((bin, file.version), file)).collect())
     }
 
     fn missing_bin(&mut self, key: &StoreKey, role: &RoleName, version: u64) -> Result<(), Error> {

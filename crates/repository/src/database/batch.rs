@@ -148,7 +148,7 @@ impl Publication for SqliteDatabase {
             use_up(transaction, RoleName::SNAPSHOT, snapshot)?;
             use_up(transaction, RoleName::TIMESTAMP, timestamp)?;
             let mut statement = transaction.prepare_cached(
-                "INSERT INTO bin (number, version, published, expires, length, sha256) \
+                "INSERT INTO bin (number, version, published, expires, length, signed_sha256) \
                  VALUES ($1, $2, 0, 0, 0, $3) \
                  ON CONFLICT (number) DO UPDATE SET version = excluded.version",
             )?;
@@ -293,21 +293,21 @@ fn publish(
 /// Versions only rise, also past those that never reached the store.
 fn put_bins(transaction: &Transaction<'_>, bins: &[(u32, BinFile)]) -> Result<(), Failure> {
     let mut statement = transaction.prepare_cached(
-        "INSERT INTO bin (number, version, published, expires, length, sha256) \
+        "INSERT INTO bin (number, version, published, expires, length, signed_sha256) \
          VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (number) DO UPDATE SET version = excluded.version, \
          published = excluded.published, expires = excluded.expires, \
-         length = excluded.length, sha256 = excluded.sha256 \
+         length = excluded.length, signed_sha256 = excluded.signed_sha256 \
          WHERE bin.version < excluded.version",
     )?;
-    for (number, BinFile { version, expires, length, sha256 }) in bins {
+    for (number, BinFile { version, expires, length, signed_sha256 }) in bins {
         let row = (
             number,
             signed(*version)?,
             signed(*version)?,
             expires.as_second(),
             signed(*length)?,
-            sha256.0,
+            signed_sha256.0,
         );
         if statement.execute(row)? != 1 {
             let role = format!("bin {number}");
@@ -349,7 +349,7 @@ fn batch(row: &Row<'_>) -> rusqlite::Result<Batch> {
 /// | 8 | version | version |
 /// | 8 | | expires, in seconds |
 /// | 8 | | length |
-/// | 32 | | SHA-256 |
+/// | 32 | | SHA-256 of its `signed` value |
 mod record {
     use jiff::Timestamp;
     use waxseal_tuf::hash::Sha256;
@@ -380,7 +380,7 @@ mod record {
             out.extend_from_slice(&file.version.to_be_bytes());
             out.extend_from_slice(&file.expires.as_second().to_be_bytes());
             out.extend_from_slice(&file.length.to_be_bytes());
-            out.extend_from_slice(&file.sha256.0);
+            out.extend_from_slice(&file.signed_sha256.0);
         }
         out
     }
@@ -388,14 +388,14 @@ mod record {
     pub(super) fn read_signed(bytes: &[u8]) -> Vec<(u32, BinFile)> {
         let (records, _) = bytes.as_chunks::<SIGNED>();
         let read = |record: &[u8; SIGNED]| {
-            let mut sha256 = [0; 32];
-            sha256.copy_from_slice(&record[28..]);
+            let mut signed_sha256 = [0; 32];
+            signed_sha256.copy_from_slice(&record[28..]);
             let expires = Timestamp::from_second(long(&record[12..]).cast_signed());
             let file = BinFile {
                 version: long(&record[4..]),
                 expires: expires.unwrap_or(Timestamp::UNIX_EPOCH),
                 length: long(&record[20..]),
-                sha256: Sha256(sha256),
+                signed_sha256: Sha256(signed_sha256),
             };
             (number(record), file)
         };

@@ -99,8 +99,8 @@ pub struct BinFile {
     pub expires: Timestamp,
     /// Its length in bytes.
     pub length: u64,
-    /// The digest of its bytes.
-    pub sha256: Sha256,
+    /// The digest of its `signed` value in canonical form: that alone is used again.
+    pub signed_sha256: Sha256,
 }
 
 impl Catalog for SqliteDatabase {
@@ -171,13 +171,13 @@ impl Catalog for SqliteDatabase {
     }
 
     fn bin(&self, number: u32) -> Result<Option<BinRow>, Error> {
-        let sql = "SELECT number, version, published, expires, length, sha256 \
+        let sql = "SELECT number, version, published, expires, length, signed_sha256 \
                    FROM bin WHERE number = $1";
         self.one("reading a bin", sql, [number], bin_row)
     }
 
     fn bins(&self) -> Result<Vec<BinRow>, Error> {
-        let sql = "SELECT number, version, published, expires, length, sha256 \
+        let sql = "SELECT number, version, published, expires, length, signed_sha256 \
                    FROM bin ORDER BY number";
         self.many("reading the bins", sql, [], bin_row)
     }
@@ -324,7 +324,7 @@ fn bin_row(row: &Row<'_>) -> rusqlite::Result<BinRow> {
             version,
             expires: seconds(row, 3)?,
             length: unsigned(row, 4)?,
-            sha256: digest(row, 5)?,
+            signed_sha256: digest(row, 5)?,
         }),
     };
     Ok(BinRow { number: row.get(0)?, version: unsigned(row, 1)?, published })

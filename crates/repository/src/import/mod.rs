@@ -237,9 +237,10 @@ impl SnapshotProcess {
                 }
                 let row = &rows[*bin as usize];
                 let file = self.repository().published_bin(row)?;
-                let entries = file.as_deref().map_or(Ok(Entries::default()), Entries::of_file);
+                let file = file.as_ref().map(|file| file.as_slice());
+                let entries = file.map_or(Ok(Entries::default()), Entries::of_file);
                 let entries = entries.map_err(|_| self.repository().bin_not_ours(row))?;
-                let before = file.as_deref().map_or(0, |file| file.len() as u64);
+                let before = file.map_or(0, |file| file.len() as u64);
                 partitions.visit(*bin, &mut |changes| {
                     let compared = found.compare(*bin, entries, changes);
                     let (more, less) = compared.map_err(|_| self.repository().bin_not_ours(row))?;

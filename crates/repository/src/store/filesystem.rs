@@ -14,6 +14,7 @@
 
 mod barrier;
 mod batch;
+mod drafts;
 mod reserve;
 mod spool;
 
@@ -22,24 +23,23 @@ use std::fs::{self, DirEntry, File, Permissions, ReadDir};
 use std::io::{self, Read};
 use std::iter::once;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::NamedTempFile;
 use waxseal_tuf::hash::Sha256;
 
 use self::barrier::Barrier;
 use self::batch::{Batch, create_folder};
+use self::drafts::Drafts;
 use self::reserve::Reserve;
 use self::spool::Spool;
 use super::{
-    Area, Link, Listed, Listing, Object, ObjectReader, OpenObject, Store, StoreError, StoreKey,
-    check_create_only, check_removable,
+    Area, Creation, Link, Listed, Listing, Object, ObjectReader, OpenObject, Store, StoreError,
+    StoreKey, check_create_only, check_removable,
 };
 use crate::lock::{Access, LOCK_PATIENCE, lock_file};
 
@@ -49,9 +49,6 @@ const TIMESTAMP_LIMIT: u64 = 1 << 20;
 /// How much space is set aside in bytes: enough for snapshots of 16,384 bins and some hundred bins of
 /// a large index, until garbage is collected.
 pub const RESERVE: u64 = 64 << 20;
-
-/// From how many objects on they are written by two threads.
-const MANY: usize = 64;
 
 /// The contract of [`Store`] kept in a folder.
 #[derive(Debug)]
@@ -155,50 +152,30 @@ impl FilesystemStore {
         self.base.join(key.path())
     }
 
-    /// Writes the objects to files that are durable, and not yet part of the store.
-    fn drafts(
-        &self,
-        batch: &Batch<'_>,
-        objects: &[Object<'_>],
-    ) -> Result<Vec<TempPath>, StoreError> {
-        let spool = self.spool_folder()?;
-        if !Batch::is_large(objects.len()) {
-            let files = objects.iter().map(|object| spool.file_with(object.bytes));
-            let files: Vec<_> = files.collect::<Result<_, _>>()?;
-            batch.sync_files(&files)?;
-            return Ok(files.into_iter().map(NamedTempFile::into_temp_path).collect());
+    /// The file of an object and its length, or `None` when it is not there.
+    fn open_file(&self, key: &StoreKey) -> Result<Option<(File, u64)>, StoreError> {
+        let path = self.path(key);
+        let opened = open_file(&path).and_then(|file| file.metadata().map(|is| (file, is)));
+        match opened {
+            // A folder is no object: `a` is not there just because `a/b` is.
+            Ok((_, is)) if !is.is_file() => Ok(None),
+            Ok((file, is)) => Ok(Some((file, is.len()))),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(source) => Err(StoreError::io("open", path, source)),
         }
-        // Closed at once: a batch may hold more objects than a process may hold open files.
-        let draft = |object: &Object<'_>| Ok(spool.file_with(object.bytes)?.into_temp_path());
-        let draft_all =
-            |objects: &[Object<'_>]| objects.iter().map(draft).collect::<Result<Vec<_>, _>>();
-        let mut drafts;
-        if objects.len() < MANY {
-            drafts = draft_all(objects)?;
-        } else {
-            // Most of it is copying, which two can do at once.
-            let (first, second) = objects.split_at(objects.len() / 2);
-            let (ours, others) = thread::scope(|scope| {
-                let others = scope.spawn(|| draft_all(second));
-                (draft_all(first), others.join().unwrap_or_else(|panic| resume_unwind(panic)))
-            });
-            drafts = ours?;
-            drafts.append(&mut others?);
-        }
-        batch.sync_volume()?;
-        Ok(drafts)
     }
 }
 
 impl Store for FilesystemStore {
     fn create(&self, objects: &[Object<'_>]) -> Result<(), StoreError> {
         objects.iter().try_for_each(|object| check_create_only(object.key))?;
-        let mut batch = Batch::begin(self)?;
-        let drafts = self.drafts(&batch, objects)?;
-        for (object, draft) in objects.iter().zip(drafts) {
-            batch.place_draft(draft, object.key)?;
-        }
-        batch.settle()
+        let creation = self.begin()?;
+        objects.iter().try_for_each(|object| creation.add(object.key, object.bytes))?;
+        creation.finish()
+    }
+
+    fn begin(&self) -> Result<Box<dyn Creation + '_>, StoreError> {
+        Ok(Box::new(Drafts::begin(self)?))
     }
 
     fn create_from_file(
@@ -215,7 +192,7 @@ impl Store for FilesystemStore {
         for object in beside {
             files.push(self.spool_folder()?.file_with(object.bytes)?);
         }
-        batch.sync_files(&files)?;
+        batch.sync_files(files.iter())?;
         for (file, key) in
             files.into_iter().zip(once(key).chain(beside.iter().map(|object| object.key)))
         {
@@ -267,28 +244,19 @@ impl Store for FilesystemStore {
     }
 
     fn read(&self, key: &StoreKey, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(OpenObject { length, reader }) = self.open(key)? else { return Ok(None) };
+        let Some((file, length)) = self.open_file(key)? else { return Ok(None) };
         if length > limit {
             return Err(StoreError::TooLarge { key: key.clone(), length, limit });
         }
         let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
-        let read = reader.take(limit).read_to_end(&mut bytes);
+        let read = file.take(limit).read_to_end(&mut bytes);
         read.map_err(|source| StoreError::io("read", self.path(key), source))?;
         Ok(Some(bytes))
     }
 
     fn open(&self, key: &StoreKey) -> Result<Option<OpenObject>, StoreError> {
-        let path = self.path(key);
-        let opened = open_file(&path).and_then(|file| file.metadata().map(|is| (file, is)));
-        match opened {
-            // A folder is no object: `a` is not there just because `a/b` is.
-            Ok((_, is)) if !is.is_file() => Ok(None),
-            Ok((file, is)) => {
-                Ok(Some(OpenObject { length: is.len(), reader: ObjectReader::File(file) }))
-            }
-            Err(error) if is_absent(&error) => Ok(None),
-            Err(source) => Err(StoreError::io("open", path, source)),
-        }
+        let opened = self.open_file(key)?;
+        Ok(opened.map(|(file, length)| OpenObject { length, reader: ObjectReader::File(file) }))
     }
 
     fn remove(&self, keys: &[StoreKey]) -> Result<(), StoreError> {

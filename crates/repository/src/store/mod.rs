@@ -5,6 +5,7 @@
 //! clients without a process of ours on the read path.
 
 mod filesystem;
+mod gathered;
 mod key;
 mod memory;
 
@@ -45,6 +46,12 @@ pub use crate::error::StoreError;
 pub trait Store: Send + Sync + fmt::Debug {
     /// Creates all `objects`.
     fn create(&self, objects: &[Object<'_>]) -> Result<(), StoreError>;
+
+    /// Begins to create objects that come one by one, as they are made. A store that can write each
+    /// where it is at hand does better than the default, which gathers them for [`Store::create`].
+    fn begin(&self) -> Result<Box<dyn Creation + '_>, StoreError> {
+        Ok(Box::new(gathered::Gathered::new(self)))
+    }
 
     /// Creates one object from a finished file, which [`Store::spool`] of this store gave, and the
     /// objects `beside` it.
@@ -100,6 +107,15 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// A new empty file to receive an upload, for [`Store::create_from_file`]. It is gone when
     /// dropped, and after a crash it is swept.
     fn spool(&self) -> Result<NamedTempFile, StoreError>;
+}
+
+/// Objects on their way into a store. Dropped before [`Creation::finish`], they leave nothing.
+pub trait Creation: Send + Sync {
+    /// Takes an object that is to be created, from any thread.
+    fn add(&self, key: &StoreKey, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// Creates all of them, under the rules of [`Store::create`].
+    fn finish(self: Box<Self>) -> Result<(), StoreError>;
 }
 
 /// One object to create.

@@ -112,9 +112,12 @@ impl Cold {
         let bytes = self.signed_bin(key, change);
         let StoreKey::Metadata { version, role } = key else { panic!("{key} is no bin") };
         let number = u32::from_str_radix(role.as_str().strip_prefix("bin-").unwrap(), 16).unwrap();
-        let digest = Sha256::of(&bytes);
+        let text = str::from_utf8(&bytes).unwrap();
+        let signed = text.split_once(",\"signed\":").unwrap().1.strip_suffix('}').unwrap();
+        let (length, digest) = (bytes.len(), Sha256::of(signed.as_bytes()));
         self.sql(&format!(
-            "UPDATE bin SET sha256 = x'{digest}' WHERE number = {number} AND published = {version}"
+            "UPDATE bin SET length = {length}, signed_sha256 = x'{digest}' \
+             WHERE number = {number} AND published = {version}"
         ));
         fs::write(self.path(key), bytes).unwrap();
     }

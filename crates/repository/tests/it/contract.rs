@@ -115,6 +115,56 @@ fn large_batches_are_whole(store: &dyn Store) {
     assert_eq!(listed(store, Area::Metadata).len(), 1500);
 }
 
+fn objects_that_come_one_by_one_are_there_when_all_are(store: &dyn Store) {
+    for count in [0_u32, 1, 5, 1500] {
+        let objects: Vec<_> = (0..count)
+            .map(|n| (metadata(u64::from(count), &format!("bin-{n:04x}")), n.to_string()))
+            .collect();
+        let creation = store.begin().unwrap();
+        thread::scope(|scope| {
+            for part in objects.chunks(200) {
+                let creation = &creation;
+                scope.spawn(move || {
+                    for (key, bytes) in part {
+                        creation.add(key, bytes.as_bytes()).unwrap();
+                    }
+                });
+            }
+        });
+        assert!(objects.iter().all(|(key, _)| content(store, key).is_none()));
+        creation.finish().unwrap();
+        for (key, bytes) in &objects {
+            assert_eq!(content(store, key).unwrap(), bytes.as_bytes());
+        }
+    }
+}
+
+fn objects_that_come_one_by_one_are_create_only(store: &dyn Store) {
+    let (taken, new) = (metadata(1, "bins"), metadata(2, "bins"));
+    create(store, &taken, b"one").unwrap();
+    let creation = store.begin().unwrap();
+    creation.add(&new, b"new").unwrap();
+    creation.add(&taken, b"two").unwrap();
+    assert!(matches!(creation.finish(), Err(StoreError::Exists { key }) if key == taken));
+    assert_eq!(content(store, &taken).unwrap(), b"one");
+    assert!(matches!(content(store, &new).as_deref(), None | Some(b"new")));
+
+    let creation = store.begin().unwrap();
+    let added = creation.add(&StoreKey::Timestamp, b"{}");
+    let finished = added.and_then(|()| creation.finish());
+    assert!(matches!(finished, Err(StoreError::Refused { .. })));
+    assert_eq!(content(store, &StoreKey::Timestamp), None);
+}
+
+fn objects_that_are_given_up_leave_nothing(store: &dyn Store) {
+    let creation = store.begin().unwrap();
+    for version in 1..=10 {
+        creation.add(&metadata(version, "bins"), b"{}").unwrap();
+    }
+    drop(creation);
+    assert_eq!(listed(store, Area::Metadata), BTreeSet::new());
+}
+
 fn uploads_are_taken_from_their_beginning(store: &dyn Store) {
     let key = target("packages/a/a-1.tar.gz", b"0123456789");
     let mut spooled = store.spool().unwrap();
@@ -423,6 +473,9 @@ contract!(
     a_batch_that_contradicts_itself_is_refused,
     a_refused_batch_can_be_completed,
     large_batches_are_whole,
+    objects_that_come_one_by_one_are_there_when_all_are,
+    objects_that_come_one_by_one_are_create_only,
+    objects_that_are_given_up_leave_nothing,
     uploads_are_taken_from_their_beginning,
     objects_beside_an_upload_are_created_with_it,
     many_uploads_at_once_are_all_there,

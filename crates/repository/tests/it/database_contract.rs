@@ -133,7 +133,7 @@ fn decision(version: u64) -> Decision {
         version,
         expires: time(400),
         length: bytes.len() as u64,
-        sha256: Sha256::of(bytes),
+        signed_sha256: Sha256::of(bytes),
     };
     Decision {
         snapshot: version,

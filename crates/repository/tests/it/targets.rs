@@ -1,14 +1,15 @@
 //! Targets of other indexes: one request is one entry, and no path changes its content by accident.
 
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
 use waxseal_repository::database::{
     AppendedTargets, Conflict, ConflictReason, Entry, Expected, IdempotencyKey, TargetsAppend,
     TargetsEntry,
 };
-use waxseal_repository::store::{Link, Object, StoreKey};
+use waxseal_repository::store::{Link, Object, Store, StoreKey};
 use waxseal_repository::{Accepted, AcceptedTargets, Error, Repository, TargetChanges};
+use waxseal_testkit::faulty_store::ReadBy;
 use waxseal_tuf::TargetPath;
 use waxseal_tuf::hash::Sha256;
 
@@ -541,4 +542,31 @@ fn many_at_once_each_get_the_answer_to_their_own_request() {
     assert_eq!(repository.database().last_serial().unwrap(), count);
     process.publish_all(start()).unwrap();
     audit_all(&repository, start());
+}
+
+#[test]
+fn a_bin_that_was_read_to_accept_a_change_is_not_read_again_to_publish_it() {
+    let (index, repository, process) = Index::published(Kind::Memory);
+    index.store.files_are_elsewhere();
+    let read = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&read);
+    let note = move |store: &dyn Store, key: &StoreKey, limit: u64| {
+        if key.path().contains(".bin-") {
+            noted.lock().unwrap().push(key.path());
+        }
+        store.read(key, limit)
+    };
+    let store = index.store.unwatched();
+    index.store.reopened(Arc::new(ReadBy { store, read: Box::new(note) }));
+    for serial in 1..=3 {
+        assert_eq!(send(&repository, adding(&format!("a/{serial}"), "x")), new(serial));
+        let accepting = std::mem::take(&mut *read.lock().unwrap());
+        assert_eq!(accepting.len(), 1, "{accepting:?}");
+        process.publish(start()).unwrap().unwrap();
+        assert_eq!(*read.lock().unwrap(), [""; 0]);
+    }
+    // What is published since is read, not what was.
+    let path = TargetPath::new("a/3").unwrap();
+    assert!(repository.target(&path).unwrap().is_some());
+    assert_eq!(read.lock().unwrap().len(), 1);
 }

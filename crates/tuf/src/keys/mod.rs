@@ -8,7 +8,7 @@ use data_encoding::HEXLOWER;
 
 use crate::error::FormatError;
 use crate::fields::Fields;
-use crate::hash::Sha256;
+use crate::hash::{Hashed, Sha256};
 use crate::json::{Element, Object, Value};
 use crate::names::KeyId;
 use material::{Scheme, to_pem};
@@ -109,6 +109,12 @@ pub trait Signer: fmt::Debug + Send + Sync {
 
     /// The signature over `message`.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
+
+    /// The same. A key that signs the message's SHA-256 takes the one that is there, rather than read
+    /// the message once more.
+    fn sign_hashed(&self, message: &Hashed) -> Result<Vec<u8>, SignError> {
+        self.sign(message.bytes())
+    }
 }
 
 /// A private key could not sign: the device is missing, refused, or failed.

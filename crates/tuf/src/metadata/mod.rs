@@ -22,7 +22,7 @@ pub use metafiles::MetaFiles;
 pub use root::{Root, TopLevelRoles};
 pub use snapshot::Snapshot;
 pub use targets::{DelegatedRole, Delegations, Paths, Roles, SuccinctRoles, TargetFile, Targets};
-pub use text::{format_time, sign_canonical};
+pub use text::{ROOM_FOR_SIGNATURES, format_time, sign_canonical, sign_hashed};
 pub use timestamp::Timestamp;
 
 use crate::error::FormatError;
@@ -184,10 +184,10 @@ pub fn sign<T: Role>(signed: &T, signers: &[&dyn Signer]) -> Result<Vec<u8>, Sig
     let canonical = payload.to_canonical();
     let is_json = !canonical.iter().any(u8::is_ascii_control);
     if is_json {
-        return sign_canonical(&canonical, signers);
+        return sign_canonical(canonical, signers);
     }
     let mut file = Object::default();
-    file.insert("signatures", text::signatures(&canonical, signers)?);
+    file.insert("signatures", text::signatures(signers, |signer| signer.sign(&canonical))?);
     file.insert("signed", payload);
     Ok(Value::from(file).to_json())
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::TargetFile;
 use crate::error::FormatError;
+use crate::hash::Hashed;
 use crate::json::{Document, Object, Value};
 use crate::keys::{SignError, Signer};
 use crate::limits::Limits;
@@ -15,19 +16,40 @@ use crate::limits::Limits;
 ///
 /// Canonical JSON is JSON as long as no string in it has a control character; that is the caller's to
 /// see to.
-pub fn sign_canonical(canonical: &[u8], signers: &[&dyn Signer]) -> Result<Vec<u8>, SignError> {
-    let signatures = Value::from(signatures(canonical, signers)?).to_json();
-    let parts: [&[u8]; 5] = [b"{\"signatures\":", &signatures, b",\"signed\":", canonical, b"}"];
-    Ok(parts.concat())
+///
+/// What is signed is moved within its vector, and copied only where that has no room for
+/// [`ROOM_FOR_SIGNATURES`].
+pub fn sign_canonical(canonical: Vec<u8>, signers: &[&dyn Signer]) -> Result<Vec<u8>, SignError> {
+    let signatures = signatures(signers, |signer| signer.sign(&canonical))?;
+    Ok(file_around(canonical, signatures))
 }
 
-/// The signatures of a metadata file over the canonical form of its `signed` value.
+/// The same where the digest of what is signed is at hand; see [`Signer::sign_hashed`].
+pub fn sign_hashed(canonical: Hashed, signers: &[&dyn Signer]) -> Result<Vec<u8>, SignError> {
+    let signatures = signatures(signers, |signer| signer.sign_hashed(&canonical))?;
+    Ok(file_around(canonical.into_bytes(), signatures))
+}
+
+/// How many bytes a metadata file has beside its `signed` value, at most, where one key of this project
+/// has signed it.
+pub const ROOM_FOR_SIGNATURES: usize = 320;
+
+fn file_around(signed: Vec<u8>, signatures: Vec<Object>) -> Vec<u8> {
+    let signatures = Value::from(signatures).to_json();
+    let head: [&[u8]; 3] = [b"{\"signatures\":", &signatures, b",\"signed\":"];
+    let mut file = signed;
+    file.splice(..0, head.concat());
+    file.push(b'}');
+    file
+}
+
+/// The signatures of a metadata file, each made by `sign`.
 pub(super) fn signatures(
-    canonical: &[u8],
     signers: &[&dyn Signer],
+    sign: impl Fn(&dyn Signer) -> Result<Vec<u8>, SignError>,
 ) -> Result<Vec<Object>, SignError> {
     let signature = |signer: &&dyn Signer| {
-        let sig = HEXLOWER.encode(&signer.sign(canonical)?);
+        let sig = HEXLOWER.encode(&sign(*signer)?);
         let keyid = signer.public_key().default_keyid();
         Ok(Object::from_iter([("keyid", keyid.as_str()), ("sig", sig.as_str())]))
     };

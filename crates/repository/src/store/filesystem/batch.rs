@@ -12,7 +12,7 @@ use super::barrier::{UnderWay, sync_volume};
 use super::{FilesystemStore, StoreError, StoreKey, open_file, sync_file};
 
 /// Up to how many files or folders are made durable one by one; `syncfs(2)` is Linux's.
-const FEW: usize = if cfg!(target_os = "linux") { 4 } else { usize::MAX };
+pub(super) const FEW: usize = if cfg!(target_os = "linux") { 4 } else { usize::MAX };
 
 /// Mode of every public folder, whatever the umask.
 const FOLDER_MODE: u32 = 0o755;
@@ -43,11 +43,6 @@ impl<'a> Batch<'a> {
         Ok(Self { store, volume, folders: BTreeSet::new() })
     }
 
-    /// Whether this many files are better made durable at once, by [`Batch::sync_volume`].
-    pub(super) fn is_large(count: usize) -> bool {
-        count > FEW
-    }
-
     /// Makes everything written so far durable.
     pub(super) fn sync_volume(&self) -> Result<(), StoreError> {
         let done = match &self.volume {
@@ -58,10 +53,13 @@ impl<'a> Batch<'a> {
     }
 
     /// Makes a few files durable, which may have been begun before the batch.
-    pub(super) fn sync_files(&self, files: &[NamedTempFile]) -> Result<(), StoreError> {
+    pub(super) fn sync_files<'f>(
+        &self,
+        mut files: impl Iterator<Item = &'f NamedTempFile>,
+    ) -> Result<(), StoreError> {
         match self.is_one_of_many() {
             true => self.sync_volume(),
-            false => files.iter().try_for_each(sync_file),
+            false => files.try_for_each(sync_file),
         }
     }
 
@@ -112,7 +110,7 @@ impl<'a> Batch<'a> {
     /// to be: another thread or process may have made a folder just now and not synced it yet.
     pub(super) fn settle(self) -> Result<(), StoreError> {
         let (folders, fresh) = self.store.known_folders.missing(&self.store.base, &self.folders);
-        if Self::is_large(folders.len()) || self.is_one_of_many() {
+        if folders.len() > FEW || self.is_one_of_many() {
             self.sync_volume()?;
         } else {
             folders.iter().try_for_each(|folder| sync_folder(folder))?;
