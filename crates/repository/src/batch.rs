@@ -214,7 +214,7 @@ impl Writer<'_> {
         progress: &dyn Fn(usize),
     ) -> Result<(Decision, usize), Error> {
         let database = self.repository.database();
-        // Before the first write, and where nothing is written yet, after the key has signed all: one
+        // Before the first file gets its name; and where none has yet, after the key has signed all: one
         // that fails uses up no versions.
         let mut reserved = resumed;
         let mut reserve = || match std::mem::replace(&mut reserved, true) {

@@ -204,8 +204,11 @@ fn take(
     (bins, layout): (Bins, Layout),
     shares: &mut Shares<'_>,
 ) -> Result<(), ImportError> {
-    for (number, line) in (chunk.first..).zip(chunk.text.split(|byte| *byte == b'\n')) {
-        let line = line.trim_ascii();
+    let ends = memchr::memchr_iter(b'\n', &chunk.text).chain([chunk.text.len()]);
+    let mut begin = 0;
+    for (number, end) in (chunk.first..).zip(ends) {
+        let line = chunk.text[begin..end].trim_ascii();
+        begin = end + 1;
         if line.is_empty() {
             continue;
         }

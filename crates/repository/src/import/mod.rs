@@ -47,7 +47,7 @@ pub struct ImportOptions {
 impl ImportOptions {
     /// The usual options, with a scratch folder.
     pub fn new(scratch: impl Into<PathBuf>) -> Self {
-        Self { replace: false, scratch: scratch.into(), memory: 128 << 20 }
+        Self { replace: false, scratch: scratch.into(), memory: 384 << 20 }
     }
 }
 

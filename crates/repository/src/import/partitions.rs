@@ -137,18 +137,26 @@ impl Partitions {
         Ok(())
     }
 
-    /// A partition, sorted, and forgets one that was asked for long ago.
+    /// A partition, sorted. One that is in memory stays there as it is; of those in the file one that was
+    /// asked for long ago is forgotten.
     fn sorted(&self, number: usize) -> Result<Arc<Sorted>, Error> {
         let mut partition = lock(&self.parts[number]);
         if let Some(sorted) = &partition.sorted {
             return Ok(Arc::clone(sorted));
         }
-        let bytes = self.read(&partition);
+        let is_in_memory = partition.spilt.is_empty();
+        let bytes = match is_in_memory {
+            true => Ok(std::mem::take(&mut partition.buffer)),
+            false => self.read(&partition),
+        };
         let bytes =
             bytes.map_err(|source| Error::Scratch { path: self.scratch.clone(), source })?;
         let sorted = Arc::new(Sorted::of(bytes));
         partition.sorted = Some(Arc::clone(&sorted));
         drop(partition);
+        if is_in_memory {
+            return Ok(sorted);
+        }
         let mut kept = lock(&self.sorted);
         kept.push_back(number);
         let oldest = if kept.len() > self.kept_sorted { kept.pop_front() } else { None };
