@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use waxseal_repository::audit::{self, Counts, Finding, Report, Settings};
 use waxseal_repository::database::{Database, SqliteDatabase};
-use waxseal_repository::store::FilesystemStore;
+use waxseal_repository::store::{FilesystemStore, Store as _, StoreKey};
 
 use crate::data_folder::{DataFolder, published_snapshot};
 use crate::failure::{Exit, Failure};
@@ -47,7 +47,7 @@ impl Repo {
     fn run(self) -> anyhow::Result<ExitCode> {
         let (store, database) = self.open()?;
         if let Some(database) = &database {
-            self.check_published(database)?;
+            self.check_published(&store, database)?;
         }
         let bar = output::steps();
         let settings = Settings { now: Timestamp::now(), deep: self.deep };
@@ -94,9 +94,14 @@ impl Repo {
         Ok((store, Some(database)))
     }
 
-    /// A new index is not one that lost its files.
-    fn check_published(&self, database: &SqliteDatabase) -> anyhow::Result<()> {
-        if published_snapshot(database)?.is_some() {
+    /// A new index is not one that lost its files, nor one whose first snapshot clients see while the
+    /// database does not know it yet, as after a crash.
+    fn check_published(
+        &self,
+        store: &FilesystemStore,
+        database: &SqliteDatabase,
+    ) -> anyhow::Result<()> {
+        if published_snapshot(database)?.is_some() || store.open(&StoreKey::Timestamp)?.is_some() {
             return Ok(());
         }
         let (waxseal, data) = (output::own_command(), output::quoted_path(&self.folder));
