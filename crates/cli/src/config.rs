@@ -7,6 +7,8 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use waxseal_repository::Layout;
 
+use crate::failure::{Exit, Failure};
+
 /// The most hours that roles signed by the online key may be valid: a year, as root.
 const LONGEST_ONLINE_LIFETIME: u32 = 365 * 24;
 
@@ -52,8 +54,13 @@ impl Default for Config {
 impl Config {
     /// Reads the file.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::new(
+                Exit::Failed,
+                format!("cannot read the configuration {}: {error}", path.display()),
+                "check that it is text in UTF-8, that you may read it, and the disk it is on",
+            )
+        })?;
         let config: Self = toml::from_str(&text)
             .with_context(|| format!("the configuration {} is wrong", path.display()))?;
         anyhow::ensure!(

@@ -17,7 +17,10 @@ pub enum KeyError {
         scheme: String,
     },
     /// The key file cannot be read.
-    #[error("cannot read the key file {}: {source}", path.display())]
+    #[error(
+        "cannot read the key file {}: {source}; check that it is there, and that whoever runs this may \
+         read it", path.display()
+    )]
     Read {
         /// The file.
         path: PathBuf,
