@@ -1,57 +1,22 @@
-//! A fault at any system call of the real binary leaves an index that is whole.
+//! Faults while the server takes uploads and publishes them, and while it starts after a crash.
 //!
-//! `strace` stops the index at the Nth call of a kind, by SIGKILL or by letting the call fail, while it
-//! takes uploads and publishes them. Nothing in the index takes part. It counts the calls of each thread by
-//! itself, so each sweep is of certain threads: of the one that publishes, of those that take uploads, and
-//! of a whole start after a crash.
-//!
-//! `WAXSEAL_SWEEP=full` tries every single call; without it the calls that come by the dozen are tried in
-//! steps.
+//! Each sweep is of certain threads: of the one that publishes, of those that take uploads, and of a whole
+//! start.
 
-mod durable;
-mod stopped;
-mod strace;
-mod world;
-
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use waxseal_testkit::peers::CleanCommand;
 
-use self::strace::{Counts, Log, Strace, Watched, child_of, options, signal, threads};
-use self::world::{Run, Server, World};
+use super::faults::{Fault, Runs, Sweep, all_calls};
+use super::strace::{Counts, Log, Strace, Watched, child_of, options, signal, threads};
+use super::summary::{Outcome, Summaries};
+use super::world::{Run, Server, World};
 use crate::harness::{Process, WAXSEAL, request};
-
-/// Calls by which the index changes something on disk, or asks for it; how far apart those are that are
-/// tried; and which errors a disk answers them with.
-const CALLS: [(&str, usize, &[Fault]); 11] = [
-    ("fsync", 1, &[Fault::Kill, Fault::Full, Fault::Broken]),
-    ("fdatasync", 1, &[Fault::Kill, Fault::Full, Fault::Broken]),
-    ("syncfs", 1, &[Fault::Kill, Fault::Full, Fault::Broken]),
-    ("rename,renameat,renameat2", 1, &[Fault::Kill, Fault::Full, Fault::Broken]),
-    ("link,linkat", 2, &[Fault::Kill, Fault::Full, Fault::Broken]),
-    ("unlink,unlinkat", 3, &[Fault::Kill, Fault::Broken]),
-    ("mkdir,mkdirat", 1, &[Fault::Kill, Fault::Full]),
-    ("ftruncate,fallocate", 1, &[Fault::Kill, Fault::Full]),
-    ("write", 3, &[Fault::Kill, Fault::Full, Fault::Broken]),
-    ("pwrite64", 7, &[Fault::Kill, Fault::Full, Fault::Broken]),
-    ("openat,open", 7, &[Fault::Kill, Fault::Broken]),
-];
-
-/// What a full disk refuses, from the Nth such call on.
-const GROWING: &str = "pwrite64,link,linkat,mkdir,mkdirat,ftruncate,fallocate";
-
-/// What a disk refuses, from the Nth such call on, when its file system looks for space late.
-const SYNCING: &str = "fsync,fdatasync,syncfs";
 
 /// Which threads are watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum At {
+pub(super) enum At {
     /// The one that publishes.
     Publishing,
     /// Those that take uploads.
@@ -62,19 +27,6 @@ enum At {
     Resuming,
 }
 
-/// What happens at the Nth call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Fault {
-    /// SIGKILL.
-    Kill,
-    /// This one finds no space.
-    Full,
-    /// This one and every later one finds no space, until some is made.
-    StaysFull,
-    /// This one finds a broken disk.
-    Broken,
-}
-
 impl At {
     /// Whether it is the whole life of a process that is watched.
     fn is_start(self) -> bool {
@@ -82,150 +34,42 @@ impl At {
     }
 }
 
-impl Fault {
-    fn inject(self, n: usize) -> String {
-        match self {
-            Self::Kill => format!("signal=KILL:when={n}"),
-            Self::Full => format!("error=ENOSPC:when={n}"),
-            Self::StaysFull => format!("error=ENOSPC:when={n}+"),
-            Self::Broken => format!("error=EIO:when={n}"),
-        }
-    }
-}
-
-/// Calls of one kind, and a fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Sweep {
-    at: At,
-    fault: Fault,
-    calls: &'static str,
-}
-
-/// What became of a sweep.
-#[derive(Debug, Default)]
-struct Summary {
-    /// Calls that were reached.
-    injected: usize,
-    /// What each kind of leftover was found how often.
-    left: BTreeMap<&'static str, usize>,
-    /// How uploads were answered: 0 is no answer.
-    answers: BTreeMap<u16, usize>,
-}
-
 #[test]
 fn a_fault_at_any_system_call_leaves_an_index_that_is_whole() {
-    let full = std::env::var("WAXSEAL_SWEEP").is_ok_and(|sweep| sweep == "full");
     let world = World::new();
-    let jobs = jobs(&world, full);
-    eprintln!("{} runs", jobs.len());
-    let jobs = Mutex::new(jobs);
-    let summaries: Mutex<BTreeMap<Sweep, Summary>> = Mutex::default();
-    let failures = Mutex::new(Vec::new());
-    let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-    thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                while let Some((sweep, n)) = next() {
-                    let run = std::panic::AssertUnwindSafe(|| inject(&world, sweep, n));
-                    match std::panic::catch_unwind(run) {
-                        Ok(outcome) => {
-                            let mut summaries =
-                                summaries.lock().unwrap_or_else(PoisonError::into_inner);
-                            summaries.entry(sweep).or_default().add(&outcome);
-                        }
-                        Err(_) => failures.lock().unwrap().push((sweep, n)),
-                    }
-                }
-            });
-        }
-    });
-    let summaries = summaries.into_inner().unwrap();
-    let table = table(&summaries);
-    eprintln!("{table}");
-    fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("sweep.txt"), &table).unwrap();
-    let failures = failures.into_inner().unwrap();
-    assert!(failures.is_empty(), "{} runs failed: {failures:?}", failures.len());
+    let summaries =
+        Summaries::of("sweep-server.txt", runs(&world), |sweep, n| inject(&world, sweep, n));
     assert_enough(&summaries);
 }
 
 /// Asserts that the faults were met: a sweep that reaches nothing proves nothing.
-fn assert_enough(summaries: &BTreeMap<Sweep, Summary>) {
-    let injected = |at, fault| {
-        let these = summaries.iter().filter(|(sweep, _)| sweep.at == at && sweep.fault == fault);
-        these.map(|(_, summary)| summary.injected).sum::<usize>()
-    };
+fn assert_enough(summaries: &Summaries<At>) {
     for (at, kills, errors) in [
         (At::Publishing, 40, 30),
         (At::Uploading, 8, 8),
         (At::Starting, 8, 6),
         (At::Resuming, 6, 4),
     ] {
-        assert!(injected(at, Fault::Kill) >= kills, "{at:?}");
-        assert!(injected(at, Fault::Full) >= errors, "{at:?}");
-        assert!(injected(at, Fault::Broken) >= errors, "{at:?}");
+        assert!(summaries.injected(at, Fault::Kill) >= kills, "{at:?}");
+        assert!(summaries.injected(at, Fault::Full) >= errors, "{at:?}");
+        assert!(summaries.injected(at, Fault::Broken) >= errors, "{at:?}");
     }
-    assert!(injected(At::Publishing, Fault::StaysFull) > 0);
-    assert!(injected(At::Uploading, Fault::StaysFull) > 0);
-}
-
-/// What one run saw.
-#[derive(Debug, Default)]
-struct Outcome {
-    injected: bool,
-    left: Vec<&'static str>,
-    answers: Vec<Option<u16>>,
-}
-
-impl Summary {
-    fn add(&mut self, outcome: &Outcome) {
-        if !outcome.injected {
-            return;
-        }
-        self.injected += 1;
-        for left in &outcome.left {
-            *self.left.entry(left).or_default() += 1;
-        }
-        for answer in &outcome.answers {
-            *self.answers.entry(answer.unwrap_or(0)).or_default() += 1;
-        }
-    }
+    assert!(summaries.injected(At::Publishing, Fault::StaysFull) > 0);
+    assert!(summaries.injected(At::Uploading, Fault::StaysFull) > 0);
 }
 
 /// Every run: what an undisturbed one calls is counted first.
-fn jobs(world: &World, full: bool) -> VecDeque<(Sweep, usize)> {
-    let mut jobs = VecDeque::new();
+fn runs(world: &World) -> Runs<At> {
+    let mut runs = Runs::new();
     for at in [At::Publishing, At::Uploading, At::Starting, At::Resuming] {
         let counts = count(world, at);
-        let mut sweep = |fault, calls, step: usize, offset: usize| {
-            let step = if full { 1 } else { step };
-            let sweep = Sweep { at, fault, calls };
-            // Runs differ by a few calls.
-            let last = counts.most(calls) + usize::from(counts.most(calls) > 0);
-            let all = (1 + offset % step..=last).step_by(step);
-            let possible = |n: &usize| fault == Fault::Kill || !counts.is_off_disk(calls, *n);
-            jobs.extend(all.filter(possible).map(|n| (sweep, n)));
-        };
-        for (number, (calls, step, faults)) in CALLS.into_iter().enumerate() {
-            for (offset, fault) in faults.iter().enumerate() {
-                // The loader opens files before the program begins.
-                let step = if at.is_start() { step * 3 } else { step };
-                sweep(*fault, calls, step, number + offset);
-            }
-        }
+        // The loader opens files before the program begins.
+        runs.each_call(at, &counts, if at.is_start() { 3 } else { 1 });
         if !at.is_start() {
-            sweep(Fault::StaysFull, GROWING, 8, 0);
-            sweep(Fault::StaysFull, SYNCING, 1, 0);
+            runs.stays_full(at, &counts);
         }
     }
-    // Long and short runs mixed, so that none is left alone at the end.
-    let mut mixed: Vec<_> = jobs.into();
-    mixed.sort_by_key(|(sweep, n)| (n * 7919 % 101, *sweep, *n));
-    mixed.into()
-}
-
-fn all_calls() -> String {
-    let calls: BTreeSet<_> = CALLS.iter().flat_map(|(calls, ..)| calls.split(',')).collect();
-    calls.into_iter().collect::<Vec<_>>().join(",")
+    runs
 }
 
 /// The calls of a run without a fault.
@@ -268,7 +112,7 @@ fn publishing(server: &Server) -> u32 {
 
 /// What a sweep watches. An upload's calls come before those that publish it, so that a fault at the Nth
 /// call of any thread is one of the upload's, as long as an upload makes so many.
-fn watched(server: &Server, at: At) -> Watched {
+pub(super) fn watched(server: &Server, at: At) -> Watched {
     // A thread for what waits for the disk comes with the first request.
     request("GET", &format!("{}/simple/", server.url), &[], &[]).unwrap();
     match at {
@@ -306,9 +150,9 @@ fn start_under_strace(run: &Run<'_>, calls: &str, inject: Option<&str>) -> Resul
 }
 
 /// One run: a fault, what it leaves, and whether all is well afterwards.
-fn inject(world: &World, sweep: Sweep, n: usize) -> Outcome {
+fn inject(world: &World, sweep: Sweep<At>, n: usize) -> Outcome {
     let mut run = world.copy();
-    let mut outcome = match sweep.at {
+    let mut outcome = match sweep.watched {
         At::Starting | At::Resuming => inject_at_start(&mut run, sweep, n),
         _ if sweep.fault == Fault::Kill => inject_kill(&mut run, sweep, n),
         _ => inject_error(&mut run, sweep, n),
@@ -336,11 +180,11 @@ fn inject(world: &World, sweep: Sweep, n: usize) -> Outcome {
     outcome
 }
 
-fn inject_kill(run: &mut Run<'_>, sweep: Sweep, n: usize) -> Outcome {
+fn inject_kill(run: &mut Run<'_>, sweep: Sweep<At>, n: usize) -> Outcome {
     let server = run.serve();
     let log = run.folder().join("strace");
     let (pid, inject) = (server.process.id(), sweep.fault.inject(n));
-    let strace = Strace::attach(watched(&server, sweep.at), sweep.calls, Some(&inject), &log);
+    let strace = Strace::attach(watched(&server, sweep.watched), sweep.calls, Some(&inject), &log);
     let answers = (0..2).map(|number| run.upload(&server.url, number)).collect();
     // Its end is watched as well.
     signal("INT", pid);
@@ -351,11 +195,11 @@ fn inject_kill(run: &mut Run<'_>, sweep: Sweep, n: usize) -> Outcome {
     Outcome { injected, left: Vec::new(), answers }
 }
 
-fn inject_error(run: &mut Run<'_>, sweep: Sweep, n: usize) -> Outcome {
+fn inject_error(run: &mut Run<'_>, sweep: Sweep<At>, n: usize) -> Outcome {
     let server = run.serve();
     let log = run.folder().join("strace");
     let (pid, inject) = (server.process.id(), sweep.fault.inject(n));
-    let strace = Strace::attach(watched(&server, sweep.at), sweep.calls, Some(&inject), &log);
+    let strace = Strace::attach(watched(&server, sweep.watched), sweep.calls, Some(&inject), &log);
     let answers: Vec<_> = (0..2).map(|number| run.upload(&server.url, number)).collect();
     let log = strace.detach();
     if log.failed_off_disk() {
@@ -397,8 +241,8 @@ fn upload_in_time(run: &mut Run<'_>, server: &Server, number: usize) {
     }
 }
 
-fn inject_at_start(run: &mut Run<'_>, sweep: Sweep, n: usize) -> Outcome {
-    crash(run, sweep.at);
+fn inject_at_start(run: &mut Run<'_>, sweep: Sweep<At>, n: usize) -> Outcome {
+    crash(run, sweep.watched);
     run.look();
     let inject = sweep.fault.inject(n);
     let started = start_under_strace(run, sweep.calls, Some(&inject));
@@ -433,17 +277,4 @@ fn kill_again(run: &Run<'_>, n: usize) {
         }
         server.process.end();
     }
-}
-
-fn table(summaries: &BTreeMap<Sweep, Summary>) -> String {
-    let mut table = String::new();
-    let total: usize = summaries.values().map(|summary| summary.injected).sum();
-    for (Sweep { at, fault, calls }, Summary { injected, left, answers }) in summaries {
-        let _ = writeln!(
-            table,
-            "{at:?} {fault:?} {calls}: {injected}, left {left:?}, answers {answers:?}"
-        );
-    }
-    let _ = writeln!(table, "{total} injections");
-    table
 }

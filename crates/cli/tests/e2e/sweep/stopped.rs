@@ -6,9 +6,9 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::server::{At, watched};
 use super::strace::{Strace, is_stopped, signal};
 use super::world::{Run, Server, World};
-use super::{At, watched};
 use crate::harness::{Process, request};
 
 /// Calls at which the first process is stopped, and how far apart.

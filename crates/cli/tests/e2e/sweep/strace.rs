@@ -188,6 +188,12 @@ impl Log {
         self.injected().any(is_off_disk)
     }
 
+    /// Whether a call failed that was about something outside of this folder, such as a library.
+    pub(super) fn failed_outside(&self, folder: &Path) -> bool {
+        let folder = folder.display().to_string();
+        self.injected().any(|line| !line.contains(&folder))
+    }
+
     pub(super) fn failed(&self) -> bool {
         self.injected().next().is_some()
     }

@@ -17,19 +17,24 @@ use waxseal_tuf::{Limits, MetadataFile, RoleName, Search, TargetPath, Updater};
 
 use crate::harness::{Form, Index, Process, Wheel, make_wheels, tree, waxseal};
 
+/// Files of a store by their paths in it, with their digests.
+pub(super) type Objects = BTreeMap<PathBuf, Sha256>;
+
 /// Projects that each run uploads, one after the other, and one that it uploads at its end.
 pub(super) const PROJECTS: [&str; 3] = ["alpha", "beta", "gamma"];
 
-/// What runs begin with: an index with one project, and a client that has seen it.
+/// What runs begin with: an index that is not served, and a client that has seen it.
 pub(super) struct World {
-    index: Index,
-    _wheels_folder: TempDir,
+    folder: TempDir,
+    token: String,
+    fingerprint: String,
     pub(super) wheels: Vec<PathBuf>,
     trust: simulator::Store,
     garbage: u64,
 }
 
 impl World {
+    /// An index with one project.
     pub(super) fn new() -> Self {
         let mut index = Index::quickstart_with(|command| command.args(["--bins", "8"]));
         index.upload_new(Wheel::new("before", "1.0"));
@@ -38,26 +43,38 @@ impl World {
         // Each run has a copy.
         index.configure("reserve-mebibytes", 1);
         index.stop();
-        let folder = tempfile::tempdir().unwrap();
+        let mut this = Self::of(&index.data());
         let wheels: Vec<_> = PROJECTS.map(|name| Wheel::new(name, "1.0")).into();
-        let wheels = make_wheels(folder.path(), &wheels);
-        let mut trust = simulator::Store::new();
-        let mut this =
-            Self { index, _wheels_folder: folder, wheels, trust: BTreeMap::new(), garbage: 0 };
-        let run = this.copy();
-        read(&run.store(), &mut trust, &[]);
-        this.garbage = run.audit().garbage;
-        this.trust = trust;
+        this.wheels = make_wheels(this.folder.path(), &wheels);
+        (this.token, this.fingerprint) = (index.token, index.fingerprint);
         this
+    }
+
+    /// The index in a folder, as it is now.
+    pub(super) fn of(data: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        copy(data, folder.path());
+        let (token, fingerprint) = (String::new(), String::new());
+        let (wheels, trust) = (Vec::new(), simulator::Store::new());
+        let this = Self { folder, token, fingerprint, wheels, trust, garbage: 0 };
+        let mut run = this.copy();
+        if !run.is_anything_published() {
+            drop(run);
+            return this;
+        }
+        run.come_back();
+        let (garbage, trust) = (run.audit().garbage, std::mem::take(&mut run.trust));
+        drop(run);
+        Self { trust, garbage, ..this }
     }
 
     /// A copy of the index for one run. Hard links stay such.
     pub(super) fn copy(&self) -> Run<'_> {
         let folder = folder();
-        let data = folder.path().join("data");
-        let copied = Command::new("cp").arg("-a").arg(self.index.data()).arg(&data).status();
-        assert!(copied.unwrap().success());
-        let mut run = Run { world: self, folder, data, seen: BTreeMap::new(), accepted: vec![] };
+        copy(&self.folder.path().join("data"), folder.path());
+        let (data, trust) = (folder.path().join("data"), self.trust.clone());
+        let (seen, accepted, imported) = (Objects::new(), Vec::new(), Vec::new());
+        let mut run = Run { world: self, folder, data, seen, trust, accepted, imported };
         run.look();
         run
     }
@@ -69,9 +86,13 @@ pub(super) struct Run<'a> {
     folder: TempDir,
     pub(super) data: PathBuf,
     /// Every file that was ever seen in the store, by its digest.
-    seen: BTreeMap<PathBuf, Sha256>,
+    seen: Objects,
+    /// What a client trusts that comes back.
+    trust: simulator::Store,
     /// The wheels whose upload was answered 200.
     accepted: Vec<PathBuf>,
+    /// What an import lists, with its content; the files are elsewhere.
+    pub(super) imported: Vec<(TargetPath, String)>,
 }
 
 /// A server of a run.
@@ -137,7 +158,7 @@ impl Run<'_> {
     /// Uploads a wheel, and remembers that it was answered 200; `None`: there was no answer.
     pub(super) fn upload(&mut self, url: &str, number: usize) -> Option<u16> {
         let wheel = self.world.wheels[number].clone();
-        let answer = Form::file(&self.world.index.token, &wheel).post(url).ok()?;
+        let answer = Form::file(&self.world.token, &wheel).post(url).ok()?;
         if answer.status == 200 && !self.accepted.contains(&wheel) {
             self.accepted.push(wheel);
         }
@@ -150,21 +171,26 @@ impl Run<'_> {
     }
 
     pub(super) fn form(&self, number: usize) -> Form {
-        Form::file(&self.world.index.token, &self.world.wheels[number])
+        Form::file(&self.world.token, &self.world.wheels[number])
+    }
+
+    /// What clients may download, with its digest.
+    pub(super) fn objects(&self) -> Objects {
+        let store = self.store();
+        let relative = |path: PathBuf| path.strip_prefix(&store).unwrap().to_owned();
+        let all =
+            tree(&store).into_iter().map(|(path, bytes)| (relative(path), Sha256::of(&bytes)));
+        all.filter(|(path, _)| !path.starts_with(".store")).collect()
     }
 
     /// Records every object, and compares it with what had its name before.
     pub(super) fn look(&mut self) {
-        let store = self.store();
-        for area in ["tuf", "files"] {
-            for (path, bytes) in tree(&store.join(area)) {
-                if path.ends_with("timestamp.json") {
-                    continue;
-                }
-                let digest = Sha256::of(&bytes);
-                let before = *self.seen.entry(path.clone()).or_insert(digest);
-                assert_eq!(before, digest, "{} has two contents", path.display());
+        for (path, digest) in self.objects() {
+            if path.ends_with("timestamp.json") {
+                continue;
             }
+            let before = *self.seen.entry(path.clone()).or_insert(digest);
+            assert_eq!(before, digest, "{} has two contents", path.display());
         }
     }
 
@@ -184,6 +210,9 @@ impl Run<'_> {
 
     /// What a crash left, in words.
     pub(super) fn left_behind(&self) -> Vec<&'static str> {
+        if !self.is_anything_published() {
+            return vec!["nothing published"];
+        }
         let counts = self.audit();
         let database = self.database();
         let spool = tree(&self.store().join(".store/spool"));
@@ -233,16 +262,28 @@ impl Run<'_> {
         waxseal(["audit", "repo", "--deep", &data]).run().success();
         let counts = self.audit();
         assert_eq!(counts.waiting_entries, 0);
-        for mut trust in [self.world.trust.clone(), simulator::Store::new()] {
-            read(&self.store(), &mut trust, &self.accepted);
+        let mut new = simulator::Store::new();
+        for trust in [&mut self.trust, &mut new] {
+            let client = Client { store: &self.data.join("store"), trust };
+            client.read(&self.accepted, &self.imported);
         }
+    }
+
+    /// A client comes back that may find an older state, but one that is whole.
+    pub(super) fn come_back(&mut self) {
+        Client { store: &self.data.join("store"), trust: &mut self.trust }.read(&[], &[]);
+    }
+
+    /// Whether there is a first snapshot.
+    pub(super) fn is_anything_published(&self) -> bool {
+        self.store().join("tuf/metadata/timestamp.json").exists()
     }
 
     /// The same with `waxseal download` as a new user.
     pub(super) fn download_all(&self, url: &str) {
         let home = self.folder.path().join("home");
         fs::create_dir_all(&home).unwrap();
-        let fingerprint = &self.world.index.fingerprint;
+        let fingerprint = &self.world.fingerprint;
         let trust = ["trust", "add", url, "--fingerprint", fingerprint];
         waxseal(trust).home(&home).run().success();
         for wheel in &self.accepted {
@@ -261,6 +302,12 @@ fn folder() -> TempDir {
     memory.unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
+/// Copies an index into the folder `data` of another folder. Hard links stay such.
+fn copy(data: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(data).arg(to.join("data")).status();
+    assert!(copied.unwrap().success());
+}
+
 /// The target path of a wheel.
 fn target(wheel: &Path) -> TargetPath {
     let filename = wheel.file_name().unwrap().to_str().unwrap();
@@ -268,24 +315,42 @@ fn target(wheel: &Path) -> TargetPath {
     TargetPath::new(format!("packages/{project}/{filename}")).unwrap()
 }
 
-/// Brings a client up to date out of a store, and gets these wheels.
-fn read(store: &Path, trust: &mut simulator::Store, wheels: &[PathBuf]) {
-    let metadata = store.join("tuf/metadata");
-    let fetch = |file: &MetadataFile| fs::read(metadata.join(&file.path)).ok();
-    let first = fs::read(metadata.join("1.root.json")).unwrap();
-    let root = trust.get(&RoleName::new(RoleName::ROOT).unwrap()).unwrap_or(&first).clone();
-    let updater = Updater::new(&root, Timestamp::now(), Limits::default()).unwrap();
-    let mut trusted = drive(updater, trust, fetch).unwrap();
-    for wheel in wheels {
-        let path = target(wheel);
-        let search = Search::new(path.clone(), &trusted, Limits::default()).unwrap();
-        let file = drive_search(search, &mut trusted, trust, fetch).unwrap();
-        let file = file.unwrap_or_else(|| panic!("{path} was answered 200 and is no target"));
-        let location = trusted.target_location(&path, &file).unwrap();
-        for place in
-            [store.join("tuf/targets").join(location), store.join("files").join(path.as_str())]
-        {
-            assert_eq!(fs::read(place).unwrap(), fs::read(wheel).unwrap(), "{path}");
+/// A client of a store.
+struct Client<'a> {
+    store: &'a Path,
+    trust: &'a mut simulator::Store,
+}
+
+impl Client<'_> {
+    /// Comes up to date, gets these wheels, and finds these targets with this content.
+    fn read(self, wheels: &[PathBuf], imported: &[(TargetPath, String)]) {
+        let Self { store, trust } = self;
+        let metadata = store.join("tuf/metadata");
+        let fetch = |file: &MetadataFile| fs::read(metadata.join(&file.path)).ok();
+        let first = fs::read(metadata.join("1.root.json")).unwrap();
+        let root = trust.get(&RoleName::new(RoleName::ROOT).unwrap()).unwrap_or(&first).clone();
+        let updater = Updater::new(&root, Timestamp::now(), Limits::default()).unwrap();
+        let mut trusted = drive(updater, trust, fetch).unwrap();
+        let mut find = |path: &TargetPath| {
+            let search = Search::new(path.clone(), &trusted, Limits::default()).unwrap();
+            let file = drive_search(search, &mut trusted, trust, fetch).unwrap();
+            let file = file.unwrap_or_else(|| panic!("{path} has to be there and is no target"));
+            (trusted.target_location(path, &file).unwrap(), file)
+        };
+        for wheel in wheels {
+            let path = target(wheel);
+            let (location, _) = find(&path);
+            for place in
+                [store.join("tuf/targets").join(location), store.join("files").join(path.as_str())]
+            {
+                assert_eq!(fs::read(place).unwrap(), fs::read(wheel).unwrap(), "{path}");
+            }
+        }
+        for (path, content) in imported {
+            let (_, file) = find(path);
+            let digest = Sha256::of(content.as_bytes()).to_string();
+            assert_eq!(file.length, content.len() as u64, "{path}");
+            assert_eq!(file.hashes.file_name_digest(), Some(&*digest), "{path}");
         }
     }
 }
