@@ -8,6 +8,7 @@ mod deny;
 mod fuzz;
 mod paths;
 mod peers;
+mod sweep;
 mod test;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Install the Python tools and packages that the tests use, under `target/peers`
     Peers,
+    /// Kill and fail the real binary at every single system call; `test` takes a sample
+    Sweep,
 }
 
 fn main() -> ExitCode {
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::bench(&options),
         Task::Fuzz(options) => fuzz::fuzz(&options),
         Task::Peers => peers::install(),
+        Task::Sweep => sweep::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
