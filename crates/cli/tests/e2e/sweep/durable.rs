@@ -47,7 +47,7 @@ impl Volatile {
             };
             if let Some(rest) = call.strip_prefix("<... ") {
                 // The end of a call that was shown before.
-                if rest.contains("sync") && rest.contains(") = 0") {
+                if rest.contains("sync") && is_done(rest) {
                     self.synced(thread);
                 }
                 continue;
@@ -69,7 +69,7 @@ impl Volatile {
                     let path = decoded(arguments).filter(|_| name != "syncfs").map(str::to_owned);
                     self.syncing.insert(thread.to_owned(), (path, self.calls));
                     if ended {
-                        assert!(arguments.contains(") = 0"), "{line}");
+                        assert!(is_done(arguments), "{line}");
                         self.synced(thread);
                     }
                 }
@@ -103,6 +103,11 @@ impl Volatile {
     fn lost(&self, part: &str) -> Vec<&String> {
         self.changed.keys().filter(|path| path.contains(part)).collect()
     }
+}
+
+/// Whether a call succeeded. `strace` puts spaces before the result, so that results stand below each other.
+fn is_done(call: &str) -> bool {
+    call.trim_end().ends_with(" = 0")
 }
 
 /// The path or the kind of the descriptor that is the first argument.
