@@ -1,24 +1,27 @@
 //! One process that is both roles of an index: web server and snapshot process.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use waxseal_repository::{Lifetimes, Repository, SnapshotProcess, Stop};
+use tokio::task;
+use waxseal_repository::{Lifetimes, Publishing, Repository, SnapshotProcess, Stop};
 use waxseal_server::{AppState, Limits, Settings};
 
 use crate::collector::Collector;
-use crate::config::Config;
 use crate::data_folder::DataFolder;
 use crate::failure::{Exit, Failure};
 use crate::output;
+
+/// How long a start is silent until what was left is published and what has expired is signed again.
+const FIRST_ROUND: Duration = Duration::from_secs(5);
 
 /// Takes the address that an index listens on.
 pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -47,31 +50,62 @@ pub(crate) fn snapshot_process(
     Ok(process.with_layout(config.layout)?)
 }
 
-/// An index that is open, whole and listening, and not yet serving.
+/// An index that is served.
 pub(crate) struct Host {
-    repository: Arc<Repository>,
-    process: SnapshotProcess,
-    listener: TcpListener,
     address: SocketAddr,
-    config: Config,
-    stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
+    serving: task::JoinHandle<io::Result<()>>,
+    process: Running,
+    stop: Stop,
+    _collector: Collector,
 }
 
 impl Host {
-    /// Opens the index in `folder`. Whatever an earlier run left unfinished is published before this
-    /// returns, and whatever has expired is signed again.
-    pub(crate) fn open(folder: &DataFolder, listener: TcpListener) -> anyhow::Result<Self> {
+    /// Opens the index in `folder` and serves it until Ctrl-C or SIGTERM.
+    ///
+    /// What is published is served at once. Whatever an earlier run left unfinished is published, and
+    /// whatever has expired is signed again, before this returns, unless that fails or takes longer than
+    /// [`FIRST_ROUND`].
+    pub(crate) async fn open(folder: &DataFolder, listener: TcpListener) -> anyhow::Result<Self> {
         let config = folder.config()?;
         let repository = folder.repository()?;
         let process = snapshot_process(folder, Arc::clone(&repository))?;
-        if let Err(error) = process.publish_all(Timestamp::now()) {
-            // What is published can be served, and a full disk may be emptied meanwhile.
-            output::warning(&format!("cannot publish now, and tries again: {error}"));
-        }
         let address = listener.local_addr()?;
         // Whoever reads that the index is there may stop it at once.
-        let stopped = Box::pin(stopped()?);
-        Ok(Self { repository, process, listener, address, config, stopped })
+        let stopped = stopped()?;
+        let stop = Stop::new(Arc::clone(&repository));
+        let (process, ended) = spawn(process, stop.clone())?;
+        let grace = SignedDuration::from_mins(i64::from(config.gc_grace_minutes));
+        let collector = Collector::start(Arc::clone(&repository), grace)?;
+        let settings = Settings {
+            max_upload: config.max_upload_bytes,
+            publish_wait: Duration::from_secs(config.publish_wait_seconds),
+            ..Settings::default()
+        };
+        let state = AppState::new(Arc::clone(&repository), settings);
+        let router = waxseal_server::router(state.clone());
+        // Without its snapshot process, as when another one has taken over, there is nothing to serve
+        // for.
+        let stopped = async {
+            tokio::select! {
+                () = stopped => {}
+                _ = ended => {}
+            }
+        };
+        let serving = tokio::spawn(async move {
+            waxseal_server::serve(listener, router, &Limits::default(), stopped).await
+        });
+        let first_round = async {
+            while !serving.is_finished() && !is_first_round_over(&repository, &state).await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(FIRST_ROUND, first_round).await.is_err() {
+            output::warning(
+                "not everything is published and signed yet: the signing key or the disk is slow; what \
+                 is published is served, and /readyz says what holds it up",
+            );
+        }
+        Ok(Self { address, serving, process, stop, _collector: collector })
     }
 
     /// The index's base URL as this machine reaches it, without a slash at the end.
@@ -83,36 +117,29 @@ impl Host {
         format!("http://{address}")
     }
 
-    /// Serves until Ctrl-C or SIGTERM, and then publishes what was accepted.
+    /// Waits until it is stopped, and then publishes what was accepted.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let stop = Stop::new(Arc::clone(&self.repository));
-        let (process, ended) = spawn(self.process, stop.clone())?;
-        let grace = SignedDuration::from_mins(i64::from(self.config.gc_grace_minutes));
-        let _collector = Collector::start(Arc::clone(&self.repository), grace)?;
-        let settings = Settings {
-            max_upload: self.config.max_upload_bytes,
-            publish_wait: Duration::from_secs(self.config.publish_wait_seconds),
-            ..Settings::default()
-        };
-        let router = waxseal_server::router(AppState::new(self.repository, settings));
-        // Without its snapshot process, as when another one has taken over, there is nothing to serve
-        // for.
-        let stopped = async {
-            tokio::select! {
-                () = self.stopped => {}
-                _ = ended => {}
-            }
-        };
-        let served =
-            waxseal_server::serve(self.listener, router, &Limits::default(), stopped).await;
+        let served = self.serving.await?;
         output::note("publishing what was accepted, then stopping");
-        stop.request();
-        tokio::task::spawn_blocking(move || process.join())
+        self.stop.request();
+        let process = self.process;
+        task::spawn_blocking(move || process.join())
             .await?
             .map_err(|_| anyhow::anyhow!("the snapshot process ended by a defect"))?
             .context("what was accepted last is in the journal, and not published yet")?;
         served.context("the server failed")
     }
+}
+
+/// Whether the snapshot process has published all that was left, or cannot now.
+async fn is_first_round_over(repository: &Repository, state: &AppState) -> bool {
+    if let Publishing::Failing { problem, .. } = repository.publishing() {
+        // What is published can be served, and a full disk may be emptied meanwhile.
+        output::warning(&format!("cannot publish now, and tries again: {problem}"));
+        return true;
+    }
+    // What cannot be read fails for the snapshot process as well, which says so.
+    state.is_up_to_date().await.unwrap_or(false)
 }
 
 type Running = JoinHandle<Result<(), waxseal_repository::Error>>;

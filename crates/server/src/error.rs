@@ -255,11 +255,20 @@ pub enum Error {
     },
 
     /// The index cannot serve now.
-    #[error("the index is not ready: {problem}")]
+    #[error("the index is not ready: {problem}{}", because(held_up.as_deref()))]
     NotReady {
         /// What is missing.
         problem: ReadinessProblem,
+        /// What holds up publishing, where that is known.
+        held_up: Option<String>,
     },
+
+    /// What expired before the server started is not signed again yet.
+    #[error(
+        "what is published has expired, and nothing is taken before it is signed again; nothing was \
+         stored, try again soon: /readyz says what holds it up"
+    )]
+    NotSignedAgain,
 
     /// Something of ours failed; the text tells nothing that is not public.
     #[error("the index failed at this; its log has the cause, try again later")]
@@ -320,7 +329,9 @@ impl Error {
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::StorageFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
-            Self::NotReady { .. } | Self::Overtaken | Self::Locked { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotReady { .. } | Self::NotSignedAgain | Self::Overtaken | Self::Locked { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -347,9 +358,10 @@ impl Error {
                 let value = HeaderValue::try_from(format!("bytes */{length}")).ok()?;
                 Some((CONTENT_RANGE, value))
             }
-            Self::NotReady { .. } | Self::Overtaken | Self::Locked { .. } => {
-                Some((RETRY_AFTER, HeaderValue::from_static("5")))
-            }
+            Self::NotReady { .. }
+            | Self::NotSignedAgain
+            | Self::Overtaken
+            | Self::Locked { .. } => Some((RETRY_AFTER, HeaderValue::from_static("5"))),
             _ => None,
         }
     }
@@ -400,6 +412,10 @@ pub(crate) fn shown(text: &str) -> String {
         shown.push('…');
     }
     shown
+}
+
+fn because(held_up: Option<&str>) -> String {
+    held_up.map_or_else(String::new, |held_up| format!("; {held_up}"))
 }
 
 fn spelled(filename: &str, used: &str) -> String {

@@ -12,6 +12,7 @@
 //! | `multipart` | reading a form in bounded memory |
 //! | `spool` | a file on its way to the store, hashed while it comes |
 //! | `object` | answering with an object: validators, ranges, streaming |
+//! | `freshness` | whether what is published has expired |
 //! | `error` | what went wrong, as status, reason phrase and text |
 //! | `problem` | the same for the API, as problem details in JSON |
 //! | `api` | waiting until something is published, and reading a body of the API |
@@ -22,6 +23,7 @@ mod auth;
 mod compress;
 mod controllers;
 mod error;
+mod freshness;
 mod multipart;
 mod object;
 mod observe;

@@ -272,6 +272,11 @@ impl From<Error> for Problem {
                 error.to_string(),
                 "send it again, with the same Idempotency-Key, or in smaller parts",
             ),
+            Error::NotSignedAgain => Self::unavailable(
+                "not-ready",
+                error.to_string(),
+                "send it again, with the same Idempotency-Key",
+            ),
             Error::Locked { source } => Self::unavailable(
                 "busy",
                 "another program holds a lock of the index for long; nothing was recorded",

@@ -1,12 +1,15 @@
 //! What every handler has at hand.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use waxseal_repository::Repository;
 
 use crate::error::Error;
+use crate::freshness;
 
 /// Most bytes of bodies of the API that are in memory at a time, counted in units of so many.
 const BODIES: usize = 64 << 20;
@@ -56,6 +59,8 @@ pub struct AppState {
     pub(crate) settings: Arc<Settings>,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) bodies: Arc<Semaphore>,
+    /// Whether nothing was expired once, so that a later failure to sign holds up publishing alone.
+    was_fresh: Arc<AtomicBool>,
 }
 
 impl AppState {
@@ -67,7 +72,28 @@ impl AppState {
             settings: Arc::new(settings),
             uploads: Arc::new(Semaphore::new(uploads)),
             bodies: Arc::new(Semaphore::new(BODIES >> BODIES_UNIT.trailing_zeros())),
+            was_fresh: Arc::default(),
         }
+    }
+
+    /// Whether all that was accepted is published, and nothing that the online key signs has expired.
+    pub async fn is_up_to_date(&self) -> Result<bool, Error> {
+        self.blocking(|repository| freshness::is_up_to_date(repository, Timestamp::now())).await
+    }
+
+    /// Uploads and changes are taken from when all is signed again that expired before the start, and
+    /// then on; before, this is [`Error::NotSignedAgain`].
+    pub(crate) async fn check_signed_again(&self) -> Result<(), Error> {
+        if self.was_fresh.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let expired =
+            self.blocking(|repository| freshness::is_online_expired(repository, Timestamp::now()));
+        if expired.await? {
+            return Err(Error::NotSignedAgain);
+        }
+        self.was_fresh.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Runs what blocks, such as anything of the repository, where it may.

@@ -34,7 +34,7 @@ impl Quickstart {
             let online_key = self.new.online_key;
             let new = NewIndex { bins, online_key, config: &config, upload_token: true };
             let (folder, made) = DataFolder::open_or_create(&self.data.data, &new)?;
-            let host = Host::open(&folder, listener)?;
+            let host = Host::open(&folder, listener).await?;
             show(&folder, &host, made)?;
             host.run().await?;
             Ok(ExitCode::SUCCESS)

@@ -22,7 +22,7 @@ impl Serve {
         let folder = DataFolder::open(&self.data.data)?;
         block_on(async {
             let listen = self.listen.map_or_else(|| Ok(folder.config()?.listen), anyhow::Ok)?;
-            let host = Host::open(&folder, host::listen(listen).await?)?;
+            let host = Host::open(&folder, host::listen(listen).await?).await?;
             output::note(&format!("serving {} on {}", folder.path().display(), host.url()));
             host.run().await?;
             Ok(ExitCode::SUCCESS)

@@ -20,6 +20,7 @@ mod proxy;
 mod python_tuf;
 mod quickstart;
 mod refused_uploads;
+mod start;
 mod sweep;
 mod tampering;
 mod transport;

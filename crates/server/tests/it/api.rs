@@ -69,7 +69,7 @@ impl Answer {
 
     /// Checks that it is a problem of this status and type; answers what it says.
     #[track_caller]
-    fn problem(&self, status: u16, kind: &str) -> Value {
+    pub(crate) fn problem(&self, status: u16, kind: &str) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
         assert_eq!(self.header(CONTENT_TYPE), "application/problem+json");
         let problem = self.json();
@@ -83,7 +83,7 @@ impl Answer {
 
     /// Checks that it accepts changes under this serial.
     #[track_caller]
-    fn accepted(&self, serial: u64, repeated: bool) {
+    pub(crate) fn accepted(&self, serial: u64, repeated: bool) {
         assert_eq!(self.status, 202, "{}", self.text());
         assert_eq!(self.json(), json!({"serial": serial, "repeated": repeated}));
         assert_eq!(self.header(LOCATION), format!("/api/v1/serials/{serial}"));

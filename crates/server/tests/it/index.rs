@@ -85,6 +85,12 @@ impl Index {
         Self::on_with(Box::new(MemoryStore::new()), folder, settings, signer)
     }
 
+    /// The same index with a server that was started just now.
+    pub(crate) fn restarted(self, settings: Settings) -> Self {
+        let router = router(AppState::new(Arc::clone(&self.repository), settings));
+        Self { router, ..self }
+    }
+
     /// An index in memory, its database apart.
     pub(crate) fn in_memory() -> Self {
         Self::on(Box::new(MemoryStore::new()), tempfile::tempdir().unwrap(), settings())

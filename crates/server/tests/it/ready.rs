@@ -4,10 +4,13 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use http::header::RETRY_AFTER;
+use jiff::{SignedDuration, Timestamp};
 use waxseal_repository::Stop;
 use waxseal_server::Settings;
 use waxseal_tuf::{PublicKey, SignError, Signer};
 
+use crate::api::{adding, post};
 use crate::index::{Index, online_key, settings};
 
 /// What a key does when it is asked to sign.
@@ -48,9 +51,13 @@ impl Signer for Moody {
 }
 
 async fn until(index: &Index, reached: impl Fn(&str) -> bool) -> String {
+    until_answered(index, 200, reached).await
+}
+
+async fn until_answered(index: &Index, status: u16, reached: impl Fn(&str) -> bool) -> String {
     let deadline = Instant::now() + Duration::from_mins(1);
     loop {
-        let text = index.get("/readyz").await.expect(200, "ready").text();
+        let text = index.get("/readyz").await.expect(status, "ready").text();
         if reached(&text) {
             return text;
         }
@@ -90,6 +97,49 @@ async fn a_key_that_fails_or_hangs_is_told_and_what_waits_is_published_later() {
     index.get("/simple/foo/").await.expect(200, "foo-1.0");
 
     key.tell(Does::Sign);
+    until(&index, |text| text.contains("published up to 3")).await;
+    stop.request();
+    running.join().unwrap().unwrap();
+}
+
+/// As after a stop that was longer than the lifetime, with a key that does not sign at first.
+#[tokio::test]
+async fn nothing_is_taken_before_what_expired_is_signed_again_and_reads_are_answered() {
+    let key = Moody(Arc::new((Mutex::new(Does::Sign), Condvar::new())), online_key());
+    let settings = Settings { slow_publication: Duration::from_millis(50), ..settings() };
+    let index = Index::signing_with(Box::new(key.clone()), settings.clone());
+    index.upload(&index.wheel("foo", "1.0")).await.expect(200, "OK");
+    index.process.publish_all(Timestamp::now() - SignedDuration::from_hours(72)).unwrap();
+    let index = index.restarted(settings);
+    key.tell(Does::Hang);
+    let (process, stop) = (Arc::clone(&index.process), Stop::new(Arc::clone(&index.repository)));
+    let running = thread::spawn({
+        let stop = stop.clone();
+        move || process.run(&stop)
+    });
+
+    let says_slow = |text: &str| text.contains("the signing key or the disk is slow");
+    let said = until_answered(&index, 503, says_slow).await;
+    assert!(said.contains("what is published has expired"), "{said}");
+    key.tell(Does::Fail);
+    let says_why = |text: &str| text.contains("the token could not sign: it was pulled out");
+    until_answered(&index, 503, says_why).await;
+    index.get("/simple/foo/").await.expect(200, "foo-1.0");
+    index.get("/tuf/metadata/timestamp.json").await.expect(200, "timestamp");
+    let bar = index.wheel("bar", "1.0");
+    let refused = index.upload(&bar).await.expect(503, "before it is signed again");
+    assert_eq!(refused.header(RETRY_AFTER), "5");
+    let targets = adding("a", "1");
+    post(&index, targets.clone()).await.problem(503, "not-ready");
+    assert_eq!(index.repository.database().last_serial().unwrap(), 1);
+
+    key.tell(Does::Sign);
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while index.upload(&bar).await.status != 200 {
+        assert!(Instant::now() < deadline, "{}", index.get("/readyz").await.text());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    post(&index, targets).await.accepted(3, false);
     until(&index, |text| text.contains("published up to 3")).await;
     stop.request();
     running.join().unwrap().unwrap();

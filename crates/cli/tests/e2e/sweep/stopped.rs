@@ -86,9 +86,10 @@ fn assert_names(waiting: &Process, stopped: u32) -> Held {
 fn give_up(run: &mut Run<'_>, first: Server, second: Process, held: Held) {
     let pid = first.process.id();
     let begun = Instant::now();
-    let served = second.stderr.wait(|text| text.contains("serving "));
-    let waited = begun.elapsed();
-    assert!(waited > Duration::from_secs(20) && waited < Duration::from_secs(45), "{waited:?}");
+    let assert_waited = || {
+        let waited = begun.elapsed();
+        assert!(waited > Duration::from_secs(20) && waited < Duration::from_secs(45), "{waited:?}");
+    };
     let advice = [
         format!("process {pid} (waxseal) has locked /"),
         format!("let it go on (`kill -CONT {pid}`) or end it (`kill -KILL {pid}`)"),
@@ -99,12 +100,12 @@ fn give_up(run: &mut Run<'_>, first: Server, second: Process, held: Held) {
             assert!(text.contains(part), "no {part:?} in: {text}");
         }
     };
-    assert_says(&second.screen());
     match held {
         // It cannot even open the database.
         Held::Database => {
-            assert!(!served);
             let (status, screen) = second.end();
+            assert_waited();
+            assert_says(&screen);
             assert_eq!(status.code(), Some(1), "{screen}");
             first.process.kill();
             let again = run.serve();
@@ -112,15 +113,19 @@ fn give_up(run: &mut Run<'_>, first: Server, second: Process, held: Held) {
             run.check();
             again.process.kill();
         }
+        // What is published is served meanwhile.
         Held::Timestamp => {
             let second = Server::of(second).unwrap();
+            assert!(begun.elapsed() < Duration::from_secs(20), "{}", second.process.screen());
             let ready = || request("GET", &format!("{}/readyz", second.url), &[], &[]).unwrap();
             let until = Instant::now() + Duration::from_secs(50);
             while !ready().text().contains("not publishing since") {
                 assert!(Instant::now() < until, "{}", ready().text());
                 thread::sleep(Duration::from_millis(50));
             }
+            assert_waited();
             assert_says(&ready().text());
+            assert_says(&second.process.screen());
             first.process.kill();
             run.wait_until_published();
             run.check();

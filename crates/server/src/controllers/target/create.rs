@@ -89,6 +89,7 @@ async fn admit<'a>(
 ) -> Result<(TokenRow, Option<String>, SemaphorePermit<'a>), Problem> {
     let token = authenticate(state, headers).await?;
     require(&token, TokenScope::Api)?;
+    state.check_signed_again().await?;
     check_media_type(headers)?;
     let key = idempotency_key(headers)?;
     let length = api::announced(headers).unwrap_or(BODY_LIMIT);

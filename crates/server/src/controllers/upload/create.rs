@@ -75,6 +75,7 @@ pub(crate) async fn create(
 async fn admit(state: &AppState, headers: &HeaderMap, limit: u64) -> Result<String, (Error, u64)> {
     let token = authenticate(state, headers).await.map_err(|error| (error, DRAIN_UNKNOWN))?;
     require(&token, TokenScope::Upload).map_err(|error| (error, DRAIN_UNKNOWN))?;
+    state.check_signed_again().await.map_err(|error| (error, DRAIN))?;
     let space = state.blocking(|repository| Ok(repository.check_space()?)).await;
     space.map_err(|error| (error, DRAIN))?;
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
