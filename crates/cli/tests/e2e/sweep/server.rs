@@ -1,7 +1,8 @@
 //! Faults while the server takes uploads and publishes them, and while it starts after a crash.
 //!
 //! Each sweep is of certain threads: of the one that publishes, of those that take uploads, and of a whole
-//! start.
+//! start. At a start, the Nth call of the thread that opens the index comes before that of the one that
+//! publishes, and meets the fault while it makes so many.
 
 use std::thread;
 use std::time::{Duration, Instant};
