@@ -108,8 +108,8 @@ pub enum ImportError {
 
     /// The scratch folder cannot be used.
     #[error(
-        "cannot use {} for the targets to be sorted: {source}; it needs about as much space as the \
-         file has, unpacked; nothing was published: make room and import again", path.display()
+        "cannot use {} for the targets to be sorted: {source}; nothing was published: {}",
+        path.display(), mending_scratch(source.kind())
     )]
     Scratch {
         /// The folder.
@@ -428,6 +428,19 @@ fn mending(kind: io::ErrorKind) -> &'static str {
     }
 }
 
+/// What to do about a scratch folder that cannot be used.
+fn mending_scratch(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room for about as many bytes as the file has, unpacked, and import again"
+        }
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => {
+            "see that you may write to it, and import again"
+        }
+        _ => "check the disk that it is on, and import again",
+    }
+}
+
 /// `, in lines 3 and 7`, where that is known.
 fn in_lines(lines: Option<(u64, u64)>) -> String {
     lines.map_or_else(String::new, |(first, second)| format!(", in lines {first} and {second}"))
@@ -442,4 +455,18 @@ fn open(path: &Path) -> Result<(File, u64), ImportError> {
     let file = File::open(path).map_err(file_error(path))?;
     let length = file.metadata().map_err(file_error(path))?.len();
     Ok((file, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_about_the_scratch_folder_goes_by_what_happened() {
+        for (number, advice) in [(28, "make room for about"), (13, "may write"), (5, "the disk")] {
+            let source = io::Error::from_raw_os_error(number);
+            let error = ImportError::Scratch { path: "/data".into(), source }.to_string();
+            assert!(error.contains(advice) && error.contains("/data"), "{error}");
+        }
+    }
 }

@@ -281,7 +281,7 @@ impl Store for FilesystemStore {
             Err(error) if is_absent(&error) => Vec::new(),
             Err(source) => return Err(StoreError::io("list", folder, source)),
         };
-        Ok(Box::new(Walk { stack }))
+        Ok(Box::new(Walk { base: &self.base, stack }))
     }
 
     fn set_reserve(&self) -> Result<(), StoreError> {
@@ -302,23 +302,26 @@ impl Store for FilesystemStore {
 }
 
 /// The files below a folder, one open folder per level at a time.
-struct Walk {
+struct Walk<'a> {
+    base: &'a Path,
     /// The folders being read, outermost first, each with what its paths begin with.
     stack: Vec<(String, ReadDir)>,
 }
 
-impl Walk {
-    fn visit(&mut self, prefix: &str, entry: &DirEntry) -> io::Result<Option<Listed>> {
+impl Walk<'_> {
+    fn visit(&mut self, prefix: &str, entry: &DirEntry) -> Result<Option<Listed>, StoreError> {
+        let failed = |source| StoreError::io("list", entry.path(), source);
         let name = entry.file_name();
         let is = match entry.metadata() {
             Ok(is) => is,
             // Removed since the folder was read.
             Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return Err(error),
+            Err(source) => return Err(failed(source)),
         };
         let path = format!("{prefix}{}", name.to_string_lossy());
         if is.is_dir() {
-            self.stack.push((format!("{path}/"), fs::read_dir(entry.path())?));
+            let entries = fs::read_dir(entry.path()).map_err(failed)?;
+            self.stack.push((format!("{path}/"), entries));
             return Ok(None);
         }
         // A name that is not UTF-8, or not a file's, is nobody's object even if it looks like one.
@@ -330,7 +333,7 @@ impl Walk {
     }
 }
 
-impl Iterator for Walk {
+impl Iterator for Walk<'_> {
     type Item = Result<Listed, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -341,10 +344,10 @@ impl Iterator for Walk {
                 self.stack.pop();
                 continue;
             };
-            match entry.and_then(|entry| self.visit(&prefix, &entry)) {
-                Ok(None) => {}
-                Ok(Some(listed)) => return Some(Ok(listed)),
-                Err(source) => return Some(Err(StoreError::io("list", prefix, source))),
+            let failed = |source| StoreError::io("list", self.base.join(&prefix), source);
+            let entry = entry.map_err(failed);
+            if let Some(listed) = entry.and_then(|entry| self.visit(&prefix, &entry)).transpose() {
+                return Some(listed);
             }
         }
     }
