@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::bins::Bins;
 use crate::database::{
     AddTarget, AppendedTargets, Conflict, Database, Expected, IdempotencyKey, TargetsAppend,
     TargetsEntry,
@@ -43,7 +44,8 @@ impl Repository {
     ///
     /// A path whose content would change is refused unless the changes say that it is replaced, and
     /// so is one that belongs to uploads. Entries that wait to be published count as if they were.
-    /// [`Error::NoSpace`] when so little space is left that the snapshot process needs it.
+    /// [`Error::NoSpace`] when so little space is left that the snapshot process needs it, and
+    /// [`Error::BinFull`] when a bin would become longer than clients read.
     pub fn accept_targets(
         &self,
         mut changes: TargetChanges,
@@ -56,7 +58,7 @@ impl Repository {
         for _ in 0..ATTEMPTS {
             let read_at = self.database().published_serial()?;
             let expected = self.expected(&entry, &replace)?;
-            let request = Arc::new(Request { entry, expected, read_at, key });
+            let request = Arc::new(Request { entry, expected, bins: self.bins(), read_at, key });
             let appended = self.target_appends().ask(
                 Arc::clone(&request),
                 MAX_CHANGES,
@@ -75,6 +77,7 @@ impl Repository {
                 AppendedTargets::Refused(conflicts) => {
                     return Ok(AcceptedTargets::Refused { conflicts });
                 }
+                AppendedTargets::Full(full) => return Err(self.bin_full(full)),
                 AppendedTargets::Stale => (entry, key) = Request::take(request),
             }
         }
@@ -113,14 +116,15 @@ pub(crate) type TargetsTogether = Together<Arc<Request>, Result<AppendedTargets,
 pub(crate) struct Request {
     entry: TargetsEntry,
     expected: Vec<Expected>,
+    bins: Bins,
     read_at: u64,
     key: Option<IdempotencyKey>,
 }
 
 impl Request {
     fn append(&self) -> TargetsAppend<'_> {
-        let Self { entry, expected, read_at, key } = self;
-        TargetsAppend { entry, expected, read_at: *read_at, key: key.as_ref() }
+        let Self { entry, expected, bins, read_at, key } = self;
+        TargetsAppend { entry, expected, bins: *bins, read_at: *read_at, key: key.as_ref() }
     }
 
     /// What is needed to ask again. Nobody else has it any more.

@@ -116,10 +116,8 @@ impl Bins {
     /// and is to have `after`. One that is that long already may be signed again, and become shorter.
     pub(crate) fn check_length(self, bin: u32, before: u64, after: u64) -> Result<(), Error> {
         if after > Limits::TARGETS && after > before {
-            let times = after.div_ceil(GOOD).next_power_of_two();
-            let bins = (u64::from(self.count()) * times).min(1 << MOST_BITS);
-            let (bin, limit) = (self.role(bin), Limits::TARGETS);
-            return Err(Error::BinTooLong { bin, length: after, limit, bins });
+            let (bin, bins) = (self.role(bin), self.good_count(after));
+            return Err(Error::BinTooLong { bin, length: after, limit: Limits::TARGETS, bins });
         }
         if before <= USUAL && USUAL < after {
             let bin = self.role(bin);
@@ -131,6 +129,12 @@ impl Bins {
             );
         }
         Ok(())
+    }
+
+    /// Of how many bins an index should be where one of these would have `length` bytes.
+    pub(crate) fn good_count(self, length: u64) -> u64 {
+        let times = length.div_ceil(GOOD).next_power_of_two();
+        (u64::from(self.count()) * times).min(1 << MOST_BITS)
     }
 
     /// The delegations of `bins`: every bin signed by any one of `online`.

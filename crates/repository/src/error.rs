@@ -207,6 +207,24 @@ pub enum Error {
         bins: u64,
     },
 
+    /// A bin has no room for what was to be recorded, which could never be published.
+    #[error(
+        "{bin} is full: with this and all that waits it would have {length} bytes, and {limit} are \
+         taken, for clients read no longer bin; nothing was recorded: found the index anew with {bins} \
+         bins and import its targets there, or take targets out and have that published before others \
+         are added"
+    )]
+    BinFull {
+        /// The bin.
+        bin: RoleName,
+        /// How many bytes it would have, at most.
+        length: u64,
+        /// How many it may have.
+        limit: u64,
+        /// How many bins the index should have.
+        bins: u64,
+    },
+
     /// What is sorted on disk cannot be read back.
     #[error("cannot use {} for sorting: {source}", path.display())]
     Scratch {

@@ -19,7 +19,8 @@ use crate::bin_file::{self, Entries};
 use crate::bins::Bins;
 use crate::ceremony::{BINS, Ceremony};
 use crate::database::{
-    Appended, Batch, BinRow, CoreMetadata, Database, RoleRow, UploadAppend, UploadEntry,
+    Appended, Batch, BinRow, CoreMetadata, Database, FullBin, Growth, ROOM, RoleRow, UploadAppend,
+    UploadEntry,
 };
 use crate::error::Error;
 use crate::layout::Layout;
@@ -180,6 +181,9 @@ impl Repository {
     ///
     /// The bytes are stored first, under their hash, so that the journal never names what is not
     /// there. An upload that then is refused leaves an object that no metadata names.
+    ///
+    /// [`Error::NoSpace`] when so little space is left that the snapshot process needs it, and
+    /// [`Error::BinFull`] when a bin would become longer than clients read.
     pub fn accept(&self, upload: Upload) -> Result<Accepted, Error> {
         let entry = UploadEntry {
             project: upload.filename.project().to_string(),
@@ -195,16 +199,17 @@ impl Repository {
         };
         let identity = upload.filename.identity();
         if let Some(claim) = self.database.claimed(&identity)? {
-            return Ok(Accepted::of(claim, &entry));
+            return self.accepted(claim, &entry);
         }
         self.check_space()?;
         if let Some(path) = self.foreign_target(&upload.filename)? {
             return Ok(Accepted::Foreign { path: path.to_string() });
         }
+        let growth = self.growth(&upload.filename)?;
         // Until the journal names them.
         let _hold = self.database.hold_objects()?;
         self.store_upload(upload)?;
-        let append = UploadAppend { entry: entry.clone(), identity };
+        let append = UploadAppend { entry: entry.clone(), identity, growth };
         let appended = self.upload_appends.ask(
             append,
             MAX_TOGETHER,
@@ -218,7 +223,39 @@ impl Repository {
             },
         )?;
         self.wake.wake();
-        Ok(Accepted::of(appended, &entry))
+        self.accepted(appended, &entry)
+    }
+
+    /// What an upload adds to the bins: its targets, and its project's pages, as if they were new. The
+    /// lists of projects are there from the first snapshot on, and change without growing.
+    fn growth(&self, filename: &DistributionFilename) -> Result<Growth, Error> {
+        let project = filename.project();
+        let mut paths = vec![paths::project_json(project), paths::project_html(project)];
+        if self.database.layout()?.unwrap_or_default().lists_files() {
+            paths.extend([paths::distribution(filename), paths::core_metadata(filename)]);
+        }
+        let paths = paths.into_iter().map(target_path).collect::<Result<Vec<_>, _>>()?;
+        Ok(Growth::of_upload(self.bins, paths.iter()))
+    }
+
+    fn accepted(&self, appended: Appended, upload: &UploadEntry) -> Result<Accepted, Error> {
+        Ok(match appended {
+            Appended::New(serial) => Accepted::New { serial },
+            Appended::Same(serial) => Accepted::Same { serial },
+            Appended::Taken { serial, filename, sha256 } => {
+                match filename == upload.filename && sha256 == upload.sha256 {
+                    true => Accepted::Same { serial },
+                    false => Accepted::Taken { filename },
+                }
+            }
+            Appended::Foreign { path } => Accepted::Foreign { path },
+            Appended::Full(full) => return Err(self.bin_full(full)),
+        })
+    }
+
+    pub(crate) fn bin_full(&self, FullBin { number, length }: FullBin) -> Error {
+        let (bin, bins) = (self.bins.role(number), self.bins.good_count(length));
+        Error::BinFull { bin, length, limit: ROOM, bins }
     }
 
     /// Puts the file and its core metadata where the metadata of a snapshot will name them.
@@ -415,22 +452,6 @@ impl Repository {
 
     pub(crate) fn wake(&self) -> &Wake {
         &self.wake
-    }
-}
-
-impl Accepted {
-    fn of(appended: Appended, upload: &UploadEntry) -> Self {
-        match appended {
-            Appended::New(serial) => Self::New { serial },
-            Appended::Same(serial) => Self::Same { serial },
-            Appended::Taken { serial, filename, sha256 } => {
-                match filename == upload.filename && sha256 == upload.sha256 {
-                    true => Self::Same { serial },
-                    false => Self::Taken { filename },
-                }
-            }
-            Appended::Foreign { path } => Self::Foreign { path },
-        }
     }
 }
 

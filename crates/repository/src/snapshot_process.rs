@@ -25,7 +25,7 @@ use tracing::{debug, error, info, warn};
 use waxseal_tuf::Signer;
 
 use crate::batch::{Contents, Lifetimes, RoleState, State, Writer};
-use crate::database::{Batch, Decision, Epoch, Reservation};
+use crate::database::{Batch, Decision, Epoch, JournalRow, Reservation};
 use crate::error::{Error, StoreError};
 use crate::import::Source;
 use crate::layout::Layout;
@@ -174,6 +174,10 @@ impl SnapshotProcess {
         Ok(published)
     }
 
+    /// What waits is published in its order. A bin without room is refused when an entry comes
+    /// ([`Error::BinFull`]); where one waits nevertheless - an earlier program took it, or an import
+    /// came after it - all before it is published, what is published is kept fresh, and it is tried
+    /// again: together with those after it, which may take targets out of the bin.
     fn publish_next(&self, state: &mut State, now: Timestamp) -> Result<Option<Published>, Error> {
         let database = self.repository.database();
         let published = database.published_serial()?;
@@ -185,13 +189,44 @@ impl SnapshotProcess {
             ),
             true => (Vec::new(), renewal::last_moment(&state.bins, self.lifetimes.bin_n, now)),
         };
-        if entries.is_empty() && due.is_empty() && !self.freshness_is_due(state, now) {
-            return Ok(None);
+        let mut entries = entries.as_slice();
+        loop {
+            let nothing_else = due.is_empty() && !self.freshness_is_due(state, now);
+            if entries.is_empty() && nothing_else {
+                return Ok(None);
+            }
+            match self.publish_entries(state, entries, &due, now) {
+                Err(too_long @ Error::BinTooLong { .. }) if !entries.is_empty() => {
+                    // Nothing of it is decided.
+                    database.abandon(self.epoch)?;
+                    *state = State::read(&self.repository)?;
+                    entries = &entries[..entries.len() / 2];
+                    if entries.is_empty() {
+                        if !nothing_else {
+                            self.publish_entries(state, &[], &due, now)?;
+                        }
+                        return Err(too_long);
+                    }
+                }
+                published => return published.map(Some),
+            }
         }
+    }
+
+    /// Publishes these entries and signs what is due, as one snapshot.
+    fn publish_entries(
+        &self,
+        state: &mut State,
+        entries: &[JournalRow],
+        due: &[u32],
+        now: Timestamp,
+    ) -> Result<Published, Error> {
+        let database = self.repository.database();
+        let published = database.published_serial()?;
         let first = state.snapshot.expires.is_none();
         let planner = Planner { repository: &self.repository, layout: self.layout, first };
-        let plan = planner.plan(&entries)?;
-        let bins: BTreeSet<_> = plan.bins().chain(due).collect();
+        let plan = planner.plan(entries)?;
+        let bins: BTreeSet<_> = plan.bins().chain(due.iter().copied()).collect();
         let contents = Contents {
             serial: entries.last().map_or(published, |last| last.serial),
             objects: &plan.objects,
@@ -204,7 +239,7 @@ impl SnapshotProcess {
         let batch = self.writer(now).write(state, &contents, &|_| {})?;
         let published = self.commit(&batch)?;
         state.advance(&batch);
-        Ok(Some(published))
+        Ok(published)
     }
 
     /// The repository it writes to.

@@ -7,6 +7,7 @@ use hyper::ext::ReasonPhrase;
 use waxseal_index::archive::ArchiveError;
 use waxseal_index::{FileKind, FilenameError, NameError};
 use waxseal_repository::StoreError;
+use waxseal_tuf::RoleName;
 
 /// Longest reason phrase, in bytes. twine shows it in the middle of a line of its own.
 const MAX_REASON: usize = 500;
@@ -237,6 +238,23 @@ pub enum Error {
         length: u64,
     },
 
+    /// A bin of the index has no room for what came.
+    #[error(
+        "{bin} of this index is full: with this and all that waits it would have {length} bytes, and \
+         {limit} are taken, for clients read no longer one; nothing was recorded; whoever runs the \
+         index can found it anew with {bins} bins"
+    )]
+    BinFull {
+        /// The bin's name.
+        bin: RoleName,
+        /// How many bytes it would have.
+        length: u64,
+        /// How many it may have.
+        limit: u64,
+        /// How many bins the index should have.
+        bins: u64,
+    },
+
     /// The disk of the index is full.
     #[error("the index has no space left; nothing was changed, tell whoever runs it")]
     StorageFull {
@@ -328,7 +346,7 @@ impl Error {
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
-            Self::StorageFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            Self::BinFull { .. } | Self::StorageFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
             Self::NotReady { .. } | Self::NotSignedAgain | Self::Overtaken | Self::Locked { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -391,6 +409,9 @@ impl From<waxseal_repository::Error> for Error {
     fn from(error: waxseal_repository::Error) -> Self {
         match error {
             waxseal_repository::Error::Overtaken => Self::Overtaken,
+            waxseal_repository::Error::BinFull { bin, length, limit, bins } => {
+                Self::BinFull { bin, length, limit, bins }
+            }
             held if held.is_lock_held() => Self::Locked { source: held.into() },
             full if full.is_storage_full() => Self::StorageFull { source: full.into() },
             other => Self::internal(other),

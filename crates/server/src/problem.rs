@@ -284,6 +284,17 @@ impl From<Error> for Problem {
                  index",
             )
             .with_cause(&*source),
+            Error::BinFull { bins, .. } => Self::new(
+                status,
+                "bin-full",
+                "A bin of the index is full",
+                error.to_string(),
+                format!(
+                    "remove targets of that bin and send the request again when that is published; for \
+                     more room, whoever runs the index founds it anew with `waxseal repo init --bins \
+                     {bins}`, a key ceremony, and brings its targets there with `waxseal repo import`"
+                ),
+            ),
             Error::StorageFull { source } => Self::new(
                 status,
                 "storage-full",

@@ -7,6 +7,7 @@ use waxseal_tuf::hash::Sha256;
 
 use super::catalog::CoreMetadata;
 use super::contract::Journal;
+use super::growth::{FullBin, Growth};
 use super::pending::{self, AppendedTargets, TargetsAppend};
 use super::row::{digest, microseconds, signed, unsigned};
 use super::sqlite::{Failure, SqliteDatabase};
@@ -101,6 +102,8 @@ pub struct UploadAppend {
     pub entry: UploadEntry,
     /// What makes two filenames one, such as a normalized spelling. It stays claimed for good.
     pub identity: String,
+    /// What it adds to the bins.
+    pub growth: Growth,
 }
 
 /// What became of an upload.
@@ -125,6 +128,8 @@ pub enum Appended {
         /// One of those targets.
         path: String,
     },
+    /// A bin has no room for it. Nothing was added.
+    Full(FullBin),
 }
 
 /// An entry as the journal has it.
@@ -143,7 +148,8 @@ impl Journal for SqliteDatabase {
         self.write("recording uploads in the journal", |transaction| {
             lock(transaction)?;
             let append = |upload: &&UploadAppend| {
-                append_upload(transaction, &upload.entry, &upload.identity)
+                let UploadAppend { entry, identity, growth } = upload;
+                append_upload(transaction, entry, identity, growth)
             };
             uploads.iter().map(append).collect()
         })
@@ -152,7 +158,7 @@ impl Journal for SqliteDatabase {
     fn append_upload(&self, upload: &UploadEntry, identity: &str) -> Result<Appended, Error> {
         self.write("recording an upload in the journal", |transaction| {
             lock(transaction)?;
-            append_upload(transaction, upload, identity)
+            append_upload(transaction, upload, identity, &Growth::default())
         })
     }
 
@@ -201,6 +207,7 @@ fn append_upload(
     transaction: &Transaction<'_>,
     upload: &UploadEntry,
     identity: &str,
+    growth: &Growth,
 ) -> Result<Appended, Failure> {
     if let Some((serial, filename, sha256)) = claim(transaction, identity)? {
         return Ok(match filename == upload.filename && sha256 == upload.sha256 {
@@ -208,10 +215,14 @@ fn append_upload(
             false => Appended::Taken { serial, filename, sha256 },
         });
     }
+    if let Some(full) = growth.without_room(transaction)? {
+        return Ok(Appended::Full(full));
+    }
     if let Some(path) = pending::host(transaction, &upload.project)? {
         return Ok(Appended::Foreign { path });
     }
     let serial = self::append(transaction, &Entry::Upload(upload.clone()))?;
+    growth.keep(transaction, serial)?;
     transaction
         .prepare_cached(
             "INSERT INTO filename_claim (identity, filename, sha256, serial) \

@@ -5,6 +5,7 @@
 mod batch;
 mod catalog;
 mod contract;
+mod growth;
 mod journal;
 mod migrate;
 mod objects;
@@ -18,6 +19,8 @@ mod token;
 pub use batch::{Batch, CatalogChange, Decision, Epoch, Reservation, SnapshotRow};
 pub use catalog::{BinFile, BinRow, CoreMetadata, FileRow, ProjectRow, RoleRow};
 pub use contract::{Catalog, Collecting, Database, Hold, Holds, Journal, Publication, Tokens};
+pub(crate) use growth::ROOM;
+pub use growth::{FullBin, Growth};
 pub use journal::{Appended, Entry, JournalRow, UploadAppend, UploadEntry};
 pub use pending::{
     AppendedTargets, Conflict, ConflictReason, Content, Expected, IdempotencyKey, MAX_CONFLICTS,

@@ -13,10 +13,12 @@ use waxseal_tuf::TargetPath;
 use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::metadata::TargetFile;
 
+use super::growth::{FullBin, Growth, forget_growth};
 use super::journal::{Entry, append};
 use super::row::{digest, optional_digest, signed, unsigned};
 use super::sqlite::Failure;
 use super::targets_entry::{AddTarget, TargetsEntry};
+use crate::bins::Bins;
 
 /// Most paths that one refusal names.
 pub const MAX_CONFLICTS: usize = 100;
@@ -49,6 +51,8 @@ pub struct TargetsAppend<'a> {
     pub entry: &'a TargetsEntry,
     /// What may be at the path of each target to add, in their order.
     pub expected: &'a [Expected],
+    /// Which bins its targets fall into.
+    pub bins: Bins,
     /// [`Catalog::published_serial`](super::Catalog::published_serial) before `expected` was read.
     pub read_at: u64,
     /// The request's key, if it has one.
@@ -75,6 +79,8 @@ pub enum AppendedTargets {
     KeyUsed,
     /// These paths stand against it, [`MAX_CONFLICTS`] of them at most. Nothing was added.
     Refused(Vec<Conflict>),
+    /// A bin has no room for it. Nothing was added.
+    Full(FullBin),
     /// What was read is too old to decide on; read again. Nothing was added.
     Stale,
 }
@@ -154,8 +160,13 @@ pub(super) fn append_one(
         Ok(entry) => entry,
         Err(conflicts) => return Ok(AppendedTargets::Refused(conflicts)),
     };
+    let growth = Growth::of_targets(append.bins, &entry);
+    if let Some(full) = growth.without_room(transaction)? {
+        return Ok(AppendedTargets::Full(full));
+    }
     let entry = Entry::Targets(entry);
     let serial = self::append(transaction, &entry)?;
+    growth.keep(transaction, serial)?;
     if let Entry::Targets(entry) = &entry {
         remember(transaction, serial, entry)?;
     }
@@ -168,9 +179,10 @@ pub(super) fn append_one(
     Ok(AppendedTargets::New(serial))
 }
 
-/// Drops what entries changed that are published long enough. Belongs into the transaction that
-/// records a snapshot as published at `now`.
+/// Drops what entries changed that are published long enough, and what published ones add to bins.
+/// Belongs into the transaction that records a snapshot as published at `now`.
 pub(super) fn forget_pending(transaction: &Transaction<'_>, now: Timestamp) -> Result<(), Failure> {
+    forget_growth(transaction)?;
     let known = forgotten(transaction)?;
     let before = now - KEPT_AFTER_PUBLISHING;
     let old = transaction

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 use waxseal_repository::Error;
 use waxseal_repository::database::{
-    Catalog, Journal, Publication, SqliteDatabase, Tokens, UploadAppend,
+    Catalog, Growth, Journal, Publication, SqliteDatabase, Tokens, UploadAppend,
 };
 
 use super::database_contract::upload;
@@ -91,6 +91,7 @@ fn of_uploads_that_are_recorded_together_all_are_or_none() {
     let appends = ["a", "b", "c"].map(|name| UploadAppend {
         entry: upload(&format!("{name}-1.whl"), name.as_bytes()),
         identity: name.to_owned(),
+        growth: Growth::default(),
     });
     let error = database.append_uploads(&appends.each_ref()).unwrap_err();
     assert!(error.to_string().contains("broken by the test"), "{error}");

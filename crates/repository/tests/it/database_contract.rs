@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use std::thread;
 
 use tempfile::TempDir;
+use waxseal_repository::bins::{BinStyle, Bins};
 use waxseal_repository::database::{
     AddTarget, Appended, AppendedTargets, Batch, BinFile, BinRow, CatalogChange, CoreMetadata,
-    Database, Decision, Entry, Epoch, Expected, FileRow, IdempotencyKey, ProjectRow, Reservation,
-    RoleRow, SqliteDatabase, TargetsAppend, TargetsEntry, UploadAppend, UploadEntry,
+    Database, Decision, Entry, Epoch, Expected, FileRow, Growth, IdempotencyKey, ProjectRow,
+    Reservation, RoleRow, SqliteDatabase, TargetsAppend, TargetsEntry, UploadAppend, UploadEntry,
 };
 use waxseal_repository::{Error, Layout};
 use waxseal_testkit::faults::Faults;
@@ -50,6 +51,10 @@ impl Place {
         }
         copy
     }
+}
+
+fn bins() -> Bins {
+    Bins::new(2, BinStyle::Succinct).unwrap()
 }
 
 fn sqlite(folder: &TempDir) -> Box<dyn Database> {
@@ -179,12 +184,17 @@ fn every_write(database: &dyn Database, mut after: impl FnMut(&str)) {
     after("create_token");
     database.authenticate(secret.expose()).unwrap().unwrap();
     after("authenticate");
-    let append = UploadAppend { entry: upload("a-1.whl", b"a"), identity: "a-1.whl".to_owned() };
+    let append = UploadAppend {
+        entry: upload("a-1.whl", b"a"),
+        identity: "a-1.whl".to_owned(),
+        growth: Growth::default(),
+    };
     assert_eq!(database.append_uploads(&[&append]).unwrap(), [Appended::New(1)]);
     after("append_uploads");
     let (entry, key) = (targets("b", '1'), None);
     let expected = [Expected::Same(None)];
-    let append = TargetsAppend { entry: &entry, expected: &expected, read_at: 0, key };
+    let append =
+        TargetsAppend { entry: &entry, expected: &expected, bins: bins(), read_at: 0, key };
     assert_eq!(database.append_targets(&[append]).unwrap(), [AppendedTargets::New(2)]);
     after("append_targets");
     let epoch = database.take_over().unwrap();
@@ -250,7 +260,8 @@ fn what_is_refused_changes_nothing(place: &Place) {
     assert!(matches!(other, Appended::Taken { serial: 1, .. }), "{other:?}");
     let (one, other) = (targets("new", '1'), targets("b", '2'));
     let expected = [Expected::Same(None)];
-    let append = |entry| TargetsAppend { entry, expected: &expected, read_at: 0, key: None };
+    let append =
+        |entry| TargetsAppend { entry, expected: &expected, bins: bins(), read_at: 0, key: None };
     let became = database.append_targets(&[append(&other)]).unwrap();
     assert!(matches!(&became[..], [AppendedTargets::Refused(_)]), "{became:?}");
     database.abandon(epoch).unwrap();
@@ -289,7 +300,7 @@ fn a_request_is_taken_once(place: &Place) {
     let (same, different) = (key(b"body"), key(b"other body"));
     let send = |database: &dyn Database, entry, key| {
         let expected = &[Expected::Anything];
-        let append = TargetsAppend { entry, expected, read_at: 0, key: Some(key) };
+        let append = TargetsAppend { entry, expected, bins: bins(), read_at: 0, key: Some(key) };
         database.append_targets(&[append]).unwrap().remove(0)
     };
     assert_eq!(send(&*database, &entry, &same), AppendedTargets::New(1));
@@ -392,6 +403,7 @@ fn uploads_that_are_recorded_together_are_answered_one_by_one(place: &Place) {
     let append = |filename: &str, bytes: &[u8], identity: &str| UploadAppend {
         entry: upload(filename, bytes),
         identity: identity.to_owned(),
+        growth: Growth::default(),
     };
     let (first, same) = (append("a-1.whl", b"a", "a"), append("a-1.whl", b"a", "a"));
     let (taken, last) = (append("a-1.whl", b"other", "a"), append("b-1.whl", b"b", "b"));

@@ -287,18 +287,18 @@ fn old_keys_are_dropped_and_those_of_a_day_are_kept() {
 #[test]
 fn what_is_published_between_reading_and_appending_is_seen() {
     let (index, repository, process) = Index::published(Kind::Memory);
-    let database = repository.database();
+    let (database, bins) = (repository.database(), repository.bins());
     let read_at = database.published_serial().unwrap();
     let expected = [Expected::Same(None)];
     send(&repository, adding(WHEEL, "a"));
     process.publish_all(start()).unwrap();
 
     let entry = adding(WHEEL, "b").into_entry("late".to_owned());
-    let append = TargetsAppend { entry: &entry, expected: &expected, read_at, key: None };
+    let append = TargetsAppend { entry: &entry, expected: &expected, bins, read_at, key: None };
     let refused = database.append_targets(&[append]).unwrap();
     assert!(matches!(refused[..], [AppendedTargets::Refused(_)]), "{refused:?}");
     forget(&index, &process);
-    let append = TargetsAppend { entry: &entry, expected: &expected, read_at, key: None };
+    let append = TargetsAppend { entry: &entry, expected: &expected, bins, read_at, key: None };
     assert_eq!(database.append_targets(&[append]).unwrap(), [AppendedTargets::Stale]);
     other_content(send(&repository, adding(WHEEL, "b")), "a", "b", None);
 }

@@ -551,3 +551,23 @@ async fn pages_that_are_kept_elsewhere_are_not_found_and_say_so() {
         answer.expect(404, "signed here and kept by another index");
     }
 }
+
+#[tokio::test]
+async fn what_a_full_bin_has_no_room_for_is_refused_and_nothing_is_recorded() {
+    let index = Index::new();
+    index.publish();
+    let database = rusqlite::Connection::open(index.database_path()).unwrap();
+    database.execute("UPDATE bin SET length = 16 * 1024 * 1024", []).unwrap();
+
+    let before = index.contents();
+    let problem = post(&index, adding("a/b", "x")).await.problem(507, "bin-full");
+    for (field, said) in [("detail", "bin-"), ("detail", "is full"), ("hint", "init --bins 128")] {
+        assert!(problem[field].as_str().unwrap().contains(said), "{problem}");
+    }
+    assert_eq!(index.contents(), before);
+    index.upload(&index.wheel("demo", "1.0")).await.expect(507, "of this index is full");
+    assert_eq!(index.contents().last_serial(), 0);
+    // What makes room is taken.
+    post(&index, json!({"remove": ["a/b"]}).to_string()).await.accepted(1, false);
+    index.publish();
+}
