@@ -9,8 +9,9 @@
 //!   keys/             root keys (move them away), online key, upload token
 //! ```
 
+use std::ffi::OsString;
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,14 +25,22 @@ use waxseal_repository::database::{Database, SqliteDatabase};
 use waxseal_repository::store::{FilesystemStore, Store as _, StoreKey};
 use waxseal_repository::{Repository, WriterLock};
 use waxseal_signing::{PrivateKey, Scheme, create_key_file};
-use waxseal_tuf::{RoleName, Signer};
+use waxseal_tuf::metadata::{Root, Targets, Unverified};
+use waxseal_tuf::{PublicKey, RoleName, Signer};
 
 use crate::config::Config;
 use crate::failure::{Exit, Failure};
+use crate::output;
 
 /// How many root keys a quickstart makes, and how many of them must sign.
 const ROOT_KEYS: usize = 3;
 const ROOT_THRESHOLD: u64 = 2;
+
+/// What the name of a folder begins with in which an index is made.
+const CEREMONY: &str = ".waxseal-ceremony-";
+
+/// The most bytes that a ceremony signs in one file.
+const FOUNDED_LIMIT: u64 = 64 << 20;
 
 /// What an index is made with.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +51,28 @@ pub(crate) struct NewIndex<'a> {
     pub(crate) config: &'a Config,
     /// Whether it begins with a token for uploads, in a file among its keys.
     pub(crate) upload_token: bool,
+}
+
+/// When an index was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// Just now.
+    Now,
+    /// By a ceremony that was interrupted when it was complete; it may have been told otherwise.
+    Finished,
+    /// It was there.
+    Before,
+}
+
+/// What the ceremony of an index made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Founded {
+    /// Of root version 1.
+    pub(crate) root_fingerprint: Fingerprint,
+    pub(crate) root_expires: Timestamp,
+    pub(crate) bins: u32,
+    /// The scheme of the online key.
+    pub(crate) online_key: String,
 }
 
 /// A folder that holds an index.
@@ -65,37 +96,58 @@ impl DataFolder {
         .into())
     }
 
-    /// The index in `path`; makes one where there is nothing. `true`: it was made just now.
+    /// The index in `path`; makes one where there is nothing.
     ///
     /// It is made aside and moved to its place, its configuration last, so that an interrupted ceremony
-    /// leaves nothing that looks like an index.
-    pub(crate) fn open_or_create(path: &Path, new: &NewIndex<'_>) -> anyhow::Result<(Self, bool)> {
-        if is_empty(path)? {
-            fs::create_dir_all(path)
-                .with_context(|| format!("cannot make the folder {}", path.display()))?;
-            let unfinished = tempfile::Builder::new()
-                .prefix(".waxseal-ceremony-")
-                .tempdir_in(path)
-                .with_context(|| format!("cannot make a folder in {}", path.display()))?;
-            let made = Self { path: unfinished.path().to_owned() };
-            made.create(new)?;
-            made.move_to(path)
-                .with_context(|| format!("cannot move the new index to {}", path.display()))?;
-            return Ok((Self::open(path)?, true));
+    /// leaves nothing that looks like an index. One that was interrupted before it was whole is removed:
+    /// nobody can have trusted it. One that was whole is put in its place.
+    pub(crate) fn open_or_create(path: &Path, new: &NewIndex<'_>) -> anyhow::Result<(Self, Made)> {
+        let this = Self { path: path.to_owned() };
+        if this.config_file().is_file() {
+            return Ok((this, Made::Before));
         }
-        if !(Self { path: path.to_owned() }).config_file().is_file() {
-            return Err(Failure::new(
-                Exit::Usage,
-                format!("{} has files in it that are not an index", path.display()),
-                "choose a folder that is empty or not there yet with --data; nothing was changed",
-            )
-            .into());
+        // Before anything is changed, and below once more, when nobody else can be at it.
+        Contents::of(path)?.check(path)?;
+        make_folder(path).with_context(|| format!("cannot make the folder {}", path.display()))?;
+        let _lock = this.lock()?;
+        if this.config_file().is_file() {
+            return Ok((this, Made::Before));
         }
-        Ok((Self::open(path)?, false))
+        let contents = Contents::of(path)?;
+        contents.check(path)?;
+        let in_place = |made: Self| {
+            let moved = made.move_to(path);
+            moved.with_context(|| format!("cannot move the new index to {}", path.display()))
+        };
+        if let Some(whole) = contents.whole() {
+            in_place(Self { path: whole.clone() })?;
+            fs::remove_dir(whole)?;
+            output::note(&format!(
+                "the key ceremony that was interrupted in {} was complete: its index is in place now",
+                path.display()
+            ));
+            return Ok((this, Made::Finished));
+        }
+        for unfinished in contents.ceremonies {
+            fs::remove_dir_all(&unfinished)
+                .with_context(|| format!("cannot remove {}", unfinished.display()))?;
+            output::note(&format!(
+                "removed {}, which a key ceremony left that was interrupted; its keys were never in use",
+                unfinished.display()
+            ));
+        }
+        let unfinished = tempfile::Builder::new()
+            .prefix(CEREMONY)
+            .tempdir_in(path)
+            .with_context(|| format!("cannot make a folder in {}", path.display()))?;
+        let made = Self { path: unfinished.path().to_owned() };
+        made.create(new)?;
+        in_place(made)?;
+        Ok((this, Made::Now))
     }
 
     /// Moves what is in this folder to `path`: the configuration when all else is there for good.
-    fn move_to(&self, path: &Path) -> std::io::Result<()> {
+    fn move_to(&self, path: &Path) -> io::Result<()> {
         let config = self.config_file();
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
@@ -103,10 +155,9 @@ impl DataFolder {
                 fs::rename(entry.path(), path.join(entry.file_name()))?;
             }
         }
-        let folder = fs::File::open(path)?;
-        folder.sync_all()?;
+        sync_folder(path)?;
         fs::rename(&config, Self { path: path.to_owned() }.config_file())?;
-        folder.sync_all()
+        sync_folder(path)
     }
 
     /// Holds a ceremony whose root keys stay on this disk. The keys of targets and bins exist in
@@ -137,9 +188,38 @@ impl DataFolder {
             let (_, secret) = repository.database().create_token("quickstart")?;
             write_secret(&self.token_file(), secret.expose())?;
         }
-        let mut file = fs::File::create_new(self.config_file())?;
+        sync_folder(&self.keys())?;
+        sync_folder(&self.path)?;
+        // Where this is, all else is there for good.
+        let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
         file.write_all(new.config.to_toml()?.as_bytes())?;
-        Ok(file.sync_all()?)
+        file.as_file().sync_all()?;
+        file.persist_noclobber(self.config_file())?;
+        Ok(sync_folder(&self.path)?)
+    }
+
+    /// What its ceremony made, out of the signed files.
+    pub(crate) fn founded(&self) -> anyhow::Result<Founded> {
+        let store = FilesystemStore::open_to_read(self.store())?;
+        let read = |role| -> anyhow::Result<Vec<u8>> {
+            let key = StoreKey::Metadata { version: 1, role };
+            let bytes = store.read(&key, FOUNDED_LIMIT)?;
+            bytes.with_context(|| format!("{} is missing from the store", key.path()))
+        };
+        let bytes = read(RoleName::from_static(RoleName::ROOT))?;
+        let root = Unverified::<Root>::parse(&bytes).context("1.root.json is damaged")?;
+        let bins = read(ceremony::BINS)?;
+        let bins = Unverified::<Targets>::parse(&bins).context("1.bins.json is damaged")?;
+        let bins = Bins::of(bins.claims()).context("1.bins.json is not one of an index")?;
+        let root = root.claims();
+        let online = root.roles.timestamp.keyids.first().and_then(|id| root.keys.get(id));
+        let online = online.and_then(PublicKey::scheme);
+        Ok(Founded {
+            root_fingerprint: Fingerprint::of(&bytes),
+            root_expires: root.expires,
+            bins: bins.count(),
+            online_key: online.context("1.root.json has no online key")?.to_owned(),
+        })
     }
 
     /// The index's configuration.
@@ -253,12 +333,77 @@ fn signers(keys: &[PrivateKey]) -> Vec<&dyn Signer> {
     keys.iter().map(|key| key as &dyn Signer).collect()
 }
 
-fn is_empty(path: &Path) -> anyhow::Result<bool> {
-    match fs::read_dir(path) {
-        Ok(mut entries) => Ok(entries.next().is_none()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(error).with_context(|| format!("cannot look into {}", path.display())),
+/// What is in a folder that is to hold an index and does not yet.
+struct Contents {
+    /// The folders of ceremonies that were interrupted.
+    ceremonies: Vec<PathBuf>,
+    /// The rest, but for the lock.
+    others: Vec<OsString>,
+}
+
+impl Contents {
+    fn of(path: &Path) -> anyhow::Result<Self> {
+        let mut this = Self { ceremonies: Vec::new(), others: Vec::new() };
+        let failed = || format!("cannot look into {}", path.display());
+        let entries = match fs::read_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(this),
+            entries => entries.with_context(failed)?,
+        };
+        for entry in entries {
+            let entry = entry.with_context(failed)?;
+            let name = entry.file_name();
+            let is_folder = entry.file_type().with_context(failed)?.is_dir();
+            match name.to_str() {
+                Some(text) if text.starts_with(CEREMONY) && is_folder => {
+                    this.ceremonies.push(entry.path());
+                }
+                Some("writer.lock") => {}
+                _ => this.others.push(name),
+            }
+        }
+        Ok(this)
     }
+
+    /// The ceremony that was complete, if one was, and was or was not begun to be put in its place.
+    fn whole(&self) -> Option<&PathBuf> {
+        self.ceremonies.iter().find(|path| path.join("waxseal.toml").is_file())
+    }
+
+    /// Refuses a folder with files that no ceremony made.
+    fn check(&self, path: &Path) -> Result<(), Failure> {
+        let of_a_ceremony = |name: &OsString| {
+            let known = name.to_str().is_some_and(|name| {
+                ["keys", "store"].contains(&name) || name.starts_with("waxseal.sqlite")
+            });
+            self.whole().is_some_and(|whole| known && !whole.join(name).exists())
+        };
+        if self.others.iter().all(of_a_ceremony) {
+            return Ok(());
+        }
+        let ceremony = match self.ceremonies.first() {
+            Some(ceremony) => {
+                format!(", beside {}, which an interrupted ceremony left", ceremony.display())
+            }
+            None => String::new(),
+        };
+        Err(Failure::new(
+            Exit::Usage,
+            format!("{} has files in it that are not an index{ceremony}", path.display()),
+            "choose a folder that is empty or not there yet with --data; nothing was changed",
+        ))
+    }
+}
+
+/// Makes a folder and those it is in, so that a power cut leaves them there.
+fn make_folder(path: &Path) -> io::Result<()> {
+    let path = std::path::absolute(path)?;
+    let missing: Vec<_> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    fs::create_dir_all(&path)?;
+    missing.iter().rev().filter_map(|folder| folder.parent()).try_for_each(sync_folder)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()
 }
 
 fn write_secret(path: &Path, secret: &str) -> anyhow::Result<()> {

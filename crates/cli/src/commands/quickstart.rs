@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use super::{DataOption, NewIndexOptions, block_on};
-use crate::data_folder::{DataFolder, NewIndex};
+use crate::data_folder::{DataFolder, Made, NewIndex};
 use crate::host::{self, Host};
 use crate::output;
 
@@ -42,10 +42,14 @@ impl Quickstart {
     }
 }
 
-fn show(folder: &DataFolder, host: &Host, made: bool) -> anyhow::Result<()> {
+fn show(folder: &DataFolder, host: &Host, made: Made) -> anyhow::Result<()> {
     let (url, waxseal) = (host.url(), output::own_command());
     let fingerprint = folder.root_fingerprint()?;
-    let state = if made { "made just now" } else { "was there, goes on" };
+    let state = match made {
+        Made::Now => "made just now",
+        Made::Finished => "made by the ceremony that was interrupted",
+        Made::Before => "was there, goes on",
+    };
     output::heading("An index that signs what is uploaded to it");
     output::field("data", &format!("{} ({state})", folder.path().display()));
     output::field("index", &format!("{url}/simple/"));

@@ -11,6 +11,7 @@ mod harness;
 mod adopt;
 mod api;
 mod audit;
+mod ceremony;
 mod commands;
 mod crash;
 mod install;

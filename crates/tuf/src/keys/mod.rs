@@ -52,6 +52,15 @@ impl PublicKey {
         Some(Self { value: key_value(scheme, public), material: Some(material) })
     }
 
+    /// How it signs, by the name that metadata gives it (TUF 4.2): `ed25519`.
+    pub fn scheme(&self) -> Option<&str> {
+        let Value::Object(fields) = &self.value else { return None };
+        match fields.get("scheme") {
+            Some(Value::String(scheme)) => Some(scheme),
+            _ => None,
+        }
+    }
+
     /// The keyid that this project gives a key: SHA-256 over the key's canonical form. Keys read
     /// from metadata keep the keyid they have there.
     pub fn default_keyid(&self) -> KeyId {

@@ -1,10 +1,13 @@
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use jiff::Timestamp;
+use serde::Serialize;
 use waxseal_repository::Layout;
 
 use super::{DataOption, NewIndexOptions};
 use crate::config::Config;
-use crate::data_folder::{DataFolder, NewIndex};
+use crate::data_folder::{DataFolder, Founded, Made, NewIndex};
 use crate::failure::{Exit, Failure};
 use crate::output;
 
@@ -24,6 +27,25 @@ pub(crate) struct Init {
     /// Make throwaway keys on this disk, without a question: for trials, not for production
     #[arg(long)]
     development: bool,
+
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `repo init --json` shows.
+#[derive(Debug, Serialize)]
+struct Report {
+    data: PathBuf,
+    /// SHA-256 of `1.root.json`, which clients compare once.
+    root_fingerprint: String,
+    root_expires: Timestamp,
+    bins: u32,
+    layout: Layout,
+    /// The scheme of the online key.
+    online_key: String,
+    /// The folder of the keys.
+    keys: PathBuf,
 }
 
 impl Init {
@@ -45,37 +67,58 @@ impl Init {
             upload_token: false,
         };
         let (folder, made) = DataFolder::open_or_create(&self.data.data, &new)?;
-        if !made {
+        let founded = folder.founded()?;
+        let (online_key, config) = (self.new.online_key.name(), folder.config()?);
+        let as_asked = (u64::from(founded.bins), founded.online_key.as_str(), config.layout)
+            == (self.new.bins, online_key, layout);
+        if made == Made::Before || !as_asked {
+            let how = match made {
+                Made::Before => "it was left as it is",
+                _ => "the ceremony that was interrupted made it with other options",
+            };
             return Err(Failure::new(
                 Exit::Usage,
-                format!(
-                    "there is an index in {} already; it was left as it is",
-                    folder.path().display()
-                ),
+                format!("there is an index in {} already; {how}", folder.path().display()),
                 "choose a folder that is empty or not there yet with --data",
             )
             .into());
         }
-        self.show(&folder, &config)?;
+        match self.json {
+            true => output::json(&Report::of(&folder, &founded, &config))?,
+            false => show(&folder, &founded, &config),
+        }
         Ok(ExitCode::SUCCESS)
     }
+}
 
-    fn show(&self, folder: &DataFolder, config: &Config) -> anyhow::Result<()> {
-        let fingerprint = folder.root_fingerprint()?;
-        output::field("data", &folder.path().display().to_string());
-        output::field("bins", &self.new.bins.to_string());
-        output::field("layout", &self.layout);
-        output::field("online key", self.new.online_key.name());
-        output::field("keys", &format!("{} (for trials: unencrypted)", folder.keys().display()));
-        output::field("root", &format!("fingerprint {fingerprint}"));
-        let (waxseal, data) = (output::own_command(), output::quoted_path(folder.path()));
-        output::heading("Next, one or more of");
-        output::command(&format!("{waxseal} repo import --data {data} FILE"));
-        output::command(&format!("{waxseal} token add --data {data} NAME"));
-        output::command(&format!("{waxseal} serve --data {data}"));
-        output::heading("Then, where packages are installed");
-        let url = format!("http://{}", config.listen);
-        output::command(&format!("{waxseal} trust add {url} --fingerprint {fingerprint}"));
-        Ok(())
+impl Report {
+    fn of(folder: &DataFolder, founded: &Founded, config: &Config) -> Self {
+        Self {
+            data: folder.path().to_owned(),
+            root_fingerprint: founded.root_fingerprint.to_string(),
+            root_expires: founded.root_expires,
+            bins: founded.bins,
+            layout: config.layout,
+            online_key: founded.online_key.clone(),
+            keys: folder.keys(),
+        }
     }
+}
+
+fn show(folder: &DataFolder, founded: &Founded, config: &Config) {
+    let fingerprint = &founded.root_fingerprint;
+    output::field("data", &folder.path().display().to_string());
+    output::field("bins", &founded.bins.to_string());
+    output::field("layout", &config.layout.to_string());
+    output::field("online key", &founded.online_key);
+    output::field("keys", &format!("{} (for trials: unencrypted)", folder.keys().display()));
+    output::field("root", &format!("fingerprint {fingerprint}"));
+    let (waxseal, data) = (output::own_command(), output::quoted_path(folder.path()));
+    output::heading("Next, one or more of");
+    output::command(&format!("{waxseal} repo import --data {data} FILE"));
+    output::command(&format!("{waxseal} token add --data {data} NAME"));
+    output::command(&format!("{waxseal} serve --data {data}"));
+    output::heading("Then, where packages are installed");
+    let url = format!("http://{}", config.listen);
+    output::command(&format!("{waxseal} trust add {url} --fingerprint {fingerprint}"));
 }

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use waxseal_repository::Layout;
 use waxseal_repository::bins::{BinStyle, Bins};
+use waxseal_repository::database::{Catalog as _, Journal as _, SqliteDatabase};
 
 use super::DataOption;
 use crate::data_folder::{DataFolder, published_snapshot};
@@ -81,7 +82,21 @@ impl Status {
 
     fn report(&self, now: Timestamp) -> anyhow::Result<Report> {
         let folder = DataFolder::open(&self.data.data)?;
-        let database = folder.database()?;
+        let mut tries = 3;
+        loop {
+            let (_, database) = folder.open_to_read()?;
+            let report = Report::of(&folder, &database, now)?;
+            tries -= 1;
+            // A server began meanwhile: what was read may be of two moments.
+            if tries == 0 || !database.changed_while_read()? {
+                return Ok(report);
+            }
+        }
+    }
+}
+
+impl Report {
+    fn of(folder: &DataFolder, database: &SqliteDatabase, now: Timestamp) -> anyhow::Result<Self> {
         let line = |name: String, count, version, expires| Role {
             name,
             count,
@@ -100,8 +115,8 @@ impl Status {
             let name = Bins::new(bins.len() as u64, BinStyle::Succinct)?.role(number).to_string();
             roles.push(line(name, bins.len(), file.version, file.expires));
         }
-        Ok(Report {
-            snapshot: published_snapshot(&*database)?,
+        Ok(Self {
+            snapshot: published_snapshot(database)?,
             // Recorded by the first process that publishes.
             layout: database.layout()?.map_or_else(|| Ok(folder.config()?.layout), anyhow::Ok)?,
             journal_serial: database.last_serial()?,
