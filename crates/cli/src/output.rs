@@ -1,8 +1,10 @@
 //! What a person sees: colours and tables on a terminal, plain text elsewhere.
 
 use std::fmt;
-use std::io::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Table, presets};
@@ -66,18 +68,88 @@ pub(crate) fn progress(bytes: u64) -> ProgressBar {
     }
 }
 
-/// The progress of something in steps, on stderr where that is a terminal.
+/// A bar of a part of the whole, on stderr where that is a terminal.
 pub(crate) fn steps() -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    match ProgressStyle::with_template("{bar:40} {percent:>3}% {msg} {elapsed}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
+    ProgressBar::new(0).with_style(style(PART))
+}
+
+/// How a bar looks whose end is known.
+const PART: &str = "{bar:40} {percent:>3}% {msg} {elapsed}";
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// How often a line says how far something is, where no bar does.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// The progress of something in steps, on stderr: a bar on a terminal, and lines for a log.
+pub(crate) struct Steps {
+    bar: ProgressBar,
+    lines: Option<Mutex<Lines>>,
+}
+
+/// When a line is due.
+struct Lines {
+    /// Whether each step begins with one.
+    at_beginnings: bool,
+    every: Duration,
+    /// Of which step the last one was, and when.
+    last: Option<(&'static str, Instant)>,
+}
+
+impl Steps {
+    /// Steps that each begin with a line.
+    pub(crate) fn new() -> Self {
+        Self::with(Lines { at_beginnings: true, every: EVERY, last: None })
+    }
+
+    /// Of something that is often over before anybody asks how far it is.
+    pub(crate) fn after_a_while() -> Self {
+        let last = Some(("", Instant::now()));
+        Self::with(Lines { at_beginnings: false, every: EVERY, last })
+    }
+
+    fn with(lines: Lines) -> Self {
+        let has_lines = !io::stderr().is_terminal() || tracing::enabled!(tracing::Level::INFO);
+        Self { bar: ProgressBar::new(0), lines: has_lines.then(|| Mutex::new(lines)) }
+    }
+
+    /// Says how far a step is: in words, and where its end is known as a part of the whole.
+    pub(crate) fn show(&self, step: &'static str, far: &str, part: Option<(u64, u64)>) {
+        let template = if part.is_some() { PART } else { "{spinner} {msg} {elapsed}" };
+        self.bar.set_style(style(template));
+        if let Some((done, total)) = part {
+            self.bar.set_length(total);
+            self.bar.set_position(done);
+        }
+        let message = format!("{step}, {far}");
+        let is_due = self.lines.as_ref().is_some_and(|lines| {
+            lines.lock().unwrap_or_else(PoisonError::into_inner).is_due(step, Instant::now())
+        });
+        if is_due {
+            self.bar.suspend(|| note(&message));
+        }
+        self.bar.set_message(message);
+        self.bar.tick();
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn clear(&self) {
+        self.bar.finish_and_clear();
     }
 }
 
-/// Something whose end is not known, on stderr where that is a terminal.
-pub(crate) fn spinner() -> ProgressBar {
-    ProgressBar::new_spinner()
+impl Lines {
+    fn is_due(&mut self, step: &'static str, now: Instant) -> bool {
+        let due = self.last.is_none_or(|(last, at)| {
+            (self.at_beginnings && last != step) || now.duration_since(at) >= self.every
+        });
+        if due {
+            self.last = Some((step, now));
+        }
+        due
+    }
 }
 
 /// A table on stdout.
@@ -125,5 +197,24 @@ fn quoted(word: &str) -> String {
     match word.chars().all(plain) && !word.is_empty() {
         true => word.to_owned(),
         false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_comes_at_intervals_and_where_that_is_wanted_with_each_step() {
+        let begun = Instant::now();
+        let second = Duration::from_secs(1);
+        let due = |at_beginnings| {
+            let every = second * 10;
+            let mut lines = Lines { at_beginnings, every, last: Some(("", begun)) };
+            let mut due = |step, seconds| lines.is_due(step, begun + second * seconds);
+            [due("a", 1), due("a", 2), due("b", 9), due("b", 12), due("b", 13), due("b", 25)]
+        };
+        assert_eq!(due(true), [true, false, true, false, false, true]);
+        assert_eq!(due(false), [false, false, false, true, false, true]);
     }
 }

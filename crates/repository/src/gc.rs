@@ -42,11 +42,14 @@ const CHUNK: usize = 100_000;
 /// How many objects are removed while uploads wait.
 const AT_ONCE: usize = 256;
 
-/// How long those who make objects are waited for: longer than an import of millions of targets takes.
-const MOST_PATIENCE: Duration = Duration::from_mins(30);
-
 /// After how long such a wait is worth a word in the log.
 const WORTH_A_WORD: Duration = Duration::from_mins(1);
+
+/// How long a pause is before those who make objects are looked at again.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// After how many objects that were listed somebody is told.
+const LISTED: u64 = 1_000;
 
 /// How many journal entries are read at a time.
 const ENTRIES: u64 = 1_000;
@@ -63,12 +66,16 @@ pub struct GcOptions {
     pub targets: bool,
     /// Whether nothing is removed, and only counted.
     pub dry_run: bool,
+    /// How long those who make objects are waited for, until it gives up. Default half an hour: longer
+    /// than an import of millions of targets takes.
+    pub patience: Duration,
 }
 
 impl Default for GcOptions {
     fn default() -> Self {
         let grace = SignedDuration::from_hours(1);
-        Self { grace, snapshots: 3, targets: true, dry_run: false }
+        let patience = Duration::from_mins(30);
+        Self { grace, snapshots: 3, targets: true, dry_run: false, patience }
     }
 }
 
@@ -87,15 +94,39 @@ pub struct Collected {
     pub foreign: u64,
 }
 
+/// How far a collection is. It lists, compares and removes by turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GcProgress {
+    /// It finds out what is in use: so many snapshots were read.
+    Marking {
+        /// How many snapshots.
+        snapshots: usize,
+    },
+    /// It goes through the store.
+    Listing(Collected),
+    /// It looks what is listed up in the bins.
+    Comparing {
+        /// How many bins were looked at.
+        bins: usize,
+        /// How many are to be.
+        total: usize,
+    },
+    /// It removes what nothing names.
+    Removing(Collected),
+}
+
 impl Repository {
     /// Collects garbage, at the time `now` of this machine's clock. `progress` is told now and then.
+    ///
+    /// [`Error::Locked`] when somebody goes on making objects for longer than
+    /// [`GcOptions::patience`]; what was removed before stays removed.
     pub fn collect_garbage(
         &self,
         options: &GcOptions,
         now: Timestamp,
-        progress: &dyn Fn(&Collected),
+        progress: &dyn Fn(&GcProgress),
     ) -> Result<Collected, Error> {
-        let marks = Marks::of(self, options, now)?;
+        let marks = Marks::of(self, options, now, progress)?;
         let mut sweep = Sweep {
             repository: self,
             options,
@@ -123,7 +154,7 @@ impl Repository {
 
 /// Becomes the one who may remove objects. Whoever publishes much holds them for long, and whoever is
 /// stopped for good: that is told apart by time alone.
-fn collect_objects(database: &dyn Database) -> Result<Collecting, Error> {
+fn collect_objects(database: &dyn Database, patience: Duration) -> Result<Collecting, Error> {
     let begun = Instant::now();
     let mut has_warned = false;
     loop {
@@ -131,14 +162,14 @@ fn collect_objects(database: &dyn Database) -> Result<Collecting, Error> {
             Err(Error::Locked(held)) => LockHeld { waited: begun.elapsed(), ..held },
             answered => return answered,
         };
-        if held.waited > MOST_PATIENCE {
+        if held.waited > patience {
             return Err(Error::Locked(held));
         }
         if held.waited > WORTH_A_WORD && !has_warned {
             has_warned = true;
             warn!("garbage is not collected yet: {held}");
         }
-        thread::sleep(Duration::from_secs(2));
+        thread::sleep(PAUSE.min(patience));
     }
 }
 
@@ -160,7 +191,13 @@ struct Marks {
 }
 
 impl Marks {
-    fn of(repository: &Repository, options: &GcOptions, now: Timestamp) -> Result<Self, Error> {
+    fn of(
+        repository: &Repository,
+        options: &GcOptions,
+        now: Timestamp,
+        progress: &dyn Fn(&GcProgress),
+    ) -> Result<Self, Error> {
+        progress(&GcProgress::Marking { snapshots: 0 });
         let database = repository.database();
         let mut this = Self {
             snapshots: BTreeSet::new(),
@@ -188,6 +225,7 @@ impl Marks {
             if !is_there && number < 3 {
                 return Err(Error::SnapshotMissing { version: snapshot.version });
             }
+            progress(&GcProgress::Marking { snapshots: this.snapshots.len() });
         }
         this.added.clear();
         Ok(this)
@@ -331,14 +369,18 @@ struct Sweep<'a> {
     marks: Marks,
     candidates: Vec<Candidate>,
     found: Collected,
-    progress: &'a dyn Fn(&Collected),
+    progress: &'a dyn Fn(&GcProgress),
 }
 
 impl Sweep<'_> {
     fn area(&mut self, area: Area) -> Result<(), Error> {
+        (self.progress)(&GcProgress::Listing(self.found));
         for listed in self.repository.store().list(area)? {
             let listed = listed?;
             self.found.seen += 1;
+            if self.found.seen.is_multiple_of(LISTED) {
+                (self.progress)(&GcProgress::Listing(self.found));
+            }
             let Some(key) = listed.key else {
                 self.found.foreign += 1;
                 continue;
@@ -379,7 +421,9 @@ impl Sweep<'_> {
         let mut named = HashSet::new();
         candidates.sort_by_key(|candidate| candidate.bin);
         let mut rest = candidates.as_slice();
-        for bin in of_bins {
+        let total = of_bins.len();
+        for (bins, bin) in of_bins.into_iter().enumerate() {
+            (self.progress)(&GcProgress::Comparing { bins, total });
             let begin = rest.partition_point(|candidate| candidate.bin < Some(bin));
             let end = rest.partition_point(|candidate| candidate.bin <= Some(bin));
             let keys = rest[begin..end].iter().map(|candidate| &candidate.key).collect();
@@ -395,7 +439,7 @@ impl Sweep<'_> {
         candidates.retain(|it| !named.contains(&it.key));
         for garbage in candidates.chunks(AT_ONCE) {
             self.remove(garbage)?;
-            (self.progress)(&self.found);
+            (self.progress)(&GcProgress::Removing(self.found));
         }
         Ok(())
     }
@@ -406,7 +450,7 @@ impl Sweep<'_> {
         if !self.options.dry_run {
             // While uploads go on: snapshots are long, and as a rule none comes in between.
             self.marks.catch_up(self.repository)?;
-            let _collecting = collect_objects(database)?;
+            let _collecting = collect_objects(database, self.options.patience)?;
             self.look_again(&mut garbage)?;
             let keys: Vec<_> = garbage.iter().map(|candidate| candidate.key.clone()).collect();
             self.repository.store().remove(&keys)?;

@@ -41,7 +41,7 @@ mod vouched;
 pub use accept_targets::AcceptedTargets;
 pub use batch::Lifetimes;
 pub use error::{Error, StoreError};
-pub use gc::{Collected, GcOptions};
+pub use gc::{Collected, GcOptions, GcProgress};
 pub use layout::Layout;
 pub use lock::{Holder, LOCK_PATIENCE, LockHeld};
 pub use repository::{Accepted, Publishing, Repository, Upload};

@@ -1,16 +1,17 @@
 //! Garbage goes, and nothing that anyone may still want.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use waxseal_repository::store::{Object, Store, StoreKey};
 use waxseal_repository::{
-    AcceptedTargets, Collected, GcOptions, Repository, StoreError, TargetChanges,
+    AcceptedTargets, Collected, Error, GcOptions, GcProgress, Repository, StoreError, TargetChanges,
 };
 use waxseal_tuf::hash::Sha256;
 
@@ -344,7 +345,8 @@ fn snapshots_that_came_since_are_read_while_uploads_go_on() {
     index.store.reopened(Arc::new(ReadBy { store, read: Box::new(note) }));
     // After the metadata of old snapshots, and before their pages.
     let published = Cell::new(0);
-    let publish = |_: &Collected| {
+    let publish = |now: &GcProgress| {
+        let GcProgress::Removing(_) = now else { return };
         send(&repository, &format!("click-{}.tar.gz", published.get()));
         process.publish(start()).unwrap().unwrap();
         published.set(published.get() + 1);
@@ -354,4 +356,81 @@ fn snapshots_that_came_since_are_read_while_uploads_go_on() {
     assert!(collected.removed > 20 && published.get() >= 2, "{collected:?}");
     assert_eq!(*read.lock().unwrap(), [""; 0]);
     audit_all(&repository, start());
+}
+
+/// Somebody holds the objects for good, such as a process that is stopped in the middle of an import.
+#[test]
+fn whoever_holds_objects_for_too_long_is_not_waited_for_without_end() {
+    let (_index, repository, process) = Index::published(Kind::Filesystem);
+    for n in 1..=5 {
+        send(&repository, &format!("flask-{n}.tar.gz"));
+        process.publish(start()).unwrap();
+    }
+    let before = contents(repository.store());
+    let hold = repository.database().hold_objects().unwrap();
+    let patience = Duration::from_millis(700);
+    let options = GcOptions { patience, ..GcOptions::default() };
+    let begun = Instant::now();
+    let error = repository.collect_garbage(&options, later(2), &|_| {}).unwrap_err();
+    assert!(begun.elapsed() >= patience && begun.elapsed() < patience * 10, "{error}");
+    assert!(matches!(error, Error::Locked(_)), "{error}");
+    // All of the wait is told, and not that of the last try.
+    let waited = ["waited 0.7", "waited 0.8", "waited 0.9", "waited 1", "waited 2", "waited 3"];
+    assert!(waited.iter().any(|waited| error.to_string().contains(waited)), "{error}");
+    assert!(error.to_string().contains("collect garbage"), "{error}");
+    assert_eq!(contents(repository.store()), before);
+
+    // Whoever lets go in time is waited for.
+    let collected = thread::scope(|scope| {
+        let patience = Duration::from_mins(1);
+        let options = GcOptions { patience, ..GcOptions::default() };
+        let repository = &repository;
+        let collecting =
+            scope.spawn(move || repository.collect_garbage(&options, later(2), &|_| {}));
+        thread::sleep(Duration::from_millis(500));
+        assert!(!collecting.is_finished());
+        drop(hold);
+        collecting.join().unwrap().unwrap()
+    });
+    assert!(collected.removed > 0);
+    audit_all(&repository, start());
+}
+
+#[test]
+fn a_collection_tells_how_far_it_is_also_before_it_removes_anything() {
+    let (_index, repository, _process) = Index::published(Kind::Memory);
+    // What uploads left that were refused.
+    let keys: Vec<_> = (0..1_000)
+        .map(|n| super::target(&format!("packages/flask/flask-{n}.tar.gz"), b"x"))
+        .collect();
+    let objects: Vec<_> = keys.iter().map(|key| Object { key, bytes: b"x" }).collect();
+    repository.store().create(&objects).unwrap();
+    let told = RefCell::new(Vec::new());
+    let tell = |now: &GcProgress| told.borrow_mut().push(*now);
+    // Nothing is that old.
+    let now = Timestamp::now();
+    let found = repository.collect_garbage(&GcOptions::default(), now, &tell).unwrap();
+    assert!(found.removed == 0 && found.seen > 1_000, "{found:?}");
+    let read = |told: &[GcProgress]| {
+        let marking = |now: &GcProgress| match now {
+            GcProgress::Marking { snapshots } => Some(*snapshots),
+            _ => None,
+        };
+        told.iter().filter_map(marking).max()
+    };
+    assert_eq!(read(&told.borrow()), Some(found.snapshots));
+    let seen = |now: &GcProgress| matches!(now, GcProgress::Listing(now) if now.seen == 1_000);
+    assert!(told.borrow().iter().any(seen), "{told:?}");
+
+    told.borrow_mut().clear();
+    repository.collect_garbage(&GcOptions::default(), later(2), &tell).unwrap();
+    let told = told.into_inner();
+    let step = |now: &GcProgress| match now {
+        GcProgress::Marking { .. } => 0,
+        GcProgress::Listing(_) => 1,
+        GcProgress::Comparing { .. } => 2,
+        GcProgress::Removing(_) => 3,
+    };
+    let steps: std::collections::BTreeSet<_> = told.iter().map(step).collect();
+    assert_eq!(steps, (0..=3).collect(), "{told:?}");
 }

@@ -2,11 +2,11 @@ use std::process::ExitCode;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use waxseal_repository::{Collected, GcOptions};
+use waxseal_repository::{Collected, GcOptions, GcProgress};
 
 use super::DataOption;
 use crate::data_folder::DataFolder;
-use crate::output;
+use crate::output::{self, Steps};
 
 /// Remove what no snapshot names that a client may still be using.
 ///
@@ -51,13 +51,11 @@ impl Gc {
         let minutes = self.grace.unwrap_or(folder.config()?.gc_grace_minutes);
         let grace = SignedDuration::from_mins(i64::from(minutes));
         let options = GcOptions { grace, dry_run: self.dry_run, ..GcOptions::default() };
-        let spinner = output::spinner();
-        let progress = |now: &Collected| {
-            spinner.set_message(format!("{} objects seen, {} removed", now.seen, now.removed));
-            spinner.tick();
-        };
-        let collected = folder.repository()?.collect_garbage(&options, Timestamp::now(), &progress);
-        spinner.finish_and_clear();
+        let repository = folder.repository()?;
+        let steps = Steps::after_a_while();
+        let progress = |now: &GcProgress| show(&steps, now);
+        let collected = repository.collect_garbage(&options, Timestamp::now(), &progress);
+        steps.clear();
         let Collected { snapshots, seen, removed, removed_bytes, foreign } = collected?;
         if self.json {
             let dry_run = self.dry_run;
@@ -75,5 +73,20 @@ impl Gc {
             output::field("left alone", &format!("{foreign} files that are not the index's"));
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn show(steps: &Steps, now: &GcProgress) {
+    let far = |now: &Collected| format!("{} objects seen, {} removed", now.seen, now.removed);
+    match now {
+        GcProgress::Marking { snapshots } => {
+            steps.show("marking", &format!("{snapshots} snapshots read"), None);
+        }
+        GcProgress::Listing(now) => steps.show("listing", &far(now), None),
+        GcProgress::Comparing { bins, total } => {
+            let far = format!("{bins} of {total} bins");
+            steps.show("comparing", &far, Some((*bins as u64, *total as u64)));
+        }
+        GcProgress::Removing(now) => steps.show("removing", &far(now), None),
     }
 }

@@ -1,10 +1,7 @@
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use indicatif::ProgressBar;
 use jiff::Timestamp;
 use serde::Serialize;
 use waxseal_repository::import::{ImportOptions, ImportProgress, Imported};
@@ -12,7 +9,7 @@ use waxseal_repository::import::{ImportOptions, ImportProgress, Imported};
 use super::DataOption;
 use crate::data_folder::DataFolder;
 use crate::host;
-use crate::output;
+use crate::output::{self, Steps};
 
 /// Take over the targets of an index that exists, all of them in one snapshot.
 ///
@@ -39,9 +36,6 @@ pub(crate) struct Import {
     json: bool,
 }
 
-/// How often a line says how far it is, where no bar does.
-const EVERY: Duration = Duration::from_secs(10);
-
 /// What `repo import --json` shows.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -62,10 +56,10 @@ impl Import {
         let folder = DataFolder::open(&self.data.data)?;
         let process = host::snapshot_process(&folder, folder.repository()?)?;
         let options = ImportOptions { replace: self.replace, ..ImportOptions::new(folder.path()) };
-        let shown = Shown::new();
+        let steps = Steps::new();
         let imported =
-            process.import(&self.file, &options, Timestamp::now(), &|now| shown.show(now));
-        shown.bar.finish_and_clear();
+            process.import(&self.file, &options, Timestamp::now(), &|now| show(&steps, now));
+        steps.clear();
         let Imported { targets, bins, resumed, published } = imported?;
         let report = Report {
             targets,
@@ -95,49 +89,19 @@ impl Import {
     }
 }
 
-/// What is being done: as a bar on a terminal, and as lines for a log.
-struct Shown {
-    bar: ProgressBar,
-    /// The last line, where there are lines: of which step it was, and when.
-    line: Option<Mutex<Option<(&'static str, Instant)>>>,
-}
-
-impl Shown {
-    fn new() -> Self {
-        let lines = !std::io::stderr().is_terminal() || tracing::enabled!(tracing::Level::INFO);
-        Self { bar: output::steps(), line: lines.then(Mutex::default) }
-    }
-
-    fn show(&self, now: ImportProgress) {
-        let (step, far, done, total) = match now {
-            ImportProgress::Reading { bytes, total, targets } => {
-                let far = format!("{bytes} of {total} bytes, {targets} targets");
-                ("reading", far, bytes, total)
-            }
-            ImportProgress::Comparing { bins, total } => {
-                ("comparing", format!("{bins} of {total} bins"), bins as u64, total as u64)
-            }
-            ImportProgress::Signing { bins, total } => {
-                ("signing", format!("{bins} of {total} bins"), bins as u64, total as u64)
-            }
-        };
-        self.bar.set_length(total);
-        self.bar.set_position(done);
-        let message = format!("{step}, {far}");
-        if self.is_time_for_a_line(step) {
-            self.bar.suspend(|| output::note(&message));
+fn show(steps: &Steps, now: ImportProgress) {
+    match now {
+        ImportProgress::Reading { bytes, total, targets } => {
+            let far = format!("{bytes} of {total} bytes, {targets} targets");
+            steps.show("reading", &far, Some((bytes, total)));
         }
-        self.bar.set_message(message);
-    }
-
-    /// At the beginning of each step, and every few seconds.
-    fn is_time_for_a_line(&self, step: &'static str) -> bool {
-        let Some(line) = &self.line else { return false };
-        let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = line.is_none_or(|(last, at)| last != step || at.elapsed() >= EVERY);
-        if due {
-            *line = Some((step, Instant::now()));
+        ImportProgress::Comparing { bins, total } => {
+            let far = format!("{bins} of {total} bins");
+            steps.show("comparing", &far, Some((bins as u64, total as u64)));
         }
-        due
+        ImportProgress::Signing { bins, total } => {
+            let far = format!("{bins} of {total} bins");
+            steps.show("signing", &far, Some((bins as u64, total as u64)));
+        }
     }
 }
