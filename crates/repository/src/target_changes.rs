@@ -26,6 +26,12 @@ pub const MAX_CUSTOM: usize = 4096;
 /// The largest integer that every JSON reader takes for what it is: 2⁵³ - 1 (RFC 8259, 6).
 pub const MAX_INTEGER: i64 = (1 << 53) - 1;
 
+/// How many bytes of its entry in a bin each JSON value of a target takes at least: then no bin that is
+/// short enough for clients ([`Limits::TARGETS`]) has more values than they read
+/// ([`Limits::JSON_VALUES`]). What is around the entries has 12 values in more than 300 bytes, an entry of
+/// an upload 4 in more than 100, and the mark of a layout 2 in 37.
+const BYTES_A_VALUE: u64 = Limits::TARGETS / Limits::JSON_VALUES;
+
 /// Arrays and objects inside one another in a request.
 const MAX_DEPTH: u64 = 32;
 
@@ -158,12 +164,14 @@ impl Reader {
             return None;
         }
         // What is left is what a bin has.
-        match TargetFile::from_json(&Value::from(target).to_json()) {
+        let file = TargetFile::from_json(&Value::from(target).to_json());
+        let file = file.map_err(|problem| problem.to_string()).and_then(|file| {
+            let problem = values_problem(&path, &file);
+            problem.map_or(Ok(file), Err)
+        });
+        match file {
             Ok(file) => Some((AddTarget { path, file }, replace)),
-            Err(problem) => {
-                self.mistake(at, &problem.to_string());
-                None
-            }
+            Err(problem) => self.refuse(at, &problem),
         }
     }
 
@@ -293,6 +301,31 @@ pub(crate) fn custom_problem(custom: &Value) -> Option<String> {
     match length > MAX_CUSTOM {
         true => Some(format!("has {length} bytes, more than {MAX_CUSTOM}")),
         false => unportable(custom).map(str::to_owned),
+    }
+}
+
+/// Whether a target has more values than its share of those that clients read in a bin, in a request as
+/// in the file of an import.
+pub(crate) fn values_problem(path: &TargetPath, file: &TargetFile) -> Option<String> {
+    // Quotes, colon and comma.
+    let length = path.as_str().len() + 4 + file.to_canonical().len();
+    // Itself, its length and its hashes.
+    let has = 3 + file.hashes.iter().count() as u64 + file.custom.as_ref().map_or(0, values);
+    let may = length as u64 / BYTES_A_VALUE;
+    (has > may).then(|| {
+        format!(
+            "has {has} JSON values in {length} bytes, more than the {may} that clients read in so many \
+             bytes of a bin: say `custom` in fewer values, such as one text"
+        )
+    })
+}
+
+/// How many values this is, with those inside it.
+fn values(value: &Value) -> u64 {
+    1 + match value {
+        Value::Null | Value::Bool(_) | Value::Integer(_) | Value::String(_) => 0,
+        Value::Array(inside) => inside.iter().map(values).sum(),
+        Value::Object(inside) => inside.iter().map(|(_, value)| values(value)).sum::<u64>(),
     }
 }
 

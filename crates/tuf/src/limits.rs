@@ -37,6 +37,9 @@ pub struct Limits {
 impl Limits {
     /// The default of [`targets`](Self::targets): whoever writes metadata goes by it too.
     pub const TARGETS: u64 = 16 << 20;
+
+    /// The default of [`json_values`](Self::json_values), for whoever writes metadata too.
+    pub const JSON_VALUES: u64 = 1 << 20;
 }
 
 impl Default for Limits {
@@ -49,7 +52,7 @@ impl Default for Limits {
             root_rotations: 1024,
             delegations: 32,
             json_depth: 64,
-            json_values: 1 << 20,
+            json_values: Self::JSON_VALUES,
             keys: 1024,
             signatures: 1024,
             pattern_work: 1 << 30,

@@ -24,7 +24,7 @@ use super::partitions::{Partitions, Shares};
 use super::{ImportError, ImportProgress, Source, file_error, open};
 use crate::bins::Bins;
 use crate::layout::Layout;
-use crate::target_changes::{custom_problem, length_problem};
+use crate::target_changes::{custom_problem, length_problem, values_problem};
 
 /// How many bytes of lines a worker takes at a time.
 const CHUNK: usize = 1 << 20;
@@ -278,6 +278,9 @@ fn unusual(line: &[u8], layout: Layout) -> Result<(TargetPath, Vec<u8>), String>
     let mut file = file.map_err(|error| error.to_string())?;
     if file.hashes.listed_sha256().is_none() {
         return Err("`hashes` has no SHA-256 of 64 lower-case hex digits".to_owned());
+    }
+    if let Some(problem) = values_problem(&path, &file) {
+        return Err(problem);
     }
     layout.mark(&path, &mut file);
     let canonical = file.to_canonical();

@@ -1,5 +1,6 @@
 //! No bin is written that clients do not read.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,9 +9,12 @@ use rusqlite::Connection;
 use waxseal_repository::bins::{BinStyle, Bins};
 use waxseal_repository::database::{AppendedTargets, Expected, TargetsAppend};
 use waxseal_repository::import::{ImportError, ImportOptions};
+use waxseal_repository::target_changes::InvalidChanges;
 use waxseal_repository::{AcceptedTargets, Error, Repository, SnapshotProcess, TargetChanges};
 use waxseal_testkit::faulty_store::contents;
 use waxseal_tuf::hash::Sha256;
+use waxseal_tuf::json::Value;
+use waxseal_tuf::metadata::{Targets, Unverified, sign};
 use waxseal_tuf::{Limits, RoleName};
 
 use super::audit::audit_all;
@@ -147,6 +151,49 @@ fn an_entry_that_fits_in_no_bin_holds_up_neither_what_came_before_nor_freshness(
     process.publish_all(hours(20)).unwrap();
     assert_eq!(repository.database().published_serial().unwrap(), last + 1);
     assert_eq!(repository.database().batch().unwrap(), None);
+}
+
+/// The most values that a target of some 4 KB may have, in as many targets as a bin takes.
+#[test]
+fn no_bin_has_more_values_than_clients_read() {
+    let sha256 = Sha256::of(b"x");
+    let line = |number: usize, ones: usize| {
+        let (custom, text) = (vec!["1"; ones].join(","), "x".repeat(3_900 - 2 * ones));
+        format!(
+            r#"{{"path":"a/{number:04}","length":1,"hashes":{{"sha256":"{sha256}"}},"custom":{{"c":[{custom}],"t":"{text}"}}}}"#
+        )
+    };
+    let parse = |line: String| TargetChanges::parse(format!(r#"{{"add":[{line}]}}"#).as_bytes());
+    let most = (0..1_900).rev().find(|ones| parse(line(0, *ones)).is_ok()).unwrap();
+    let Err(InvalidChanges::Mistakes(mistakes)) = parse(line(0, most + 1)) else { panic!() };
+    assert_eq!(mistakes[0].pointer, "/add/0");
+    assert!(mistakes[0].problem.contains("JSON values in"), "{mistakes:?}");
+    // And the file of an import.
+    let (index, _repository, process) = two_bins();
+    let file = index.path().join("targets.jsonl");
+    let options = ImportOptions::new(index.path().join("scratch"));
+    fs::write(&file, line(0, most + 1)).unwrap();
+    let error = process.import(&file, &options, start(), &|_| {}).unwrap_err();
+    assert!(error.to_string().contains("line 1: has"), "{error}");
+
+    let mut targets = BTreeMap::new();
+    let mut length = 1_000;
+    for number in 0.. {
+        let add = parse(line(number, most)).unwrap().into_entry(String::new()).add.remove(0);
+        length += add.path.as_str().len() + 4 + add.file.to_canonical().len();
+        if length as u64 > Limits::TARGETS {
+            break;
+        }
+        targets.insert(add.path.to_string(), add.file);
+    }
+    let name = Some(RoleName::new("bin-0").unwrap());
+    let bin = Targets { version: 1, expires: start(), name, targets, delegations: None };
+    let bytes = sign(&bin, &[&index.online]).unwrap();
+    assert!((15 << 20..=Limits::TARGETS).contains(&(bytes.len() as u64)), "{}", bytes.len());
+    assert_eq!(Unverified::<Targets>::parse(&bytes).unwrap().claims(), &bin);
+    // It is near the limit.
+    let fewer = Limits { json_values: Limits::JSON_VALUES * 9 / 10, ..Limits::default() };
+    assert!(Value::parse_within(&bytes, &fewer).is_err());
 }
 
 fn two_bins() -> (Index, Arc<Repository>, SnapshotProcess) {
