@@ -175,3 +175,18 @@ fn status_opens_nothing_to_write() {
         assert_eq!(log.lines().filter(writes).collect::<Vec<_>>(), [""; 0], "{running}");
     }
 }
+
+/// A web server of another user reads what clients are to have.
+#[test]
+fn what_is_public_is_readable_whatever_the_umask() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = format!("umask 077 && exec '{WAXSEAL}' {} --data=d", INIT.join(" "));
+    CleanCommand::new("sh").args(["-c", &words]).current_dir(folder.path()).run().success();
+    let mode =
+        |path: &str| fs::metadata(folder.path().join(path)).unwrap().permissions().mode() & 0o777;
+    let metadata = "d/store/tuf/metadata";
+    for role in ["root", "targets", "bins"] {
+        assert_eq!(mode(&format!("{metadata}/1.{role}.json")), 0o644, "{role}");
+    }
+    assert_eq!((mode(metadata), mode("d/keys/online.pem")), (0o755, 0o600));
+}

@@ -45,13 +45,19 @@ impl Spool {
 
     /// An empty file, readable by this user alone until it is finished.
     pub(super) fn file(&self) -> Result<NamedTempFile, StoreError> {
-        let made = Builder::new().prefix("").tempfile_in(self.folder.path());
+        self.make(Builder::new().prefix(""))
+    }
+
+    fn make(&self, builder: &Builder<'_, '_>) -> Result<NamedTempFile, StoreError> {
+        let made = builder.tempfile_in(self.folder.path());
         made.map_err(|source| StoreError::io("make a file in", self.folder.path(), source))
     }
 
     /// A file with these bytes, ready to become an object but for its durability.
     pub(super) fn file_with(&self, bytes: &[u8]) -> Result<NamedTempFile, StoreError> {
-        let mut file = self.file()?;
+        // With its mode from the beginning, which most umasks allow: then it need not be changed.
+        let mode = Permissions::from_mode(OBJECT_MODE);
+        let mut file = self.make(Builder::new().prefix("").permissions(mode))?;
         file.as_file_mut()
             .write_all(bytes)
             .map_err(|source| StoreError::io("write", file.path(), source))?;
@@ -62,9 +68,14 @@ impl Spool {
 
 /// Gives a finished file the mode of an object, whatever the umask.
 pub(super) fn finish(file: &NamedTempFile) -> Result<(), StoreError> {
-    let mode = Permissions::from_mode(OBJECT_MODE);
-    let set = file.as_file().set_permissions(mode);
-    set.map_err(|source| StoreError::io("set the mode of", file.path(), source))
+    let set_mode = || {
+        let is = file.as_file().metadata()?.permissions().mode();
+        match is & 0o7777 == OBJECT_MODE {
+            true => Ok(()),
+            false => file.as_file().set_permissions(Permissions::from_mode(OBJECT_MODE)),
+        }
+    };
+    set_mode().map_err(|source| StoreError::io("set the mode of", file.path(), source))
 }
 
 fn sweep(all: &Path) -> Result<(), StoreError> {
