@@ -12,8 +12,11 @@ use std::cmp::Ordering;
 
 use jiff::Timestamp;
 use memchr::{memchr, memchr2, memmem};
+use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::metadata::{ROOM_FOR_SIGNATURES, SPEC_VERSION, TargetFile, format_time};
 use waxseal_tuf::{RoleName, TargetPath};
+
+use crate::database::BinFile;
 
 /// What stands around the signatures: none of them, a keyid and hex, has such words.
 const SIGNATURES: &[u8] = b"{\"signatures\":";
@@ -201,6 +204,14 @@ pub(crate) fn signed_value(file: &[u8]) -> Option<&[u8]> {
     file.get(start..)
 }
 
+/// Whether a bin's file is the one that is on record. Nothing is read of its signatures, which are made
+/// anew; of a file that an earlier version published, all of it is on record.
+pub(crate) fn is_recorded(bytes: &[u8], file: &BinFile) -> bool {
+    let Some(signed) = signed_value(bytes) else { return false };
+    let digest = |bytes| Sha256::of(bytes) == file.signed_sha256;
+    digest(signed) || digest(bytes)
+}
+
 fn push_entries(entries: &[u8], begin: usize, out: &mut Vec<u8>) {
     if !entries.is_empty() {
         push_comma(begin, out);
@@ -303,7 +314,7 @@ mod tests {
 
     use proptest::prelude::*;
     use waxseal_testkit::simulator::TestKey;
-    use waxseal_tuf::hash::{Hashes, Sha256};
+    use waxseal_tuf::hash::Hashes;
     use waxseal_tuf::json::Value;
     use waxseal_tuf::metadata::{Targets, sign, sign_canonical};
 

@@ -15,7 +15,7 @@ use waxseal_tuf::metadata::{self, Unverified};
 use waxseal_tuf::{RoleName, TargetFile, TargetPath};
 
 use crate::accept_targets::TargetsTogether;
-use crate::bin_file::{self, Entries};
+use crate::bin_file::{Entries, is_recorded};
 use crate::bins::Bins;
 use crate::ceremony::{BINS, Ceremony};
 use crate::database::{
@@ -398,9 +398,7 @@ impl Repository {
         let key = StoreKey::Metadata { version: file.version, role: self.bins.role(bin.number) };
         let bytes = self.metadata_file(&key)?;
         let bytes = bytes.ok_or_else(|| self.bin_damaged(bin, "is missing"))?;
-        // Nothing is read of its signatures, which are made anew.
-        let signed_sha256 = bin_file::signed_value(&bytes).map(Sha256::of);
-        match signed_sha256 == Some(file.signed_sha256) {
+        match is_recorded(&bytes, &file) {
             true => Ok(Some(Arc::new(bytes))),
             false => Err(self.bin_damaged(bin, "has other bytes than were published")),
         }

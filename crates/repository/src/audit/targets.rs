@@ -16,7 +16,7 @@ use super::pages::Names;
 use super::report::Kind;
 use super::tally::{Entry, Half, Tally};
 use super::{Auditor, metadata_key};
-use crate::bin_file::signed_value;
+use crate::bin_file::is_recorded;
 use crate::ceremony::BINS;
 use crate::database::{Batch, BinFile};
 use crate::error::Error;
@@ -190,11 +190,9 @@ impl Auditor<'_> {
             }
         };
         // Of another version the publishing went on since, or what is wrong is found with versions.
-        let is_recorded = |file: &BinFile| {
-            let signed_sha256 = signed_value(&bytes).map(Sha256::of);
-            file.length == bytes.len() as u64 && signed_sha256 == Some(file.signed_sha256)
-        };
-        if recorded.get(&(bin, version)).is_some_and(|file| !is_recorded(file)) {
+        let is_other =
+            |file: &BinFile| file.length != bytes.len() as u64 || !is_recorded(&bytes, file);
+        if recorded.get(&(bin, version)).is_some_and(is_other) {
             let problem = "has other bytes than this program published under its name";
             self.find(Kind::Inconsistent, key.path(), problem);
         }

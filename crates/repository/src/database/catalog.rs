@@ -99,7 +99,8 @@ pub struct BinFile {
     pub expires: Timestamp,
     /// Its length in bytes.
     pub length: u64,
-    /// The digest of its `signed` value in canonical form: that alone is used again.
+    /// The digest of its `signed` value in canonical form, which alone is used again; of a file that an
+    /// earlier version published, that of all of it.
     pub signed_sha256: Sha256,
 }
 

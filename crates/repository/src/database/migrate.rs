@@ -9,7 +9,7 @@ const STEPS: [&str; 5] = [
     include_str!("sql/0002_api.sql"),
     include_str!("sql/0003_imports.sql"),
     include_str!("sql/0004_foreign_targets.sql"),
-    include_str!("sql/0005_bin_growth.sql"),
+    include_str!("sql/0005_bins.sql"),
 ];
 
 /// The form this program knows.
@@ -140,6 +140,25 @@ mod tests {
         let paths = "SELECT group_concat(path) FROM foreign_target";
         let paths: String = third.query_row(paths, [], |row| row.get(0)).unwrap();
         assert_eq!(paths, "packages/demo/demo-1.0.whl");
+    }
+
+    #[test]
+    fn bins_of_the_fourth_form_are_known_by_what_was_on_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("waxseal.sqlite");
+        let fourth = Connection::open(&path).unwrap();
+        fourth
+            .execute_batch(&format!(
+                "{}; CREATE TABLE schema_step (step BIGINT PRIMARY KEY); \
+                 INSERT INTO schema_step VALUES (1), (2), (3), (4); \
+                 INSERT INTO bin VALUES (7, 3, 2, 0, 5, x'{}')",
+                STEPS[..4].join("; "),
+                "ab".repeat(32)
+            ))
+            .unwrap();
+        drop(fourth);
+        let bin = SqliteDatabase::open(&path).unwrap().bin(7).unwrap().unwrap();
+        assert_eq!((bin.version, bin.published.unwrap().signed_sha256.0), (3, [0xab; 32]));
     }
 
     #[test]

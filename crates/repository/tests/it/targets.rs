@@ -570,3 +570,26 @@ fn a_bin_that_was_read_to_accept_a_change_is_not_read_again_to_publish_it() {
     assert!(repository.target(&path).unwrap().is_some());
     assert_eq!(read.lock().unwrap().len(), 1);
 }
+
+/// Of those files all bytes are on record, not the signed value alone.
+#[test]
+fn bins_that_an_earlier_version_published_are_changed_and_audited() {
+    let (index, repository, process) = Index::published(Kind::Filesystem);
+    assert_eq!(send(&repository, adding("a/1", "x")), new(1));
+    process.publish_all(start()).unwrap();
+    let database = rusqlite::Connection::open(index.path().join("waxseal.sqlite")).unwrap();
+    for row in repository.database().bins().unwrap() {
+        let version = row.published.unwrap().version;
+        let key = StoreKey::Metadata { version, role: repository.bins().role(row.number) };
+        let digest = Sha256::of(&repository.store().read(&key, 1 << 20).unwrap().unwrap());
+        let sql = "UPDATE bin SET signed_sha256 = $1 WHERE number = $2";
+        assert_eq!(database.execute(sql, (digest.0, row.number)).unwrap(), 1);
+    }
+    audit_all(&repository, start());
+    for (serial, path) in [(2, "a/2"), (3, "a/3"), (4, "a/4")] {
+        assert_eq!(send(&repository, adding(path, "x")), new(serial));
+        process.publish_all(start()).unwrap();
+    }
+    assert!(repository.target(&TargetPath::new("a/1").unwrap()).unwrap().is_some());
+    audit_all(&repository, start());
+}

@@ -64,7 +64,7 @@ CREATE TABLE bin (
     published BIGINT NOT NULL,
     expires BIGINT NOT NULL,
     length BIGINT NOT NULL, -- of the published file, in bytes
-    signed_sha256 BYTEA NOT NULL -- of its `signed` value in canonical form
+    sha256 BYTEA NOT NULL -- of the published file, all of it
 );
 
 CREATE TABLE state (
