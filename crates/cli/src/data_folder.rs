@@ -20,7 +20,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use waxseal_client::Fingerprint;
 use waxseal_repository::bins::Bins;
-use waxseal_repository::ceremony::{self, OFFLINE_LIFETIME, Participants, Plan};
+use waxseal_repository::ceremony::{self, Holder, OfflineLifetimes, OneTimeKeys, Plan, Signers};
 use waxseal_repository::database::{Database, SqliteDatabase};
 use waxseal_repository::store::{FilesystemStore, Store as _, StoreKey};
 use waxseal_repository::{Repository, WriterLock};
@@ -171,16 +171,20 @@ impl DataFolder {
         let online = PrivateKey::generate(new.online_key)?;
         create_key_file(&self.keys().join("online.pem"), &online)?;
         let (targets, one_time_bins) = (generate(2)?, generate(2)?);
-        let ceremony = ceremony::perform(
-            &Plan { root_threshold: ROOT_THRESHOLD, bins: new.bins, lifetime: OFFLINE_LIFETIME },
-            Participants {
-                root: &signers(&root),
-                targets: &signers(&targets),
-                bins: &signers(&one_time_bins),
-                online: online.public_key(),
-            },
-            Timestamp::now(),
-        )?;
+        let holder = |(number, key): (usize, &PrivateKey)| Holder {
+            name: format!("root-{number}"),
+            key: key.public_key().clone(),
+        };
+        let plan = Plan {
+            holders: (1..).zip(&root).map(holder).collect(),
+            root_threshold: ROOT_THRESHOLD,
+            online: online.public_key().clone(),
+            bins: new.bins,
+            lifetimes: OfflineLifetimes::default(),
+        };
+        let one_time = OneTimeKeys { targets: &signers(&targets), bins: &signers(&one_time_bins) };
+        let signers = Signers { root: &signers(&root), one_time: Some(one_time) };
+        let ceremony = ceremony::perform(&plan, None, signers, Timestamp::now())?;
         let store = FilesystemStore::open(self.store())?;
         let database = SqliteDatabase::open(self.database_file())?;
         let repository = Repository::create(Box::new(store), Box::new(database), &ceremony)?;

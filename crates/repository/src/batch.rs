@@ -9,15 +9,15 @@ use std::thread::{self, ScopedJoinHandle};
 use jiff::{SignedDuration, Timestamp};
 use waxseal_tuf::hash::{Hashed, Hashes, Sha256};
 use waxseal_tuf::metadata::{self, MetaFile, sign, sign_canonical, sign_hashed};
-use waxseal_tuf::{RoleName, Signer};
+use waxseal_tuf::{KeyId, RoleName, Signer};
 
 use crate::bin_file::{self, Change, Entries, signed_value};
-use crate::ceremony::BINS;
 use crate::cores::on_all_cores;
 use crate::database::{BinFile, BinRow, CatalogChange, Decision, Epoch, Reservation};
 use crate::error::{Error, StoreError};
+use crate::online_keys::online_keyids;
 use crate::renewal::due_bins;
-use crate::repository::{Repository, SNAPSHOT, TIMESTAMP};
+use crate::repository::{Repository, SNAPSHOT, TIMESTAMP, bins_metadata};
 use crate::snapshot_file::SnapshotText;
 use crate::store::{Creation, Link, StoreKey};
 
@@ -63,6 +63,8 @@ pub(crate) struct Contents<'a> {
     pub(crate) bins: Vec<u32>,
     /// What changes in them.
     pub(crate) changes: &'a dyn Changes,
+    /// Whether it goes with new offline roles.
+    pub(crate) offline: bool,
 }
 
 /// Where the changes of a bin come from.
@@ -90,7 +92,9 @@ struct SignedBin {
 pub(crate) struct State {
     /// By number; those that were never signed too.
     pub(crate) bins: Vec<BinRow>,
-    snapshot_text: SnapshotText,
+    pub(crate) snapshot_text: SnapshotText,
+    /// The keys that sign them.
+    pub(crate) online: Vec<KeyId>,
     pub(crate) snapshot: RoleState,
     pub(crate) timestamp: RoleState,
     /// The digest of the `timestamp.json` that is published.
@@ -129,13 +133,15 @@ impl State {
             })
         };
         let versions = rows.iter().map(|row| row.published.map_or(0, |file| file.version));
-        let offline = (published(&BINS)?, published(&RoleName::targets())?);
-        let snapshot_text = SnapshotText::new(bins, versions.collect(), offline.0, offline.1);
+        let offline = bins_metadata(repository.store(), database)?;
+        let targets = published(&RoleName::targets())?;
+        let snapshot_text = SnapshotText::new(bins, versions.collect(), offline.version, targets);
         // What it is when nothing is being published; anything else was put there by somebody else.
         let timestamp_json = repository.published_timestamp()?;
         Ok(Self {
             bins: rows,
             snapshot_text,
+            online: online_keyids(&offline).to_vec(),
             snapshot: role(&SNAPSHOT)?,
             timestamp: role(&TIMESTAMP)?,
             timestamp_json: timestamp_json.map(|bytes| Sha256::of(&bytes)),
@@ -153,6 +159,12 @@ impl State {
         let due = due_bins(&self.bins, lifetime, now);
         self.nothing_due = Some((now, due.next));
         due.bins
+    }
+
+    /// The bins that clients do not find yet.
+    pub(crate) fn unsigned_bins(&self) -> Vec<u32> {
+        let unsigned = self.bins.iter().filter(|bin| bin.published.is_none());
+        unsigned.map(|bin| bin.number).collect()
     }
 
     /// Takes over what a decided batch makes of it, once that is published.
@@ -280,6 +292,7 @@ impl Writer<'_> {
             serial: contents.serial,
             timestamp_json,
             previous_timestamp: state.timestamp_json,
+            offline: contents.offline,
         };
         database.decide(self.epoch, contents.catalog, &decision)?;
         Ok((decision, found))

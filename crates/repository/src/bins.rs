@@ -85,6 +85,16 @@ impl Bins {
         1 << self.bit_length
     }
 
+    /// Whether each of these roles is one of `later` as well, so that clients who know these find them.
+    pub fn go_on_in(self, later: Self) -> bool {
+        self.digits() == later.digits() && self.bit_length <= later.bit_length
+    }
+
+    /// How many hexadecimal digits a role's name has (TAP 15).
+    fn digits(self) -> usize {
+        usize::from(self.bit_length).div_ceil(4)
+    }
+
     /// How `bins` writes them down.
     pub fn style(self) -> BinStyle {
         self.style
@@ -158,7 +168,7 @@ impl Bins {
     }
 
     fn listed(self, bin: u32, online: &[&PublicKey]) -> DelegatedRole {
-        let digits = usize::from(self.bit_length).div_ceil(4);
+        let digits = self.digits();
         let prefixes_a_bin = (1 << (4 * digits)) / self.count();
         let first = bin * prefixes_a_bin;
         let prefixes = (first..first + prefixes_a_bin).map(|p| format!("{p:0digits$x}")).collect();

@@ -9,6 +9,7 @@ use waxseal_tuf::error::FormatError;
 use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::{InvalidName, RoleName, SignError};
 
+use crate::ceremony::ChangeError;
 use crate::lock::{Holder, LockError, LockHeld, process_text};
 use crate::store::StoreKey;
 
@@ -38,6 +39,20 @@ pub enum Error {
         full: bool,
         /// What it says.
         source: Box<dyn StdError + Send + Sync>,
+    },
+
+    /// The files of a key ceremony cannot be published.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+
+    /// Other files of a key ceremony wait to be published.
+    #[error(
+        "another change of root, targets and bins waits to be published ({files}): start the server, or \
+         run `waxseal repo publish-root`, so that it is; `waxseal repo publish-root --withdraw` gives it up"
+    )]
+    ChangeWaits {
+        /// The files.
+        files: String,
     },
 
     /// What was done for many at once failed, for each of them.
@@ -308,12 +323,14 @@ pub enum Error {
 
     /// The online key is not the one that `bins` delegates to.
     #[error(
-        "the online key {keyid} is not trusted by this repository's `bins`; give the key that its \
-         ceremony named"
+        "the online key {here} is not trusted by this repository's `bins`, which trusts {trusted}; give \
+         the key that its ceremony named"
     )]
     WrongOnlineKey {
-        /// The keyid of the key that was given.
-        keyid: String,
+        /// The keyids of the keys that were given.
+        here: String,
+        /// The keyids of the keys that are trusted.
+        trusted: String,
     },
 
     /// A key did not sign. What waits stays in the journal.

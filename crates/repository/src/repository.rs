@@ -17,7 +17,7 @@ use waxseal_tuf::{RoleName, TargetFile, TargetPath};
 use crate::accept_targets::TargetsTogether;
 use crate::bin_file::{Entries, is_recorded};
 use crate::bins::Bins;
-use crate::ceremony::{BINS, Ceremony};
+use crate::ceremony::{self, BINS, Ceremony};
 use crate::database::{
     Appended, Batch, BinRow, CoreMetadata, Database, FullBin, Growth, ROOM, RoleRow, UploadAppend,
     UploadEntry,
@@ -128,23 +128,29 @@ impl Repository {
         database: Box<dyn Database>,
         ceremony: &Ceremony,
     ) -> Result<Self, Error> {
-        let root = read_claims::<metadata::Root>("1.root.json", &ceremony.root)?;
-        let targets = read_claims::<metadata::Targets>("1.targets.json", &ceremony.targets)?;
-        let bins = read_claims::<metadata::Targets>("1.bins.json", &ceremony.bins)?;
-        let key = |role| StoreKey::Metadata { version: 1, role };
+        let roles = ceremony::first(ceremony)?;
         let files = [
-            (key(ROOT), &ceremony.root),
-            (key(RoleName::targets()), &ceremony.targets),
-            (key(BINS), &ceremony.bins),
+            (ROOT, roles.root().version, roles.root().expires, roles.root().bytes()),
+            (
+                RoleName::targets(),
+                roles.targets().version,
+                roles.targets().expires,
+                roles.targets().bytes(),
+            ),
+            (BINS, roles.bins_role().version, roles.bins_role().expires, roles.bins_role().bytes()),
         ];
-        let objects: Vec<_> = files.iter().map(|(key, bytes)| Object { key, bytes }).collect();
+        let key = |role: &RoleName, version| StoreKey::Metadata { version, role: role.clone() };
+        let keys = files.each_ref().map(|(role, version, ..)| key(role, *version));
+        let objects: Vec<_> =
+            keys.iter().zip(&files).map(|(key, (.., bytes))| Object { key, bytes }).collect();
         store.create(&objects)?;
-        let row = |name, expires| RoleRow { name, version: 1, published: 1, expires };
-        database.record_first_roles(&[
-            row(ROOT, root.expires),
-            row(RoleName::targets(), targets.expires),
-            row(BINS, bins.expires),
-        ])?;
+        let rows = files.map(|(name, version, expires, _)| RoleRow {
+            name,
+            version,
+            published: version,
+            expires,
+        });
+        database.record_first_roles(&rows)?;
         Self::open(store, database)
     }
 
@@ -537,13 +543,13 @@ impl Wake {
         self.condition.notify_one();
     }
 
-    /// Waits for a wake-up, at most `limit`.
-    pub(crate) fn wait(&self, limit: Duration) {
+    /// Waits for a wake-up, at most `limit`; whether one came.
+    pub(crate) fn wait(&self, limit: Duration) -> bool {
         let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut pending, _) = self
             .condition
             .wait_timeout_while(pending, limit, |pending| !*pending)
             .unwrap_or_else(PoisonError::into_inner);
-        *pending = false;
+        std::mem::take(&mut *pending)
     }
 }

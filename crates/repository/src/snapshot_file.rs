@@ -32,6 +32,12 @@ impl SnapshotText {
         this
     }
 
+    /// Lists other versions of the offline roles.
+    pub(crate) fn update_offline(&mut self, bins_role: u64, targets: u64) {
+        let (bins, versions) = (self.bins, std::mem::take(&mut self.versions));
+        *self = Self::new(bins, versions, bins_role, targets);
+    }
+
     /// The version that is listed of a bin.
     #[cfg(test)]
     fn version(&self, bin: u32) -> u64 {

@@ -30,9 +30,11 @@ use crate::error::{Error, StoreError};
 use crate::import::Source;
 use crate::layout::Layout;
 use crate::lock::holder_of;
+use crate::offline_change;
+use crate::online_keys::OnlineKeys;
 use crate::plan::Planner;
 use crate::renewal;
-use crate::repository::{Publishing, Repository, bins_metadata};
+use crate::repository::{Publishing, Repository};
 
 /// Most journal entries in one batch.
 const ENTRIES_A_BATCH: u64 = 1_000;
@@ -40,6 +42,8 @@ const ENTRIES_A_BATCH: u64 = 1_000;
 /// snapshot, to be kept and fetched. So they are 32 MB a second at most while uploads come; what comes
 /// meanwhile goes into the next one.
 const GATHERING: Duration = Duration::from_micros(1);
+/// How often it looks whether new offline roles came.
+const CHANGE_CHECK: Duration = Duration::from_secs(2);
 /// Longest pause after a failure; the first one is a tenth of a second.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -73,11 +77,11 @@ impl WriterLock {
 /// The one writer of a repository.
 #[derive(Debug)]
 pub struct SnapshotProcess {
-    repository: Arc<Repository>,
-    online: Box<dyn Signer>,
+    pub(crate) repository: Arc<Repository>,
+    pub(crate) keys: OnlineKeys,
     lifetimes: Lifetimes,
     layout: Layout,
-    epoch: Epoch,
+    pub(crate) epoch: Epoch,
     /// `None` after a failure, until it is read again.
     state: Mutex<Option<State>>,
     /// Whether the storage was full and no space can be set aside since.
@@ -95,14 +99,15 @@ pub struct Published {
 }
 
 impl SnapshotProcess {
-    /// Prepares to write, with the online key.
+    /// Prepares to write, with the online key. While that is replaced by another one, both are given.
     pub fn new(
         repository: Arc<Repository>,
-        online: Box<dyn Signer>,
+        keys: impl Into<OnlineKeys>,
         lifetimes: Lifetimes,
         lock: WriterLock,
     ) -> Result<Self, Error> {
-        check_online_key(&repository, &*online)?;
+        let keys = keys.into();
+        offline_change::check_keys(&repository, &keys)?;
         let (epoch, without_space) = match repository.database().take_over() {
             // Whoever starts with a full disk may use what is set aside for that.
             Err(error) if error.is_storage_full() => {
@@ -113,7 +118,7 @@ impl SnapshotProcess {
         };
         let layout = repository.database().layout()?.unwrap_or_default();
         let (state, without_space) = (Mutex::default(), AtomicBool::new(without_space));
-        Ok(Self { repository, online, lifetimes, layout, epoch, state, without_space, _lock: lock })
+        Ok(Self { repository, keys, lifetimes, layout, epoch, state, without_space, _lock: lock })
     }
 
     /// The same process, writing what is new in this layout from now on. The repository remembers the
@@ -169,7 +174,14 @@ impl SnapshotProcess {
             Some(state) => state,
             None => State::read(&self.repository)?,
         };
-        let published = self.publish_next(&mut state, now)?;
+        let published = match self.publish_change(&mut state, now)? {
+            Some(published) => {
+                // Other offline roles are published now.
+                state = State::read(&self.repository)?;
+                Some(published)
+            }
+            None => self.publish_next(&mut state, now)?,
+        };
         *kept = Some(state);
         Ok(published)
     }
@@ -234,9 +246,11 @@ impl SnapshotProcess {
             catalog: &plan.catalog,
             bins: bins.into_iter().collect(),
             changes: &plan,
+            offline: false,
         };
         let _hold = database.hold_objects()?;
-        let batch = self.writer(now).write(state, &contents, &|_| {})?;
+        let online = self.keys.one_of(&state.online)?;
+        let batch = self.writer(online, now).write(state, &contents, &|_| {})?;
         let published = self.commit(&batch)?;
         state.advance(&batch);
         Ok(published)
@@ -295,7 +309,8 @@ impl SnapshotProcess {
                 (reservation, now)
             }
         };
-        let writer = self.writer(begun);
+        let online = self.keys.one_of(&state.online)?;
+        let writer = self.writer(online, begun);
         let _hold = self.repository.database().hold_objects()?;
         let written = writer.write_reserved(&mut state, contents, &reservation, resumed, progress);
         if let (true, Err(Error::Store(StoreError::Exists { .. }))) = (resumed, &written) {
@@ -320,11 +335,11 @@ impl SnapshotProcess {
         Ok(same.then_some(batch))
     }
 
-    fn writer(&self, now: Timestamp) -> Writer<'_> {
+    pub(crate) fn writer<'a>(&'a self, online: &'a dyn Signer, now: Timestamp) -> Writer<'a> {
         Writer {
             repository: &self.repository,
             epoch: self.epoch,
-            online: &*self.online,
+            online,
             lifetimes: self.lifetimes,
             now,
         }
@@ -346,8 +361,11 @@ impl SnapshotProcess {
     }
 
     /// Steps 4 and 5, of a batch that is decided.
-    fn commit(&self, batch: &Decision) -> Result<Published, Error> {
+    pub(crate) fn commit(&self, batch: &Decision) -> Result<Published, Error> {
         let store = self.repository.store();
+        if batch.offline {
+            self.create_roots_of_snapshot()?;
+        }
         store.replace_timestamp(batch.previous_timestamp, &batch.timestamp_json)?;
         self.repository.database().finish(self.epoch, batch, Timestamp::now())?;
         for (bin, _) in &batch.bins {
@@ -392,7 +410,7 @@ impl SnapshotProcess {
                             self.pause(gathering.saturating_sub(begun.elapsed()), stop);
                         }
                         None if stopping => return self.nothing_left(),
-                        None => self.repository.wake().wait(self.renewal_check()),
+                        None => self.wait(self.renewal_check())?,
                     }
                 }
                 Err(failure @ Error::Fenced { .. }) => {
@@ -408,6 +426,19 @@ impl SnapshotProcess {
                     self.pause(now_failing.pause, stop);
                     failing = Some(now_failing);
                 }
+            }
+        }
+    }
+
+    /// Waits until something is to be done, or for so long. New offline roles come from another process,
+    /// which cannot wake this one.
+    fn wait(&self, length: Duration) -> Result<(), Error> {
+        let end = Instant::now() + length;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let woken = self.repository.wake().wait(left.min(CHANGE_CHECK));
+            if woken || left.is_zero() || self.can_publish_change()? {
+                return Ok(());
             }
         }
     }
@@ -499,18 +530,5 @@ impl Stop {
 
     fn is_requested(&self) -> bool {
         self.requested.load(Ordering::Acquire)
-    }
-}
-
-/// Refuses an online key that `bins` does not delegate to.
-fn check_online_key(repository: &Repository, online: &dyn Signer) -> Result<(), Error> {
-    let metadata = bins_metadata(repository.store(), repository.database())?;
-    let keyid = online.public_key().default_keyid();
-    let delegations = metadata.delegations.as_ref();
-    let role = repository.bins().role(0);
-    let trusted = delegations.and_then(|delegations| delegations.role_keys(&role));
-    match trusted.is_some_and(|role| role.keyids.contains(&keyid)) {
-        true => Ok(()),
-        false => Err(Error::WrongOnlineKey { keyid: keyid.to_string() }),
     }
 }

@@ -5,11 +5,12 @@ use std::error::Error as StdError;
 use std::io;
 
 use jiff::Timestamp;
+use waxseal_repository::ceremony::ChangedFile;
 use waxseal_repository::database::{
     Appended, AppendedTargets, Batch, BinRow, Catalog, CatalogChange, Collecting, Database,
-    Decision, Epoch, FileRow, Hold, Holds, Journal, JournalRow, ProjectRow, Publication,
-    Reservation, RoleRow, SnapshotRow, TargetsAppend, TokenRow, TokenScope, TokenSecret, Tokens,
-    UploadAppend, UploadEntry,
+    Decision, Epoch, FileRow, Hold, Holds, Journal, JournalRow, OfflineChanges, ProjectRow,
+    Publication, Reservation, RoleRow, SnapshotRow, TargetsAppend, TokenRow, TokenScope,
+    TokenSecret, Tokens, UploadAppend, UploadEntry,
 };
 use waxseal_repository::{Error, Layout};
 use waxseal_tuf::RoleName;
@@ -194,6 +195,24 @@ impl Publication for FaultyDatabase {
         more: &mut dyn FnMut(&SnapshotRow) -> bool,
     ) -> Result<Vec<SnapshotRow>, Error> {
         self.read(|database| database.snapshots_while(more))
+    }
+}
+
+impl OfflineChanges for FaultyDatabase {
+    fn record_change(&self, files: &[ChangedFile]) -> Result<(), Error> {
+        self.write("record_change", |database| database.record_change(files))
+    }
+
+    fn waiting_change(&self) -> Result<Vec<ChangedFile>, Error> {
+        self.read(OfflineChanges::waiting_change)
+    }
+
+    fn withdraw_change(&self) -> Result<bool, Error> {
+        self.write("withdraw_change", OfflineChanges::withdraw_change)
+    }
+
+    fn root_published(&self, epoch: Epoch, root: &ChangedFile) -> Result<(), Error> {
+        self.write("root_published", |database| database.root_published(epoch, root))
     }
 }
 

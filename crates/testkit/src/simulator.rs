@@ -126,7 +126,14 @@ impl Simulator {
             delegations: None,
         };
         let mut this = Self {
-            root: Root { version: 1, expires: year, consistent_snapshot: true, keys, roles },
+            root: Root {
+                version: 1,
+                expires: year,
+                consistent_snapshot: true,
+                keys,
+                roles,
+                holders: BTreeMap::new(),
+            },
             timestamp: Timestamp { version: 1, expires: day, snapshot: MetaFile::version(1) },
             snapshot: Snapshot { version: 1, expires: day, roles: MetaFiles::default() },
             targets: BTreeMap::from([(RoleName::targets(), targets)]),

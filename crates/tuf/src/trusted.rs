@@ -110,7 +110,7 @@ impl Named {
 }
 
 /// From the trusted root to the newest root (TUF 5.2 and 5.3).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RootPhase {
     root: Verified<Root>,
     limits: Limits,
@@ -143,6 +143,23 @@ impl RootPhase {
         named.check_version(self.root.version + 1, new.version)?;
         self.root = new;
         Ok(())
+    }
+
+    /// Verifies a targets role by who signed it and its name alone: in a key ceremony, before any snapshot
+    /// lists it. `delegator` is the verified role that delegates to it and that one's name, `None` for
+    /// root.
+    pub fn verify_role(
+        &self,
+        role: &RoleName,
+        delegator: Option<(&RoleName, &Verified<Targets>)>,
+        bytes: &[u8],
+    ) -> Result<Verified<Targets>, Error> {
+        let named = Named { role: role.clone(), file: format!("{}.json", role.encoded()) };
+        let new = named.parse(bytes, &self.limits)?;
+        let delegator = delegator.map(|(name, verified)| (Some(name), verified));
+        let new = verify_targets(&self.root, &named, delegator, new)?;
+        named.check_name(&new)?;
+        Ok(new)
     }
 
     /// There is no newer root: it must not be expired (TUF 5.3.10). `now` is the fixed start time of
@@ -496,39 +513,35 @@ impl TrustedMetadata {
     ) -> Result<Verified<Targets>, Error> {
         let (named, listed) = self.named(delegated)?;
         named.check_listed(listed, &new.bytes)?;
-        let new = self.verify_targets(&named, delegated, delegator, new)?;
+        let delegator = delegator.map(|verified| (delegated.delegator.as_ref(), verified));
+        let new = verify_targets(&self.root, &named, delegator, new)?;
         named.check_name(&new)?;
         named.check_version(listed.version, new.version)?;
         named.check_expiry(&*new, self.now)?;
         Ok(new)
     }
+}
 
-    fn verify_targets(
-        &self,
-        named: &Named,
-        delegated: &Delegated,
-        delegator: Option<&Verified<Targets>>,
-        unverified: Unverified<Targets>,
-    ) -> Result<Verified<Targets>, Error> {
-        let Named { role: name, file } = named;
-        let Some(delegator) = delegator else {
-            let by = by_root(&self.root);
-            return verify(unverified, name, file, by.of(&self.root, &self.root.roles.targets));
-        };
-        let delegations = delegator.delegations.as_ref();
-        let keys_of = |delegations: &Delegations| delegations.role_keys(name).cloned();
-        let (Some(delegations), Some(role)) = (delegations, delegations.and_then(keys_of)) else {
-            return Err(Error::Misuse { expected: "a role that its delegator names" });
-        };
-        let by = delegated.delegator.as_ref().map_or("root", RoleName::as_str);
-        let by = format!("{by} version {}", delegator.version);
-        verify(
-            unverified,
-            name,
-            file,
-            Delegator { name: &by, keys: &delegations.keys, role: &role },
-        )
-    }
+/// Checks that a threshold of the delegator's keys signed a targets role; `None` for root's.
+fn verify_targets(
+    root: &Root,
+    named: &Named,
+    delegator: Option<(Option<&RoleName>, &Verified<Targets>)>,
+    unverified: Unverified<Targets>,
+) -> Result<Verified<Targets>, Error> {
+    let Named { role: name, file } = named;
+    let Some((by, delegator)) = delegator else {
+        let by = by_root(root);
+        return verify(unverified, name, file, by.of(root, &root.roles.targets));
+    };
+    let delegations = delegator.delegations.as_ref();
+    let keys_of = |delegations: &Delegations| delegations.role_keys(name).cloned();
+    let (Some(delegations), Some(role)) = (delegations, delegations.and_then(keys_of)) else {
+        return Err(Error::Misuse { expected: "a role that its delegator names" });
+    };
+    let by = by.map_or("root", RoleName::as_str);
+    let by = format!("{by} version {}", delegator.version);
+    verify(unverified, name, file, Delegator { name: &by, keys: &delegations.keys, role: &role })
 }
 
 /// Where a role's file lies below the metadata URL: with its version where consistent snapshots are

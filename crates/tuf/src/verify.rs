@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::keys::{PublicKey, Signature};
 use crate::metadata::{Keys, Role, RoleKeys, Root, Unverified};
-use crate::names::RoleName;
+use crate::names::{KeyId, RoleName};
 
 /// Metadata that a threshold of the right keys signed. Nothing outside this module makes one.
 ///
@@ -77,7 +77,7 @@ fn check_threshold<T: Role>(
     file: &str,
     delegator: Delegator<'_>,
 ) -> Result<(), Error> {
-    let valid = count_signers(&unverified.signatures, unverified.payload(), delegator);
+    let valid = signers(&unverified.signatures, unverified.payload(), delegator).len() as u64;
     let threshold = delegator.role.threshold;
     if valid >= threshold {
         return Ok(());
@@ -92,10 +92,24 @@ fn check_threshold<T: Role>(
     })
 }
 
-/// How many distinct keys signed. The same key under two keyids, or with two signatures, counts
-/// once (CVE-2020-15093, CVE-2020-6174).
-fn count_signers(signatures: &[Signature], payload: &[u8], delegator: Delegator<'_>) -> u64 {
-    let mut signers = BTreeSet::new();
+/// The keys of a role that signed a file, by the keyids it signed with: each distinct key once, so that
+/// their number is what a threshold asks for. For showing to people who signs and who is missing.
+pub fn signed_by<'a, T: Role>(
+    unverified: &'a Unverified<T>,
+    keys: &'a Keys,
+    role: &'a RoleKeys,
+) -> Vec<&'a KeyId> {
+    signers(&unverified.signatures, unverified.payload(), Delegator { name: "", keys, role })
+}
+
+/// The distinct keys that signed. The same key under two keyids, or with two signatures, counts once
+/// (CVE-2020-15093, CVE-2020-6174).
+fn signers<'a>(
+    signatures: &'a [Signature],
+    payload: &[u8],
+    delegator: Delegator<'a>,
+) -> Vec<&'a KeyId> {
+    let (mut signers, mut keyids) = (BTreeSet::new(), Vec::new());
     for signature in signatures {
         if !delegator.role.keyids.contains(&signature.keyid) {
             continue;
@@ -104,7 +118,8 @@ fn count_signers(signatures: &[Signature], payload: &[u8], delegator: Delegator<
         let Some(key) = key.and_then(PublicKey::material) else { continue };
         if !signers.contains(key) && key.verifies(payload, &signature.sig) {
             signers.insert(key);
+            keyids.push(&signature.keyid);
         }
     }
-    signers.len() as u64
+    keyids
 }

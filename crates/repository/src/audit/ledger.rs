@@ -253,6 +253,7 @@ fn used_versions(
 ) -> Result<BTreeMap<RoleName, u64>, Error> {
     // Read before the rows: what a batch used is in them as soon as it is over.
     let batch = database.batch()?;
+    let waiting = database.waiting_change()?;
     let mut used: BTreeMap<_, _> =
         database.roles()?.into_iter().map(|row| (row.name, row.version)).collect();
     let rows = database.bins()?;
@@ -262,6 +263,9 @@ fn used_versions(
         let newest = used.entry(role).or_insert(version);
         *newest = (*newest).max(version);
     };
+    for file in waiting {
+        raise(file.role, file.version);
+    }
     let (snapshot, timestamp, signed) = match batch {
         None => return Ok(used),
         Some(Batch::Reserved(batch)) => (batch.snapshot, batch.timestamp, batch.bins),

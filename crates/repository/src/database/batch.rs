@@ -15,6 +15,7 @@ use waxseal_tuf::hash::Sha256;
 
 use super::catalog::{BinFile, FileRow, ProjectRow, put_file, put_project};
 use super::contract::Publication;
+use super::offline;
 use super::pending::{forget_pending, keep_from_uploads};
 use super::row::{microseconds, optional_digest, seconds, signed, unsigned};
 use super::sqlite::{Failure, SqliteDatabase};
@@ -68,6 +69,8 @@ pub struct Decision {
     pub timestamp_json: Vec<u8>,
     /// The digest of the `timestamp.json` it replaces; `None` when it is the first.
     pub previous_timestamp: Option<Sha256>,
+    /// Whether it publishes the new offline roles that wait for a snapshot.
+    pub offline: bool,
 }
 
 /// How far the batch is that a process left or is about to publish.
@@ -102,7 +105,8 @@ impl Publication for SqliteDatabase {
     fn batch(&self) -> Result<Option<Batch>, Error> {
         self.read("reading the batch", |connection| {
             let sql = "SELECT snapshot_version, timestamp_version, bins, serial, expires, \
-                       timestamp_expires, timestamp, previous_timestamp, source, begun FROM batch";
+                       timestamp_expires, timestamp, previous_timestamp, source, begun, offline \
+                       FROM batch";
             Ok(connection.prepare_cached(sql)?.query_row([], batch).optional()?)
         })
     }
@@ -165,8 +169,8 @@ impl Publication for SqliteDatabase {
             let updated = transaction
                 .prepare_cached(
                     "UPDATE batch SET bins = $1, serial = $2, expires = $3, \
-                     timestamp_expires = $4, timestamp = $5, previous_timestamp = $6 \
-                     WHERE snapshot_version = $7 AND timestamp_version = $8 AND timestamp IS NULL",
+                     timestamp_expires = $4, timestamp = $5, previous_timestamp = $6, offline = $7 \
+                     WHERE snapshot_version = $8 AND timestamp_version = $9 AND timestamp IS NULL",
                 )?
                 .execute((
                     record::signed(&batch.bins),
@@ -175,6 +179,7 @@ impl Publication for SqliteDatabase {
                     batch.timestamp_expires.as_second(),
                     &batch.timestamp_json,
                     batch.previous_timestamp.map(|digest| digest.0),
+                    i64::from(batch.offline),
                     signed(batch.snapshot)?,
                     signed(batch.timestamp)?,
                 ))?;
@@ -204,6 +209,9 @@ impl Publication for SqliteDatabase {
             let (timestamp, expires) = (batch.timestamp, batch.timestamp_expires);
             publish(transaction, RoleName::SNAPSHOT, batch.snapshot, batch.snapshot_expires)?;
             publish(transaction, RoleName::TIMESTAMP, timestamp, expires)?;
+            if batch.offline {
+                offline::publish_with_snapshot(transaction)?;
+            }
             let serial = signed(batch.serial)?;
             transaction
                 .prepare_cached("UPDATE state SET value = $1 WHERE name = 'published_serial'")?
@@ -242,7 +250,7 @@ impl Publication for SqliteDatabase {
 
 /// Whether `epoch` still is the newest. On PostgreSQL the row's lock holds later writers off until
 /// this transaction ends.
-fn check(transaction: &Transaction<'_>, epoch: Epoch) -> Result<(), Failure> {
+pub(super) fn check(transaction: &Transaction<'_>, epoch: Epoch) -> Result<(), Failure> {
     let sql = "UPDATE state SET value = value WHERE name = 'writer_epoch' RETURNING value";
     let newest = transaction.prepare_cached(sql)?.query_row([], |row| unsigned(row, 0))?;
     match newest == epoch.0 {
@@ -273,7 +281,7 @@ fn use_up(transaction: &Transaction<'_>, role: &str, version: u64) -> Result<(),
     Ok(())
 }
 
-fn publish(
+pub(super) fn publish(
     transaction: &Transaction<'_>,
     role: &str,
     version: u64,
@@ -338,6 +346,7 @@ fn batch(row: &Row<'_>) -> rusqlite::Result<Batch> {
         serial: unsigned(row, 3)?,
         timestamp_json,
         previous_timestamp: optional_digest(row, 7)?,
+        offline: row.get::<_, i64>(10)? != 0,
     }))
 }
 

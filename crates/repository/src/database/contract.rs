@@ -11,6 +11,7 @@ use super::catalog::{BinRow, FileRow, ProjectRow, RoleRow};
 use super::journal::{Appended, JournalRow, UploadAppend, UploadEntry};
 use super::pending::{AppendedTargets, TargetsAppend};
 use super::token::{TokenRow, TokenScope, TokenSecret};
+use crate::ceremony::ChangedFile;
 use crate::{Error, Layout};
 
 /// The contract of every database. One suite (`tests/it/database_contract/`) checks it on each.
@@ -37,12 +38,12 @@ use crate::{Error, Layout};
 /// Methods block. They may be called from many threads and from several processes on one database.
 /// Methods of [`Publication`] that name an epoch exclude each other in whatever process.
 pub trait Database:
-    Journal + Catalog + Publication + Tokens + Holds + Send + Sync + fmt::Debug
+    Journal + Catalog + Publication + OfflineChanges + Tokens + Holds + Send + Sync + fmt::Debug
 {
 }
 
 impl<T> Database for T where
-    T: Journal + Catalog + Publication + Tokens + Holds + Send + Sync + fmt::Debug
+    T: Journal + Catalog + Publication + OfflineChanges + Tokens + Holds + Send + Sync + fmt::Debug
 {
 }
 
@@ -172,6 +173,25 @@ pub trait Publication {
         &self,
         more: &mut dyn FnMut(&SnapshotRow) -> bool,
     ) -> Result<Vec<SnapshotRow>, Error>;
+}
+
+/// New files of root, targets and bins that a key ceremony signed, until they are published. There is one
+/// change at most.
+pub trait OfflineChanges {
+    /// Records what is to be published. Nothing happens where just this waits already;
+    /// [`Error::ChangeWaits`] where another change does.
+    fn record_change(&self, files: &[ChangedFile]) -> Result<(), Error>;
+
+    /// What is not published yet, in the order in which it will be.
+    fn waiting_change(&self) -> Result<Vec<ChangedFile>, Error>;
+
+    /// Gives up the change that waits, unless the snapshot that makes it is decided; whether it did. Roots
+    /// that are published stay.
+    fn withdraw_change(&self) -> Result<bool, Error>;
+
+    /// Records that clients find this root, which waits no more. The files that go with a snapshot are
+    /// recorded by [`Publication::finish`].
+    fn root_published(&self, epoch: Epoch, root: &ChangedFile) -> Result<(), Error>;
 }
 
 /// What twine and uv send as the password of `__token__`, and what programs bring to the API. The text

@@ -4,12 +4,13 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// The steps, in order; the form of a database is how many of them it has taken. A step that was
 /// released is never changed.
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 6] = [
     include_str!("sql/0001_tables.sql"),
     include_str!("sql/0002_api.sql"),
     include_str!("sql/0003_imports.sql"),
     include_str!("sql/0004_foreign_targets.sql"),
     include_str!("sql/0005_bins.sql"),
+    include_str!("sql/0006_offline.sql"),
 ];
 
 /// The form this program knows.

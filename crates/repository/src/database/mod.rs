@@ -9,6 +9,7 @@ mod growth;
 mod journal;
 mod migrate;
 mod objects;
+mod offline;
 mod pending;
 mod read_only;
 mod row;
@@ -18,7 +19,9 @@ mod token;
 
 pub use batch::{Batch, CatalogChange, Decision, Epoch, Reservation, SnapshotRow};
 pub use catalog::{BinFile, BinRow, CoreMetadata, FileRow, ProjectRow, RoleRow};
-pub use contract::{Catalog, Collecting, Database, Hold, Holds, Journal, Publication, Tokens};
+pub use contract::{
+    Catalog, Collecting, Database, Hold, Holds, Journal, OfflineChanges, Publication, Tokens,
+};
 pub(crate) use growth::ROOM;
 pub use growth::{FullBin, Growth};
 pub use journal::{Appended, Entry, JournalRow, UploadAppend, UploadEntry};

@@ -209,6 +209,7 @@ impl SnapshotProcess {
             catalog: &CatalogChange { imported, ..CatalogChange::default() },
             bins: bins.into_iter().collect(),
             changes: &WithPlan { partitions: &partitions, plan: &plan },
+            offline: false,
         };
         let signing = |bins| progress(ImportProgress::Signing { bins, total });
         let (published, resumed) = self.publish_import(&contents, source, now, &signing)?;

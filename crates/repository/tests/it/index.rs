@@ -10,11 +10,13 @@ use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use waxseal_index::{DistributionFilename, FileKind};
 use waxseal_repository::bins::{BinStyle, Bins};
-use waxseal_repository::ceremony::{self, Ceremony, OFFLINE_LIFETIME, Participants, Plan};
+use waxseal_repository::ceremony::{
+    self, Ceremony, Holder, OfflineLifetimes, OneTimeKeys, Plan, Signers,
+};
 use waxseal_repository::database::{Database, SqliteDatabase};
 use waxseal_repository::store::{FilesystemStore, MemoryStore, Store, StoreKey};
 use waxseal_repository::{
-    Accepted, Error, Lifetimes, Repository, SnapshotProcess, Upload, WriterLock,
+    Accepted, Error, Lifetimes, OnlineKeys, Repository, SnapshotProcess, Upload, WriterLock,
 };
 use waxseal_testkit::faults::Faults;
 use waxseal_testkit::faulty_database::FaultyDatabase;
@@ -149,13 +151,13 @@ impl Index {
     }
 
     pub(crate) fn process(&self, repository: &Arc<Repository>) -> Result<SnapshotProcess, Error> {
-        self.process_with(repository, Box::new(self.online.clone()))
+        self.process_with(repository, Box::new(self.online.clone()) as Box<dyn Signer>)
     }
 
     pub(crate) fn process_with(
         &self,
         repository: &Arc<Repository>,
-        online: Box<dyn Signer>,
+        online: impl Into<OnlineKeys>,
     ) -> Result<SnapshotProcess, Error> {
         let lock = WriterLock::acquire(&self.lock_path())?;
         SnapshotProcess::new(Arc::clone(repository), online, Lifetimes::default(), lock)
@@ -184,14 +186,22 @@ fn ceremony_with(bins: Bins, online: &TestKey) -> Ceremony {
     let keys = keys.map(TestKey::new);
     let [a, b, c, targets_a, targets_b, bins_a, bins_b] =
         keys.each_ref().map(|key| key as &dyn Signer);
-    let participants = Participants {
-        root: &[a, b, c],
-        targets: &[targets_a, targets_b],
-        bins: &[bins_a, bins_b],
-        online: online.public_key(),
+    let one_time = OneTimeKeys { targets: &[targets_a, targets_b], bins: &[bins_a, bins_b] };
+    let holders = ["root-a", "root-b", "root-c"].map(holder);
+    let plan = Plan {
+        holders: holders.into(),
+        root_threshold: 2,
+        online: online.public_key().clone(),
+        bins,
+        lifetimes: OfflineLifetimes::default(),
     };
-    let plan = Plan { root_threshold: 2, bins, lifetime: OFFLINE_LIFETIME };
-    ceremony::perform(&plan, participants, start()).unwrap()
+    let signers = Signers { root: &[a, b, c], one_time: Some(one_time) };
+    ceremony::perform(&plan, None, signers, start()).unwrap()
+}
+
+/// Who holds the key that follows from a label.
+pub(crate) fn holder(label: &str) -> Holder {
+    Holder { name: label.to_owned(), key: TestKey::new(label).public_key().clone() }
 }
 
 /// Uploads a file of these bytes; a wheel comes with core metadata.

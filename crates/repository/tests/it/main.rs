@@ -19,6 +19,7 @@ mod import;
 mod index;
 mod layout;
 mod locks;
+mod offline_change;
 mod open;
 mod publish;
 mod renewal;

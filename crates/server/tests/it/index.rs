@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 use tower::ServiceExt;
 use waxseal_repository::bins::{BinStyle, Bins};
-use waxseal_repository::ceremony::{self, OFFLINE_LIFETIME, Participants, Plan};
+use waxseal_repository::ceremony::{self, Holder, OfflineLifetimes, OneTimeKeys, Plan, Signers};
 use waxseal_repository::database::{SqliteDatabase, TokenScope, Tokens};
 use waxseal_repository::store::{FilesystemStore, MemoryStore, Store};
 use waxseal_repository::{Lifetimes, Repository, SnapshotProcess, WriterLock};
@@ -108,15 +108,19 @@ impl Index {
     ) -> Self {
         let [root, targets, bins] = ["root", "targets", "bins"]
             .map(|role| [1, 2].map(|number| TestKey::new(&format!("{role} {number}"))));
-        let participants = Participants {
-            root: &[&root[0], &root[1]],
-            targets: &[&targets[0], &targets[1]],
-            bins: &[&bins[0], &bins[1]],
-            online: online.public_key(),
+        let one_time =
+            OneTimeKeys { targets: &[&targets[0], &targets[1]], bins: &[&bins[0], &bins[1]] };
+        let signers = Signers { root: &[&root[0], &root[1]], one_time: Some(one_time) };
+        let holder =
+            |key: &TestKey| Holder { name: "holder".to_owned(), key: key.public_key().clone() };
+        let plan = Plan {
+            holders: root.iter().map(holder).collect(),
+            root_threshold: 2,
+            online: online.public_key().clone(),
+            bins: Bins::new(4, BinStyle::Succinct).unwrap(),
+            lifetimes: OfflineLifetimes::default(),
         };
-        let bins = Bins::new(4, BinStyle::Succinct).unwrap();
-        let plan = Plan { root_threshold: 2, bins, lifetime: OFFLINE_LIFETIME };
-        let ceremony = ceremony::perform(&plan, participants, Timestamp::now()).unwrap();
+        let ceremony = ceremony::perform(&plan, None, signers, Timestamp::now()).unwrap();
         let database = SqliteDatabase::open(database_path(&folder)).unwrap();
         let (_, token) = database.create_token("laptop").unwrap();
         let (_, api_token) = database.create_token_for("warehouse", TokenScope::Api).unwrap();

@@ -122,7 +122,7 @@ impl<T: Role> Unverified<T> {
     }
 
     /// What signatures are made over: the canonical form of the `signed` value.
-    pub(crate) fn payload(&self) -> &[u8] {
+    pub fn payload(&self) -> &[u8] {
         match &self.payload {
             Payload::Received(range) => &self.bytes[range.clone()],
             Payload::Written(bytes) => bytes,
@@ -132,6 +132,31 @@ impl<T: Role> Unverified<T> {
     /// What the file claims. For showing to a person and for ceremonies; not to act on.
     pub fn claims(&self) -> &T {
         &self.signed
+    }
+
+    /// The signatures it came with, whatever they are worth.
+    pub fn signatures(&self) -> &[Signature] {
+        &self.signatures
+    }
+
+    /// The same file with these signatures in place of its own, in the order of their keyids, so that the
+    /// same signatures make the same bytes whoever collects them.
+    pub fn with_signatures(&self, signatures: &[Signature]) -> Result<Vec<u8>, FormatError> {
+        let document = Value::parse(&self.bytes);
+        let Value::Object(mut file) =
+            document.map_err(|problem| FormatError::new("JSON", problem))?
+        else {
+            return Err(FormatError::new("metadata", "is not an object"));
+        };
+        let signatures: BTreeMap<_, _> =
+            signatures.iter().map(|signature| (&signature.keyid, &signature.sig)).collect();
+        let signature = |(keyid, sig): (&KeyId, &Vec<u8>)| {
+            let sig = HEXLOWER_PERMISSIVE.encode(sig);
+            Object::from_iter([("keyid", keyid.as_str().to_owned()), ("sig", sig)])
+        };
+        let signatures: Vec<_> = signatures.into_iter().map(signature).collect();
+        file.insert("signatures", signatures);
+        Ok(Value::from(file).to_json())
     }
 
     /// The keyids that claim to have signed.

@@ -1,9 +1,12 @@
+use std::collections::BTreeMap;
+
 use jiff::Timestamp as Time;
 
 use super::{Common, Keys, Role, RoleKeys, integer, read_keys, write_keys};
 use crate::error::FormatError;
 use crate::fields::Fields;
-use crate::json::{Object, Value};
+use crate::json::{Element, Object, Value};
+use crate::names::KeyId;
 
 /// The keys of the top-level roles (TUF 4.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +22,13 @@ pub struct Root {
     pub keys: Keys,
     /// Who signs what.
     pub roles: TopLevelRoles,
+    /// Who holds the keys, by name, where this is said: the field `x-waxseal-holders`, which other programs
+    /// carry along and do not read. It means nothing to verification.
+    pub holders: BTreeMap<KeyId, String>,
 }
+
+/// Names of key holders by keyid.
+const HOLDERS: &str = "x-waxseal-holders";
 
 /// Keys and threshold of each top-level role.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +81,8 @@ impl Role for Root {
             })
         })?;
         let Common { version, expires, .. } = common;
-        Ok(Self { version, expires, consistent_snapshot, keys, roles })
+        let holders = read_holders(fields);
+        Ok(Self { version, expires, consistent_snapshot, keys, roles, holders })
     }
 
     fn write(&self, object: &mut Object) {
@@ -84,6 +94,25 @@ impl Role for Root {
             (name, Value::from(object))
         });
         object.insert("roles", roles.collect::<Object>());
+        if !self.holders.is_empty() {
+            let holders = self.holders.iter().map(|(keyid, name)| (keyid.as_str(), name.as_str()));
+            object.insert(HOLDERS, holders.collect::<Object>());
+        }
         debug_assert_eq!(object.get("version"), Some(&integer(self.version)));
+    }
+}
+
+/// The field is nobody's but ours: what is not in our form says nothing, and does not make a root invalid.
+fn read_holders(fields: Fields<'_>) -> BTreeMap<KeyId, String> {
+    let names = |holders: Fields<'_>| {
+        let name = |(keyid, name): (&str, Element<'_>)| match name.to_value() {
+            Value::String(name) => Some((KeyId::new(keyid), name)),
+            _ => None,
+        };
+        Ok(holders.entries().filter_map(name).collect())
+    };
+    match fields.has(HOLDERS) {
+        true => fields.object(HOLDERS, names).unwrap_or_default(),
+        false => BTreeMap::new(),
     }
 }

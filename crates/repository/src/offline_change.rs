@@ -1,0 +1,210 @@
+//! Publishing new root, targets and bins: what a key ceremony made after the first.
+//!
+//! The files wait in the database until they are published, in an order that leaves clients a valid index
+//! at every moment ([`Stage`]):
+//!
+//! 1. roots under which what is published stays valid are created, one by one;
+//! 2. a snapshot with the new targets and bins is signed by the new online key and decided like any other
+//!    batch; where there is a root that goes with it, that is created just before `timestamp.json` is
+//!    replaced;
+//! 3. roots under which that snapshot is valid are created.
+//!
+//! A process that was stopped anywhere finds the rest in the database and goes on. A change whose online key
+//! is not at hand waits, and holds up nothing.
+
+use jiff::Timestamp;
+use tracing::{info, warn};
+use waxseal_tuf::metadata::{Targets, Unverified};
+use waxseal_tuf::trusted::RootPhase;
+use waxseal_tuf::{Limits, RoleName};
+
+use crate::batch::{Changes, Contents, NewObject, State, Visitor};
+use crate::ceremony::{self, BINS, Ceremony, Change, ChangedFile, OfflineRoles, Stage};
+use crate::database::CatalogChange;
+use crate::error::Error;
+use crate::online_keys::{OnlineKeys, online_keyids};
+use crate::repository::{ROOT, Repository, bins_metadata, read_claims};
+use crate::snapshot_process::{Published, SnapshotProcess};
+use crate::store::{Object, StoreKey};
+
+impl Repository {
+    /// Root, targets and bins as they are published.
+    pub fn offline_roles(&self) -> Result<OfflineRoles, Error> {
+        let published = |role: &RoleName| -> Result<Vec<u8>, Error> {
+            let row = self.database().role(role)?;
+            let version = row.map_or(0, |row| row.published);
+            let key = StoreKey::Metadata { version, role: role.clone() };
+            let missing =
+                || Error::NotARepository { problem: format!("{} is missing", key.path()) };
+            self.metadata_file(&key)?.ok_or_else(missing)
+        };
+        let root = RootPhase::new(&published(&ROOT)?, &Limits::default());
+        let refused = |error| Error::Change(ceremony::ChangeError::Refused(error));
+        let (targets, bins) = (published(&RoleName::targets())?, published(&BINS)?);
+        OfflineRoles::verify(root.map_err(refused)?, &targets, &bins).map_err(refused)
+    }
+
+    /// Records what a ceremony signed, if it may follow what is published: the snapshot process publishes it,
+    /// in this or another process.
+    pub fn change_offline_roles(
+        &self,
+        ceremony: &Ceremony,
+        now: Timestamp,
+    ) -> Result<Change, Error> {
+        let change = ceremony::check(&self.offline_roles()?, ceremony, now)?;
+        self.database().record_change(&change.files)?;
+        self.wake().wake();
+        Ok(change)
+    }
+
+    /// Gives up the change that waits, as long as none of its targets and bins are in the store; whether it
+    /// did. Roots that are published stay.
+    pub fn withdraw_change(&self) -> Result<bool, Error> {
+        for file in self.database().waiting_change()? {
+            let key = StoreKey::Metadata { version: file.version, role: file.role };
+            if file.stage == Stage::WithSnapshot && self.metadata_file(&key)?.is_some() {
+                return Ok(false);
+            }
+        }
+        self.database().withdraw_change()
+    }
+}
+
+impl SnapshotProcess {
+    /// Publishes the new offline roles that wait, if any do and their online key is at hand.
+    pub(crate) fn publish_change(
+        &self,
+        state: &mut State,
+        now: Timestamp,
+    ) -> Result<Option<Published>, Error> {
+        let database = self.repository.database();
+        let mut published = None;
+        loop {
+            let waiting = database.waiting_change()?;
+            let Some(next) = waiting.first() else { return Ok(published) };
+            if next.stage == Stage::WithSnapshot {
+                let files: Vec<_> =
+                    waiting.into_iter().filter(|file| file.stage == Stage::WithSnapshot).collect();
+                let Some(snapshot) = self.publish_with_snapshot(state, &files, now)? else {
+                    return Ok(published);
+                };
+                published = Some(snapshot);
+                continue;
+            }
+            self.create_root(next)?;
+            database.root_published(self.epoch, next)?;
+            info!(version = next.version, "published a root");
+        }
+    }
+
+    /// Whether there is something that [`SnapshotProcess::publish_change`] would publish.
+    pub(crate) fn can_publish_change(&self) -> Result<bool, Error> {
+        let waiting = self.repository.database().waiting_change()?;
+        let Some(next) = waiting.first() else { return Ok(false) };
+        let bins = waiting.iter().find(|file| file.role == BINS);
+        let key = match bins {
+            Some(bins) if next.stage == Stage::WithSnapshot => {
+                let bins: Targets = read_claims("bins.json", &bins.bytes)?;
+                self.keys.one_of(online_keyids(&bins)).is_ok()
+            }
+            _ => true,
+        };
+        Ok(key)
+    }
+
+    /// One snapshot with the new targets and bins. Every bin is signed again where the online key changes;
+    /// `None` when the new one is not at hand.
+    fn publish_with_snapshot(
+        &self,
+        state: &mut State,
+        files: &[ChangedFile],
+        now: Timestamp,
+    ) -> Result<Option<Published>, Error> {
+        let database = self.repository.database();
+        let version = |role: &RoleName| -> Result<u64, Error> {
+            match files.iter().find(|file| file.role == *role) {
+                Some(file) => Ok(file.version),
+                None => Ok(database.role(role)?.map_or(0, |row| row.published)),
+            }
+        };
+        let keyids = match files.iter().find(|file| file.role == BINS) {
+            Some(bins) => {
+                online_keyids(&read_claims::<Targets>("bins.json", &bins.bytes)?).to_vec()
+            }
+            None => state.online.clone(),
+        };
+        let Ok(online) = self.keys.one_of(&keyids) else {
+            warn!(
+                keyids = ?keyids,
+                "new offline roles wait for their online key: name it in waxseal.toml and start again"
+            );
+            return Ok(None);
+        };
+        let bins: Vec<u32> = match keyids == state.online {
+            true => state.unsigned_bins(),
+            false => (0..self.repository.bins().count()).collect(),
+        };
+        let object = |file: &ChangedFile| NewObject {
+            key: StoreKey::Metadata { version: file.version, role: file.role.clone() },
+            bytes: file.bytes.clone(),
+        };
+        let objects: Vec<_> = files.iter().filter(|file| file.role != ROOT).map(object).collect();
+        state.snapshot_text.update_offline(version(&BINS)?, version(&RoleName::targets())?);
+        let contents = Contents {
+            serial: database.published_serial()?,
+            objects: &objects,
+            links: &[],
+            catalog: &CatalogChange::default(),
+            bins,
+            changes: &Nothing,
+            offline: true,
+        };
+        let _hold = database.hold_objects()?;
+        let batch = self.writer(online, now).write(state, &contents, &|_| {})?;
+        let published = self.commit(&batch)?;
+        info!(snapshot = published.snapshot, "published new targets and bins");
+        *state = State::read(&self.repository)?;
+        Ok(Some(published))
+    }
+
+    /// Creates the roots that go with the snapshot which is decided.
+    pub(crate) fn create_roots_of_snapshot(&self) -> Result<(), Error> {
+        let waiting = self.repository.database().waiting_change()?;
+        let mut roots =
+            waiting.iter().filter(|file| file.stage == Stage::WithSnapshot && file.role == ROOT);
+        roots.try_for_each(|root| self.create_root(root))
+    }
+
+    /// From here on clients see it.
+    fn create_root(&self, root: &ChangedFile) -> Result<(), Error> {
+        let key = StoreKey::Metadata { version: root.version, role: ROOT };
+        Ok(self.repository.store().create(&[Object { key: &key, bytes: &root.bytes }])?)
+    }
+}
+
+/// Refuses keys of which none is trusted, now or by what waits.
+pub(crate) fn check_keys(repository: &Repository, keys: &OnlineKeys) -> Result<(), Error> {
+    let database = repository.database();
+    let published = bins_metadata(repository.store(), database)?;
+    let trusted = keys.one_of(online_keyids(&published));
+    let Err(refused) = trusted else { return Ok(()) };
+    let waiting = database.waiting_change()?;
+    let waits = waiting.iter().filter(|file| file.role == BINS).any(|file| {
+        let bins = Unverified::<Targets>::parse(&file.bytes);
+        bins.is_ok_and(|bins| keys.one_of(online_keyids(bins.claims())).is_ok())
+    });
+    if waits { Ok(()) } else { Err(refused) }
+}
+
+/// Bins in which nothing changes.
+struct Nothing;
+
+impl Changes for Nothing {
+    fn length(&self, _: u32) -> u64 {
+        0
+    }
+
+    fn visit(&self, _: u32, visitor: Visitor<'_>) -> Result<(), Error> {
+        visitor(&[])
+    }
+}
