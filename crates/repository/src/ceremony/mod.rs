@@ -10,6 +10,7 @@
 mod change;
 mod offline;
 mod plan;
+pub mod review;
 mod roots;
 
 use jiff::Timestamp;

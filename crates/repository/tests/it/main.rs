@@ -25,6 +25,7 @@ mod publish;
 mod renewal;
 mod resume;
 mod resume_targets;
+mod review;
 mod run;
 mod target_changes;
 mod targets;
