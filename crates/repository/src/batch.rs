@@ -8,9 +8,10 @@ use std::thread::{self, ScopedJoinHandle};
 
 use jiff::{SignedDuration, Timestamp};
 use waxseal_tuf::hash::{Hashed, Hashes, Sha256};
-use waxseal_tuf::metadata::{self, MetaFile, sign, sign_canonical, sign_hashed};
+use waxseal_tuf::metadata::{self, MetaFile, canonical, sign_hashed};
 use waxseal_tuf::{KeyId, RoleName, Signer};
 
+use crate::batch_log::BatchLog;
 use crate::bin_file::{self, Change, Entries, signed_value};
 use crate::cores::on_all_cores;
 use crate::database::{BinFile, BinRow, CatalogChange, Decision, Epoch, Reservation};
@@ -51,6 +52,8 @@ pub(crate) struct NewObject {
 
 /// What a batch is to publish.
 pub(crate) struct Contents<'a> {
+    /// The last journal entry before it.
+    pub(crate) after: u64,
     /// The last journal entry in it.
     pub(crate) serial: u64,
     /// Pages to create.
@@ -101,6 +104,8 @@ pub(crate) struct State {
     timestamp_json: Option<Sha256>,
     /// Between these no bin has to be signed again; not known at first.
     nothing_due: Option<(Timestamp, Timestamp)>,
+    /// Whether anything is in the log of the online key's use.
+    pub(crate) log_has_begun: bool,
 }
 
 /// A role of the online key.
@@ -108,6 +113,8 @@ pub(crate) struct State {
 pub(crate) struct RoleState {
     /// The newest version that was ever used.
     version: u64,
+    /// The published one; 0 when there is none.
+    pub(crate) published: u64,
     /// When the published one expires; `None` when there is none.
     pub(crate) expires: Option<Timestamp>,
 }
@@ -129,6 +136,7 @@ impl State {
             let row = database.role(role)?;
             Ok(RoleState {
                 version: row.as_ref().map_or(0, |row| row.version),
+                published: row.as_ref().map_or(0, |row| row.published),
                 expires: row.filter(|row| row.published > 0).map(|row| row.expires),
             })
         };
@@ -146,6 +154,7 @@ impl State {
             timestamp: role(&TIMESTAMP)?,
             timestamp_json: timestamp_json.map(|bytes| Sha256::of(&bytes)),
             nothing_due: None,
+            log_has_begun: database.key_use_head()?.is_some(),
         })
     }
 
@@ -169,10 +178,10 @@ impl State {
 
     /// Takes over what a decided batch makes of it, once that is published.
     pub(crate) fn advance(&mut self, batch: &Decision) {
-        self.snapshot =
-            RoleState { version: batch.snapshot, expires: Some(batch.snapshot_expires) };
-        self.timestamp =
-            RoleState { version: batch.timestamp, expires: Some(batch.timestamp_expires) };
+        let published =
+            |version, expires| RoleState { version, published: version, expires: Some(expires) };
+        self.snapshot = published(batch.snapshot, batch.snapshot_expires);
+        self.timestamp = published(batch.timestamp, batch.timestamp_expires);
         self.timestamp_json = Some(Sha256::of(&batch.timestamp_json));
         for (number, file) in &batch.bins {
             let published = Some(*file);
@@ -225,14 +234,10 @@ impl Writer<'_> {
         resumed: bool,
         progress: &dyn Fn(usize),
     ) -> Result<(Decision, usize), Error> {
-        let database = self.repository.database();
-        // Before the first file gets its name; and where none has yet, after the key has signed all: one
+        // Written before a file gets its name; and where none has yet, after the key has signed all: one
         // that fails uses up no versions.
-        let mut reserved = resumed;
-        let mut reserve = || match std::mem::replace(&mut reserved, true) {
-            true => Ok(()),
-            false => database.reserve(self.epoch, reservation),
-        };
+        let serials = (contents.after, contents.serial);
+        let mut log = BatchLog::new(self, reservation, serials, resumed);
         let bins = reservation.bins.len();
         let mut signed = Vec::with_capacity(bins);
         let mut found = 0;
@@ -253,11 +258,15 @@ impl Writer<'_> {
                 for ((bin, _), SignedBin { file, was_there }) in slice.iter().zip(files) {
                     signed.push((*bin, file));
                     found += usize::from(was_there);
+                    if !was_there {
+                        let role = self.repository.bins().role(*bin);
+                        log.add(role, file.version, file.signed_sha256);
+                    }
                 }
                 left = rest;
                 writing.take().map_or(Ok(()), written)?;
                 if !left.is_empty() {
-                    reserve()?;
+                    log.write(state)?;
                     let slice = std::mem::replace(&mut creation, store.begin()?);
                     writing = Some((scope.spawn(move || slice.finish()), signed.len()));
                 }
@@ -271,14 +280,20 @@ impl Writer<'_> {
         let text = state.snapshot_text.signed(reservation.snapshot, snapshot_expires);
         let snapshot = match self.find(&text, &key, resumed)? {
             Some(found) => found,
-            None => sign_canonical(text, &[self.online])?,
+            None => {
+                let text = Hashed::new(text);
+                log.add(SNAPSHOT, reservation.snapshot, text.sha256());
+                sign_hashed(text, &[self.online])?
+            }
         };
-        let (timestamp_json, timestamp_expires) = self.sign_timestamp(reservation, &snapshot)?;
+        let (timestamp, timestamp_expires) = self.timestamp(reservation, &snapshot);
+        log.add(TIMESTAMP, reservation.timestamp, timestamp.sha256());
+        let timestamp_json = sign_hashed(timestamp, &[self.online])?;
         creation.add(&key, &snapshot)?;
         for NewObject { key, bytes } in contents.objects {
             creation.add(key, bytes)?;
         }
-        reserve()?;
+        log.write(state)?;
         creation.finish()?;
         store.link(contents.links)?;
         progress(bins);
@@ -294,16 +309,12 @@ impl Writer<'_> {
             previous_timestamp: state.timestamp_json,
             offline: contents.offline,
         };
-        database.decide(self.epoch, contents.catalog, &decision)?;
+        self.repository.database().decide(self.epoch, contents.catalog, &decision)?;
         Ok((decision, found))
     }
 
-    /// Timestamp lists snapshot's length and digest.
-    fn sign_timestamp(
-        &self,
-        reservation: &Reservation,
-        snapshot: &[u8],
-    ) -> Result<(Vec<u8>, Timestamp), Error> {
+    /// Timestamp lists snapshot's length and digest: what is to be signed, and when it expires.
+    fn timestamp(&self, reservation: &Reservation, snapshot: &[u8]) -> (Hashed, Timestamp) {
         let expires = whole_seconds(self.now + self.lifetimes.timestamp);
         let timestamp = metadata::Timestamp {
             version: reservation.timestamp,
@@ -314,7 +325,7 @@ impl Writer<'_> {
                 hashes: Some(Hashes::sha256(Sha256::of(snapshot))),
             },
         };
-        Ok((sign(&timestamp, &[self.online])?, expires))
+        (Hashed::new(canonical(&timestamp)), expires)
     }
 
     /// Signs some bins and gives them to `creation`, on all cores; the files in the order of the bins.

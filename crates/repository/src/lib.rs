@@ -10,6 +10,7 @@
 //! | [`SnapshotProcess`] | the one writer, and how it resumes |
 //! | [`ceremony`] | making root, targets and bins |
 //! | [`bins`] | which role signs a target |
+//! | [`key_use`] | the log of what the online key signed |
 //! | [`audit`] | what a strict client and the database say of it |
 //! | [`store`] | what clients download, and the contract that keeps it safe |
 //! | [`database`] | journal, catalog, the batch being published, tokens |
@@ -17,6 +18,7 @@
 mod accept_targets;
 pub mod audit;
 mod batch;
+mod batch_log;
 mod bin_file;
 pub mod bins;
 pub mod ceremony;
@@ -25,6 +27,7 @@ pub mod database;
 mod error;
 mod gc;
 pub mod import;
+pub mod key_use;
 mod layout;
 mod lock;
 mod offline_change;

@@ -150,8 +150,10 @@ impl SnapshotProcess {
         };
         let objects: Vec<_> = files.iter().filter(|file| file.role != ROOT).map(object).collect();
         state.snapshot_text.update_offline(version(&BINS)?, version(&RoleName::targets())?);
+        let serial = database.published_serial()?;
         let contents = Contents {
-            serial: database.published_serial()?,
+            after: serial,
+            serial,
             objects: &objects,
             links: &[],
             catalog: &CatalogChange::default(),

@@ -240,6 +240,7 @@ impl SnapshotProcess {
         let plan = planner.plan(entries)?;
         let bins: BTreeSet<_> = plan.bins().chain(due.iter().copied()).collect();
         let contents = Contents {
+            after: published,
             serial: entries.last().map_or(published, |last| last.serial),
             objects: &plan.objects,
             links: &plan.links,

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use waxseal_repository::ceremony::ChangedFile;
 use waxseal_repository::database::{
     Appended, AppendedTargets, Batch, BinRow, Catalog, CatalogChange, Collecting, Database,
-    Decision, Epoch, FileRow, Hold, Holds, Journal, JournalRow, OfflineChanges, ProjectRow,
-    Publication, Reservation, RoleRow, SnapshotRow, TargetsAppend, TokenRow, TokenScope,
-    TokenSecret, Tokens, UploadAppend, UploadEntry,
+    Decision, Epoch, FileRow, Hold, Holds, Journal, JournalRow, KeyUses, OfflineChanges,
+    ProjectRow, Publication, Reservation, RoleRow, SnapshotRow, TargetsAppend, TokenRow,
+    TokenScope, TokenSecret, Tokens, UploadAppend, UploadEntry,
 };
+use waxseal_repository::key_use::{Head, KeyUse, Logged};
 use waxseal_repository::{Error, Layout};
 use waxseal_tuf::RoleName;
 
@@ -174,8 +175,13 @@ impl Publication for FaultyDatabase {
         self.read(Publication::batch)
     }
 
-    fn reserve(&self, epoch: Epoch, batch: &Reservation) -> Result<(), Error> {
-        self.write("reserve", |database| database.reserve(epoch, batch))
+    fn reserve(
+        &self,
+        epoch: Epoch,
+        batch: &Reservation,
+        uses: &[KeyUse],
+    ) -> Result<Option<Head>, Error> {
+        self.write("reserve", |database| database.reserve(epoch, batch, uses))
     }
 
     fn abandon(&self, epoch: Epoch) -> Result<(), Error> {
@@ -213,6 +219,25 @@ impl OfflineChanges for FaultyDatabase {
 
     fn root_published(&self, epoch: Epoch, root: &ChangedFile) -> Result<(), Error> {
         self.write("root_published", |database| database.root_published(epoch, root))
+    }
+}
+
+impl KeyUses for FaultyDatabase {
+    fn log_key_use(
+        &self,
+        epoch: Epoch,
+        snapshot: u64,
+        uses: &[KeyUse],
+    ) -> Result<Option<Head>, Error> {
+        self.write("log_key_use", |database| database.log_key_use(epoch, snapshot, uses))
+    }
+
+    fn key_use_head(&self) -> Result<Option<Head>, Error> {
+        self.read(KeyUses::key_use_head)
+    }
+
+    fn key_uses(&self, after: u64) -> Result<Vec<Logged>, Error> {
+        self.read(|database| database.key_uses(after))
     }
 }
 

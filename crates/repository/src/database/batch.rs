@@ -15,11 +15,12 @@ use waxseal_tuf::hash::Sha256;
 
 use super::catalog::{BinFile, FileRow, ProjectRow, put_file, put_project};
 use super::contract::Publication;
-use super::offline;
 use super::pending::{forget_pending, keep_from_uploads};
 use super::row::{microseconds, optional_digest, seconds, signed, unsigned};
 use super::sqlite::{Failure, SqliteDatabase};
+use super::{key_use, offline};
 use crate::Error;
+use crate::key_use::{Head, KeyUse};
 
 /// What a batch changes in the catalog: each row as it is after the batch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -111,7 +112,12 @@ impl Publication for SqliteDatabase {
         })
     }
 
-    fn reserve(&self, epoch: Epoch, batch: &Reservation) -> Result<(), Error> {
+    fn reserve(
+        &self,
+        epoch: Epoch,
+        batch: &Reservation,
+        uses: &[KeyUse],
+    ) -> Result<Option<Head>, Error> {
         self.write("reserving versions", |transaction| {
             check(transaction, epoch)?;
             check_unused(transaction, RoleName::SNAPSHOT, batch.snapshot)?;
@@ -130,7 +136,7 @@ impl Publication for SqliteDatabase {
                     batch.source.map(|(_, begun)| begun.as_microsecond()),
                 ))?;
             match inserted {
-                1 => Ok(()),
+                1 => key_use::append(transaction, uses),
                 _ => Err(Error::AlreadyReserved { snapshot: batch.snapshot }.into()),
             }
         })

@@ -12,6 +12,7 @@ use super::journal::{Appended, JournalRow, UploadAppend, UploadEntry};
 use super::pending::{AppendedTargets, TargetsAppend};
 use super::token::{TokenRow, TokenScope, TokenSecret};
 use crate::ceremony::ChangedFile;
+use crate::key_use::{Head, KeyUse, Logged};
 use crate::{Error, Layout};
 
 /// The contract of every database. One suite (`tests/it/database_contract/`) checks it on each.
@@ -27,7 +28,8 @@ use crate::{Error, Layout};
 ///   idempotency key [`AppendedTargets::Repeated`]; [`Publication::abandon`] with nothing reserved,
 ///   [`Catalog::record_first_roles`], [`Catalog::record_layout`] and [`Tokens::revoke_token`] change
 ///   nothing; [`Publication::reserve`], [`Publication::decide`] and [`Publication::finish`] are refused
-///   the second time, and [`Publication::batch`] says how far they came.
+///   the second time, and [`Publication::batch`] says how far they came; [`KeyUses::log_key_use`] records
+///   a use a second time, which is no harm.
 /// - **Committed states only**: a read sees one state, that of a moment between two transactions; it sees
 ///   what every call did that had returned before it began, in any process. It never waits for a writer.
 /// - **Bounded**: another process is waited for as long as some bound says, and then it is
@@ -38,12 +40,30 @@ use crate::{Error, Layout};
 /// Methods block. They may be called from many threads and from several processes on one database.
 /// Methods of [`Publication`] that name an epoch exclude each other in whatever process.
 pub trait Database:
-    Journal + Catalog + Publication + OfflineChanges + Tokens + Holds + Send + Sync + fmt::Debug
+    Journal
+    + Catalog
+    + Publication
+    + OfflineChanges
+    + KeyUses
+    + Tokens
+    + Holds
+    + Send
+    + Sync
+    + fmt::Debug
 {
 }
 
 impl<T> Database for T where
-    T: Journal + Catalog + Publication + OfflineChanges + Tokens + Holds + Send + Sync + fmt::Debug
+    T: Journal
+        + Catalog
+        + Publication
+        + OfflineChanges
+        + KeyUses
+        + Tokens
+        + Holds
+        + Send
+        + Sync
+        + fmt::Debug
 {
 }
 
@@ -151,9 +171,15 @@ pub trait Publication {
     /// The batch that is reserved or decided and not finished.
     fn batch(&self) -> Result<Option<Batch>, Error>;
 
-    /// Uses up the versions of a batch. [`Error::AlreadyReserved`] when another one is not finished,
+    /// Uses up the versions of a batch, and adds to the log what the online key has signed of it
+    /// ([`KeyUses`]); where that ends then. [`Error::AlreadyReserved`] when another one is not finished,
     /// [`Error::VersionUsed`] when one of them is used up.
-    fn reserve(&self, epoch: Epoch, batch: &Reservation) -> Result<(), Error>;
+    fn reserve(
+        &self,
+        epoch: Epoch,
+        batch: &Reservation,
+        uses: &[KeyUse],
+    ) -> Result<Option<Head>, Error>;
 
     /// Gives up a batch that is reserved: its versions stay used up. Nothing happens when there is none,
     /// and to one that is decided.
@@ -192,6 +218,29 @@ pub trait OfflineChanges {
     /// Records that clients find this root, which waits no more. The files that go with a snapshot are
     /// recorded by [`Publication::finish`].
     fn root_published(&self, epoch: Epoch, root: &ChangedFile) -> Result<(), Error>;
+}
+
+/// The log of the online key's use. It is written to by [`Publication::reserve`] too.
+///
+/// - **Gapless and chained**: records are numbered 1, 2, 3 and so on in the order of commits, and the hash
+///   of each is [`Head::after`] the one before.
+/// - **Append-only**: a record never changes and never goes away.
+pub trait KeyUses {
+    /// Adds records to the log, of the batch of this version of snapshot, and answers where it ends then;
+    /// `None`: it is empty. [`Error::NotReserved`] when that batch is not the reserved one.
+    fn log_key_use(
+        &self,
+        epoch: Epoch,
+        snapshot: u64,
+        uses: &[KeyUse],
+    ) -> Result<Option<Head>, Error>;
+
+    /// Where the log ends; `None`: it is empty.
+    fn key_use_head(&self) -> Result<Option<Head>, Error>;
+
+    /// Records after the number `after`, in the order of their numbers, as they stand there: some of
+    /// them, and at least one where there is one.
+    fn key_uses(&self, after: u64) -> Result<Vec<Logged>, Error>;
 }
 
 /// What twine and uv send as the password of `__token__`, and what programs bring to the API. The text

@@ -4,13 +4,14 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// The steps, in order; the form of a database is how many of them it has taken. A step that was
 /// released is never changed.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     include_str!("sql/0001_tables.sql"),
     include_str!("sql/0002_api.sql"),
     include_str!("sql/0003_imports.sql"),
     include_str!("sql/0004_foreign_targets.sql"),
     include_str!("sql/0005_bins.sql"),
-    include_str!("sql/0006_offline.sql"),
+    include_str!("sql/0006_key_use.sql"),
+    include_str!("sql/0007_offline.sql"),
 ];
 
 /// The form this program knows.

@@ -1,4 +1,5 @@
-//! The database: journal, catalog, the batch being published, and tokens.
+//! The database: journal, catalog, the batch being published, the log of the online key's use, and
+//! tokens.
 //!
 //! [`Database`] is the contract; [`SqliteDatabase`] keeps it.
 
@@ -7,6 +8,7 @@ mod catalog;
 mod contract;
 mod growth;
 mod journal;
+mod key_use;
 mod migrate;
 mod objects;
 mod offline;
@@ -20,7 +22,8 @@ mod token;
 pub use batch::{Batch, CatalogChange, Decision, Epoch, Reservation, SnapshotRow};
 pub use catalog::{BinFile, BinRow, CoreMetadata, FileRow, ProjectRow, RoleRow};
 pub use contract::{
-    Catalog, Collecting, Database, Hold, Holds, Journal, OfflineChanges, Publication, Tokens,
+    Catalog, Collecting, Database, Hold, Holds, Journal, KeyUses, OfflineChanges, Publication,
+    Tokens,
 };
 pub(crate) use growth::ROOM;
 pub use growth::{FullBin, Growth};

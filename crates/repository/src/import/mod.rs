@@ -202,8 +202,10 @@ impl SnapshotProcess {
             return Ok(Imported { targets, bins: 0, resumed: 0, published: None });
         }
         let total = bins.len();
+        let serial = self.repository().database().published_serial()?;
         let contents = Contents {
-            serial: self.repository().database().published_serial()?,
+            after: serial,
+            serial,
             objects: &plan.objects,
             links: &[],
             catalog: &CatalogChange { imported, ..CatalogChange::default() },

@@ -1,5 +1,6 @@
 //! One suite for every database. A new database is one more way to open a [`Place`].
 
+mod key_use;
 mod tokens;
 
 use std::collections::BTreeSet;
@@ -18,6 +19,10 @@ use waxseal_testkit::faulty_database::FaultyDatabase;
 use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::{RoleName, TargetFile, TargetPath};
 
+use self::key_use::{
+    a_long_log_is_read_in_parts, a_use_is_logged_of_the_reserved_batch_alone,
+    a_use_is_logged_with_the_versions_it_uses_or_not_at_all,
+};
 use self::tokens::{
     a_revoked_token_is_refused_and_its_name_is_free_again, a_token_has_one_scope,
     a_token_is_known_by_its_text_alone, token_names_are_for_people,
@@ -80,6 +85,7 @@ fn contents(database: &dyn Database) -> String {
             (database.roles().unwrap(), database.bins().unwrap()),
             (database.batch().unwrap(), database.snapshots_while(&mut |_| true).unwrap()),
             database.tokens().unwrap(),
+            database.key_uses(0).unwrap(),
         )
     )
 }
@@ -157,7 +163,7 @@ fn decision(version: u64) -> Decision {
 }
 
 fn publish(database: &dyn Database, epoch: Epoch, version: u64) {
-    database.reserve(epoch, &reservation(version)).unwrap();
+    database.reserve(epoch, &reservation(version), &[]).unwrap();
     database.decide(epoch, &change(version), &decision(version)).unwrap();
     database.finish(epoch, &decision(version), time(7)).unwrap();
 }
@@ -199,14 +205,16 @@ fn every_write(database: &dyn Database, mut after: impl FnMut(&str)) {
     assert_eq!(database.append_targets(&[append]).unwrap(), [AppendedTargets::New(2)]);
     after("append_targets");
     let epoch = database.take_over().unwrap();
-    database.reserve(epoch, &reservation(1)).unwrap();
+    database.reserve(epoch, &reservation(1), &[key_use::record(1)]).unwrap();
     after("reserve");
+    database.log_key_use(epoch, 1, &[key_use::record(2)]).unwrap();
+    after("log_key_use");
     database.decide(epoch, &change(1), &decision(1)).unwrap();
     after("decide");
     database.finish(epoch, &decision(1), time(7)).unwrap();
     after("finish");
     let source = Some((Sha256::of(b"import"), time(3)));
-    database.reserve(epoch, &Reservation { source, ..reservation(2) }).unwrap();
+    database.reserve(epoch, &Reservation { source, ..reservation(2) }, &[]).unwrap();
     after("reserve for an import");
     database.abandon(epoch).unwrap();
     after("abandon");
@@ -234,7 +242,7 @@ fn an_epoch_is_durable_on_return(place: &Place) {
     let first = database.take_over().unwrap();
     database.take_over().unwrap();
     let copy = place.copy().open();
-    assert!(matches!(copy.reserve(first, &reservation(1)), Err(Error::Fenced { .. })));
+    assert!(matches!(copy.reserve(first, &reservation(1), &[]), Err(Error::Fenced { .. })));
     assert!(copy.take_over().unwrap() > first);
 }
 
@@ -251,9 +259,11 @@ fn what_is_refused_changes_nothing(place: &Place) {
     };
     refused(database.create_token("robot").unwrap_err());
     refused(database.create_token("").unwrap_err());
-    refused(database.reserve(stale, &reservation(5)).unwrap_err());
+    refused(database.reserve(stale, &reservation(5), &[]).unwrap_err());
+    refused(database.log_key_use(stale, 5, &[key_use::record(5)]).unwrap_err());
+    refused(database.log_key_use(epoch, 5, &[key_use::record(5)]).unwrap_err());
     refused(database.abandon(stale).unwrap_err());
-    refused(database.reserve(epoch, &reservation(1)).unwrap_err());
+    refused(database.reserve(epoch, &reservation(1), &[]).unwrap_err());
     refused(database.decide(epoch, &change(2), &decision(2)).unwrap_err());
     refused(database.finish(epoch, &decision(1), time(9)).unwrap_err());
     // And these say so without an error.
@@ -280,7 +290,7 @@ fn a_step_fails_as_a_whole(place: &Place) {
     let epoch = database.take_over().unwrap();
     publish(&*database, epoch, 5);
     // The last row of this batch is refused, after others were written.
-    database.reserve(epoch, &reservation(9)).unwrap();
+    database.reserve(epoch, &reservation(9), &[]).unwrap();
     let (_, used) = decision(5).bins[0];
     let fresh = (1, BinFile { version: 1, ..used });
     let batch = Decision { bins: vec![fresh, (3, used)], ..decision(9) };
@@ -317,7 +327,7 @@ fn an_import_can_be_gone_on_with(place: &Place) {
     let epoch = database.take_over().unwrap();
     let source = Some((Sha256::of(b"import"), "2026-11-23T06:37:49.123456Z".parse().unwrap()));
     let reservation = Reservation { source, ..reservation(1) };
-    database.reserve(epoch, &reservation).unwrap();
+    database.reserve(epoch, &reservation, &[]).unwrap();
     drop(database);
     assert_eq!(place.open().batch().unwrap(), Some(Batch::Reserved(reservation)));
 }
@@ -508,7 +518,7 @@ fn a_batch_survives_at_each_of_its_steps_and_is_published_by_the_last(place: &Pl
     assert_eq!(database.batch().unwrap(), None);
     for version in 1..=2 {
         let reopened = || place.open();
-        database.reserve(epoch, &reservation(version)).unwrap();
+        database.reserve(epoch, &reservation(version), &[]).unwrap();
         assert_eq!(reopened().batch().unwrap(), Some(Batch::Reserved(reservation(version))));
         let files = database.project_files("flask").unwrap().len() as u64;
         assert_eq!(files, version - 1, "in the catalog before it is decided");
@@ -557,8 +567,8 @@ fn steps_are_taken_in_their_order_and_once(place: &Place) {
     let decide = |version| database.decide(epoch, &change(version), &decision(version));
     let finish = |version| database.finish(epoch, &decision(version), time(7));
     assert!(matches!(decide(1), Err(Error::NotReserved { snapshot: 1 })));
-    database.reserve(epoch, &reservation(1)).unwrap();
-    let second = database.reserve(epoch, &reservation(2));
+    database.reserve(epoch, &reservation(1), &[]).unwrap();
+    let second = database.reserve(epoch, &reservation(2), &[]);
     assert!(matches!(second, Err(Error::AlreadyReserved { snapshot: 2 })));
     assert!(matches!(finish(1), Err(Error::NotReserved { snapshot: 1 })));
     assert!(matches!(decide(2), Err(Error::NotReserved { snapshot: 2 })));
@@ -578,7 +588,7 @@ fn a_version_is_used_up_by_reserving_it(place: &Place) {
     let database = place.open();
     let epoch = database.take_over().unwrap();
     publish(&*database, epoch, 5);
-    database.reserve(epoch, &reservation(8)).unwrap();
+    database.reserve(epoch, &reservation(8), &[]).unwrap();
     database.abandon(epoch).unwrap();
     assert_eq!(database.batch().unwrap(), None);
     let bin = |number| database.bin(number).unwrap().unwrap();
@@ -588,11 +598,11 @@ fn a_version_is_used_up_by_reserving_it(place: &Place) {
     let snapshot = database.role(&RoleName::new("snapshot").unwrap()).unwrap().unwrap();
     assert_eq!((snapshot.version, snapshot.published), (8, 5));
     for version in [5, 7, 8] {
-        let error = database.reserve(epoch, &reservation(version)).unwrap_err();
+        let error = database.reserve(epoch, &reservation(version), &[]).unwrap_err();
         assert!(matches!(error, Error::VersionUsed { used: 8, .. }), "{error}");
     }
     // Versions of bins are known to whoever reserves; should that be wrong, nothing is published.
-    database.reserve(epoch, &reservation(9)).unwrap();
+    database.reserve(epoch, &reservation(9), &[]).unwrap();
     let stale = Decision { bins: decision(5).bins, ..decision(9) };
     database.decide(epoch, &change(9), &stale).unwrap();
     let error = database.finish(epoch, &stale, time(8)).unwrap_err();
@@ -603,7 +613,7 @@ fn a_version_is_used_up_by_reserving_it(place: &Place) {
 fn whoever_took_over_later_is_the_only_writer(place: &Place) {
     let database = place.open();
     let first = database.take_over().unwrap();
-    database.reserve(first, &reservation(1)).unwrap();
+    database.reserve(first, &reservation(1), &[]).unwrap();
     let second = database.take_over().unwrap();
     let fenced = |result: Result<(), Error>| match result {
         Err(error @ Error::Fenced { .. }) => assert!(error.to_string().contains("taken over")),
@@ -613,8 +623,8 @@ fn whoever_took_over_later_is_the_only_writer(place: &Place) {
     fenced(database.abandon(first));
     assert_eq!(database.batch().unwrap(), Some(Batch::Reserved(reservation(1))));
     database.abandon(second).unwrap();
-    fenced(database.reserve(first, &reservation(2)));
-    database.reserve(second, &reservation(2)).unwrap();
+    fenced(database.reserve(first, &reservation(2), &[]).map(drop));
+    database.reserve(second, &reservation(2), &[]).unwrap();
     database.decide(second, &change(2), &decision(2)).unwrap();
     fenced(database.finish(first, &decision(2), time(7)));
     database.finish(second, &decision(2), time(7)).unwrap();
@@ -651,6 +661,9 @@ contract!(
     steps_are_taken_in_their_order_and_once,
     a_version_is_used_up_by_reserving_it,
     whoever_took_over_later_is_the_only_writer,
+    a_use_is_logged_with_the_versions_it_uses_or_not_at_all,
+    a_use_is_logged_of_the_reserved_batch_alone,
+    a_long_log_is_read_in_parts,
     a_token_is_known_by_its_text_alone,
     a_revoked_token_is_refused_and_its_name_is_free_again,
     a_token_has_one_scope,

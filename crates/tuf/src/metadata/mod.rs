@@ -27,7 +27,7 @@ pub use timestamp::Timestamp;
 
 use crate::error::FormatError;
 use crate::fields::{Fields, check_count};
-use crate::hash::Hashes;
+use crate::hash::{Hashes, Sha256};
 use crate::json::{Document, Element, Object, Value};
 use crate::keys::{PublicKey, SignError, Signature, Signer};
 use crate::limits::Limits;
@@ -129,6 +129,11 @@ impl<T: Role> Unverified<T> {
         }
     }
 
+    /// The digest of what signatures are made over, by which a file is known again whoever signed it.
+    pub fn signed_sha256(&self) -> Sha256 {
+        Sha256::of(self.payload())
+    }
+
     /// What the file claims. For showing to a person and for ceremonies; not to act on.
     pub fn claims(&self) -> &T {
         &self.signed
@@ -201,6 +206,11 @@ fn read_signed<T: Role>(signed: Element<'_>, limits: &Limits) -> Result<T, Forma
     let version = fields.integer("version", 1)?;
     let expires = fields.time("expires")?;
     T::read(fields, Common { version, expires, limits })
+}
+
+/// The canonical form of a `signed` value, which signatures are made over.
+pub fn canonical<T: Role>(signed: &T) -> Vec<u8> {
+    signed_value(signed).to_canonical()
 }
 
 /// Writes a metadata file with one signature of each signer.
