@@ -57,7 +57,7 @@ impl Repository {
         let mut entry = changes.into_entry(by);
         for _ in 0..ATTEMPTS {
             let read_at = self.database().published_serial()?;
-            let expected = self.expected(&entry, &replace)?;
+            let expected = self.current_bins().consistently(|| self.expected(&entry, &replace))?;
             let request = Arc::new(Request { entry, expected, bins: self.bins(), read_at, key });
             let appended = self.target_appends().ask(
                 Arc::clone(&request),

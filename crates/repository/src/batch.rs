@@ -13,8 +13,9 @@ use waxseal_tuf::{KeyId, RoleName, Signer};
 
 use crate::batch_log::BatchLog;
 use crate::bin_file::{self, Change, Entries, signed_value};
+use crate::bins::Bins;
 use crate::cores::on_all_cores;
-use crate::database::{BinFile, BinRow, CatalogChange, Decision, Epoch, Reservation};
+use crate::database::{BinFile, BinRow, CatalogChange, Decision, Epoch, OfflinePart, Reservation};
 use crate::error::{Error, StoreError};
 use crate::online_keys::online_keyids;
 use crate::renewal::due_bins;
@@ -67,7 +68,7 @@ pub(crate) struct Contents<'a> {
     /// What changes in them.
     pub(crate) changes: &'a dyn Changes,
     /// Whether it goes with new offline roles.
-    pub(crate) offline: bool,
+    pub(crate) offline: Option<OfflinePart>,
 }
 
 /// Where the changes of a bin come from.
@@ -158,6 +159,21 @@ impl State {
         })
     }
 
+    /// The same before any of other bins is signed: of every one a version that no bin ever had, so that no
+    /// file of the same name has two contents.
+    pub(crate) fn with_bins(&self, bins: Bins) -> Self {
+        let version = self.bins.iter().map(|bin| bin.version).max().unwrap_or(0);
+        let unsigned = |number| BinRow { number, version, published: None };
+        let versions = vec![version; bins.count() as usize];
+        Self {
+            bins: (0..bins.count()).map(unsigned).collect(),
+            snapshot_text: SnapshotText::new(bins, versions, 0, 0),
+            online: self.online.clone(),
+            nothing_due: None,
+            ..*self
+        }
+    }
+
     /// The bins to sign at the time `now`, whatever changes in them; see [`due_bins`].
     pub(crate) fn due_bins(&mut self, lifetime: SignedDuration, now: Timestamp) -> Vec<u32> {
         // All bins are looked at only when it is time, for this is asked before each batch; and when the
@@ -205,6 +221,8 @@ impl State {
 /// Who writes a batch, with what.
 pub(crate) struct Writer<'a> {
     pub(crate) repository: &'a Repository,
+    /// The bins it writes, which are others than those that are published where targets are filed anew.
+    pub(crate) bins: Bins,
     pub(crate) epoch: Epoch,
     pub(crate) online: &'a dyn Signer,
     pub(crate) lifetimes: Lifetimes,
@@ -259,7 +277,7 @@ impl Writer<'_> {
                     signed.push((*bin, file));
                     found += usize::from(was_there);
                     if !was_there {
-                        let role = self.repository.bins().role(*bin);
+                        let role = self.bins.role(*bin);
                         log.add(role, file.version, file.signed_sha256);
                     }
                 }
@@ -365,7 +383,7 @@ impl Writer<'_> {
         resumed: bool,
         creation: &dyn Creation,
     ) -> Result<SignedBin, Error> {
-        let role = self.repository.bins().role(bin.number);
+        let role = self.bins.role(bin.number);
         let expires = whole_seconds(self.now + self.lifetimes.bin_n);
         let published = self.repository.published_bin(bin)?;
         let not_ours = |_| self.repository.bin_not_ours(bin);
@@ -390,7 +408,7 @@ impl Writer<'_> {
         let length = bytes.len() as u64;
         // Without changes only its version and its signatures may be longer.
         let after = if changes.is_empty() { 0 } else { length };
-        self.repository.bins().check_length(bin.number, before, after)?;
+        self.bins.check_length(bin.number, before, after)?;
         if !was_there {
             creation.add(&key, &bytes)?;
         }

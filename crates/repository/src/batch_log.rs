@@ -146,7 +146,7 @@ fn value_of(
         StoreKey::Timestamp => read::<metadata::Timestamp>(&bytes)
             .map(|(version, sha256)| SignedValue { role: TIMESTAMP, version, sha256 }),
         StoreKey::Metadata { role, version } => {
-            let bin = repository.bins().number(role).map(|bin| &state.bins[bin as usize]);
+            let bin = repository.bins().number(role).and_then(|bin| state.bins.get(bin as usize));
             let recorded = bin.and_then(|bin| bin.published).filter(|it| it.version == *version);
             let sha256 = match (recorded, signed_value(&bytes)) {
                 (Some(file), _) if !is_recorded(&bytes, &file) => Some(file.signed_sha256),

@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use jiff::Timestamp;
 use memchr::{memchr, memchr2, memmem};
@@ -109,6 +110,23 @@ impl<'a> Entries<'a> {
             let path = String::from_utf8(unescaped(entry.key)).map_err(|_| NotOurs)?;
             let path = TargetPath::new(path).map_err(|_| NotOurs)?;
             visit(path, TargetFile::from_json(entry.value).map_err(|_| NotOurs)?);
+            at = entry.end + 1;
+        }
+        Ok(())
+    }
+
+    /// Calls `visit` with the path of each entry and with where its value stands in `file`, which these are
+    /// the entries of.
+    pub(crate) fn for_each_text(
+        self,
+        file: &[u8],
+        mut visit: impl FnMut(String, Range<usize>),
+    ) -> Result<(), NotOurs> {
+        let start = self.0.as_ptr().addr() - file.as_ptr().addr();
+        let mut at = 0;
+        while let Some(entry) = self.next(at)? {
+            let path = String::from_utf8(unescaped(entry.key)).map_err(|_| NotOurs)?;
+            visit(path, start + entry.end - entry.value.len()..start + entry.end);
             at = entry.end + 1;
         }
         Ok(())

@@ -115,6 +115,18 @@ impl Bins {
         self.succinct(&[]).name(bin)
     }
 
+    /// Whether a role is named like a bin, of however many.
+    pub(crate) fn is_name(role: &RoleName) -> bool {
+        let number =
+            role.as_str().strip_prefix(NAME_PREFIX).and_then(|rest| rest.strip_prefix('-'));
+        number.is_some_and(|number| {
+            (1..=5).contains(&number.len())
+                && number
+                    .bytes()
+                    .all(|digit| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit))
+        })
+    }
+
     /// The number of the bin that `role` signs; `None` for other roles.
     pub fn number(self, role: &RoleName) -> Option<u32> {
         let number = role.as_str().strip_prefix(NAME_PREFIX)?.strip_prefix('-')?;

@@ -4,13 +4,17 @@ use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::thread;
 
+/// How many there are.
+pub(crate) fn count() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
 /// Does `work` on parts of `items`, each of neighbours, one for each core; what came of them, in order.
 pub(crate) fn on_all_cores<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&[T]) -> R + Sync,
 ) -> Vec<R> {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let mut parts = items.chunks(items.len().div_ceil(cores).max(1));
+    let mut parts = items.chunks(items.len().div_ceil(count()).max(1));
     let Some(first) = parts.next() else { return Vec::new() };
     thread::scope(|scope| {
         let work = &work;

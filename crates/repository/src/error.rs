@@ -41,6 +41,13 @@ pub enum Error {
         source: Box<dyn StdError + Send + Sync>,
     },
 
+    /// A snapshot that is in use lists other bins than those that targets are in now.
+    #[error("snapshot {snapshot} has its targets in other bins than the newest one")]
+    OtherBins {
+        /// Its version.
+        snapshot: u64,
+    },
+
     /// The files of a key ceremony cannot be published.
     #[error(transparent)]
     Change(#[from] ChangeError),

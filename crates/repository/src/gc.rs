@@ -28,6 +28,7 @@ use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::{RoleName, TargetPath, metadata};
 
 use crate::bin_file::Entries;
+use crate::bins::Bins;
 use crate::ceremony::BINS;
 use crate::database::{AddTarget, Batch, BinFile, Collecting, Database, Entry};
 use crate::error::Error;
@@ -126,6 +127,23 @@ impl Repository {
         now: Timestamp,
         progress: &dyn Fn(&GcProgress),
     ) -> Result<Collected, Error> {
+        let mut found = Collected::default();
+        match self.collect(options, now, progress, &mut found) {
+            Err(Error::OtherBins { snapshot }) => {
+                info!(snapshot, "a snapshot of other bins is in use: no more is collected now");
+            }
+            collected => collected?,
+        }
+        Ok(found)
+    }
+
+    fn collect(
+        &self,
+        options: &GcOptions,
+        now: Timestamp,
+        progress: &dyn Fn(&GcProgress),
+        found: &mut Collected,
+    ) -> Result<(), Error> {
         let marks = Marks::of(self, options, now, progress)?;
         let mut sweep = Sweep {
             repository: self,
@@ -133,7 +151,7 @@ impl Repository {
             before: now - options.grace,
             marks,
             candidates: Vec::new(),
-            found: Collected::default(),
+            found,
             progress,
         };
         sweep.found.snapshots = sweep.marks.snapshots.len();
@@ -148,7 +166,7 @@ impl Repository {
             bytes = sweep.found.removed_bytes,
             "collected garbage"
         );
-        Ok(sweep.found)
+        Ok(())
     }
 }
 
@@ -175,6 +193,8 @@ fn collect_objects(database: &dyn Database, patience: Duration) -> Result<Collec
 
 /// What is in use, but for targets, which are looked up in the bins.
 struct Marks {
+    /// Which bins there are.
+    layout: Bins,
     snapshots: BTreeSet<u64>,
     /// Of each bin.
     bins: BTreeMap<u32, BTreeSet<u64>>,
@@ -200,6 +220,7 @@ impl Marks {
         progress(&GcProgress::Marking { snapshots: 0 });
         let database = repository.database();
         let mut this = Self {
+            layout: repository.bins(),
             snapshots: BTreeSet::new(),
             bins: BTreeMap::new(),
             added: BTreeMap::new(),
@@ -278,6 +299,11 @@ impl Marks {
         let snapshot: metadata::Snapshot =
             read_claims(&format!("{version}.snapshot.json"), &bytes)?;
         self.snapshots.insert(version);
+        // Beside `bins` and `targets`.
+        let bins = (snapshot.roles.iter().count() as u64).saturating_sub(2);
+        if bins != u64::from(self.layout.count()) || repository.bins() != self.layout {
+            return Err(Error::OtherBins { snapshot: version });
+        }
         for (role, file) in snapshot.roles.iter() {
             match repository.bins().number(role) {
                 Some(bin) => self.mark_bin(bin, file.version),
@@ -289,6 +315,9 @@ impl Marks {
 
     /// What is being published. A decided batch will be; one of an import may be gone on with.
     fn mark_batch(&mut self, repository: &Repository) -> Result<(), Error> {
+        for file in repository.database().waiting_change()? {
+            self.offline.entry(file.role).or_default().insert(file.version);
+        }
         let (snapshot, bins): (_, Vec<_>) = match repository.database().batch()? {
             Some(Batch::Decided(batch)) => {
                 let version = |(bin, file): (u32, BinFile)| (bin, file.version);
@@ -349,6 +378,8 @@ impl Marks {
             Some(bin) => has(self.bins.get(&bin)),
             None if *role == SNAPSHOT => self.snapshots.contains(&version),
             None if *role == BINS || *role == RoleName::targets() => has(self.offline.get(role)),
+            // Of an index that had other bins.
+            None if Bins::is_name(role) => false,
             None => true,
         }
     }
@@ -368,18 +399,18 @@ struct Sweep<'a> {
     before: Timestamp,
     marks: Marks,
     candidates: Vec<Candidate>,
-    found: Collected,
+    found: &'a mut Collected,
     progress: &'a dyn Fn(&GcProgress),
 }
 
 impl Sweep<'_> {
     fn area(&mut self, area: Area) -> Result<(), Error> {
-        (self.progress)(&GcProgress::Listing(self.found));
+        (self.progress)(&GcProgress::Listing(*self.found));
         for listed in self.repository.store().list(area)? {
             let listed = listed?;
             self.found.seen += 1;
             if self.found.seen.is_multiple_of(LISTED) {
-                (self.progress)(&GcProgress::Listing(self.found));
+                (self.progress)(&GcProgress::Listing(*self.found));
             }
             let Some(key) = listed.key else {
                 self.found.foreign += 1;
@@ -439,7 +470,7 @@ impl Sweep<'_> {
         candidates.retain(|it| !named.contains(&it.key));
         for garbage in candidates.chunks(AT_ONCE) {
             self.remove(garbage)?;
-            (self.progress)(&GcProgress::Removing(self.found));
+            (self.progress)(&GcProgress::Removing(*self.found));
         }
         Ok(())
     }

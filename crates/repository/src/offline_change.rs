@@ -13,16 +13,18 @@
 //! is not at hand waits, and holds up nothing.
 
 use jiff::Timestamp;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use waxseal_tuf::metadata::{Targets, Unverified};
 use waxseal_tuf::trusted::RootPhase;
 use waxseal_tuf::{Limits, RoleName};
 
-use crate::batch::{Changes, Contents, NewObject, State, Visitor};
+use crate::batch::{Changes, Contents, NewObject, State, Visitor, Writer};
+use crate::bins::Bins;
 use crate::ceremony::{self, BINS, Ceremony, Change, ChangedFile, OfflineRoles, Stage};
-use crate::database::CatalogChange;
+use crate::database::{CatalogChange, Decision, OfflinePart, ROOM};
 use crate::error::Error;
 use crate::online_keys::{OnlineKeys, online_keyids};
+use crate::refile::Refiled;
 use crate::repository::{ROOT, Repository, bins_metadata, read_claims};
 use crate::snapshot_process::{Published, SnapshotProcess};
 use crate::store::{Object, StoreKey};
@@ -52,9 +54,33 @@ impl Repository {
         now: Timestamp,
     ) -> Result<Change, Error> {
         let change = ceremony::check(&self.offline_roles()?, ceremony, now)?;
+        self.check_lengths_in(change.after.bins())?;
         self.database().record_change(&change.files)?;
         self.wake().wake();
         Ok(change)
+    }
+
+    /// Refuses fewer bins where one of them would become longer than clients read.
+    fn check_lengths_in(&self, bins: Bins) -> Result<(), Error> {
+        let old = self.bins();
+        if bins.count() >= old.count() {
+            return Ok(());
+        }
+        let mut lengths = vec![0; bins.count() as usize];
+        for row in self.database().bins()? {
+            let bin = row.number / (old.count() / bins.count());
+            if let Some(length) = lengths.get_mut(bin as usize) {
+                *length += row.published.map_or(0, |file| file.length);
+            }
+        }
+        let longest = (0..).zip(lengths).max_by_key(|(_, length)| *length);
+        match longest.filter(|(_, length)| *length > ROOM) {
+            Some((bin, length)) => {
+                let (bin, bins) = (bins.role(bin), bins.good_count(length));
+                Err(Error::BinTooLong { bin, length, limit: ROOM, bins })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Gives up the change that waits, as long as none of its targets and bins are in the store; whether it
@@ -85,10 +111,18 @@ impl SnapshotProcess {
             if next.stage == Stage::WithSnapshot {
                 let files: Vec<_> =
                     waiting.into_iter().filter(|file| file.stage == Stage::WithSnapshot).collect();
-                let Some(snapshot) = self.publish_with_snapshot(state, &files, now)? else {
-                    return Ok(published);
-                };
-                published = Some(snapshot);
+                match self.publish_with_snapshot(state, &files, now) {
+                    Ok(Some(snapshot)) => published = Some(snapshot),
+                    Ok(None) => return Ok(published),
+                    // It holds up nothing else.
+                    Err(too_long @ Error::BinTooLong { .. }) => {
+                        error!("new offline roles wait and cannot be published: {too_long}");
+                        database.abandon(self.epoch)?;
+                        *state = State::read(&self.repository)?;
+                        return Ok(published);
+                    }
+                    Err(error) => return Err(error),
+                }
                 continue;
             }
             self.create_root(next)?;
@@ -127,12 +161,11 @@ impl SnapshotProcess {
                 None => Ok(database.role(role)?.map_or(0, |row| row.published)),
             }
         };
-        let keyids = match files.iter().find(|file| file.role == BINS) {
-            Some(bins) => {
-                online_keyids(&read_claims::<Targets>("bins.json", &bins.bytes)?).to_vec()
-            }
-            None => state.online.clone(),
+        let bins_role = match files.iter().find(|file| file.role == BINS) {
+            Some(file) => read_claims::<Targets>("bins.json", &file.bytes)?,
+            None => bins_metadata(self.repository.store(), database)?,
         };
+        let keyids = online_keyids(&bins_role).to_vec();
         let Ok(online) = self.keys.one_of(&keyids) else {
             warn!(
                 keyids = ?keyids,
@@ -140,9 +173,21 @@ impl SnapshotProcess {
             );
             return Ok(None);
         };
-        let bins: Vec<u32> = match keyids == state.online {
+        let not_ours = || Error::NotARepository {
+            problem: "the new `bins` does not delegate to a power of two of bins".to_owned(),
+        };
+        let bins = Bins::of(&bins_role).ok_or_else(not_ours)?;
+        let old = self.repository.bins();
+        // Written down otherwise they are the same bins.
+        let (rows, refiled) = (state.bins.clone(), bins.count() != old.count());
+        let targets = refiled.then(|| Refiled::new(&self.repository, &rows, bins));
+        if refiled {
+            info!(from = old.count(), to = bins.count(), "file all targets in other bins");
+            *state = state.with_bins(bins);
+        }
+        let to_sign: Vec<u32> = match keyids == state.online && !refiled {
             true => state.unsigned_bins(),
-            false => (0..self.repository.bins().count()).collect(),
+            false => (0..bins.count()).collect(),
         };
         let object = |file: &ChangedFile| NewObject {
             key: StoreKey::Metadata { version: file.version, role: file.role.clone() },
@@ -151,22 +196,47 @@ impl SnapshotProcess {
         let objects: Vec<_> = files.iter().filter(|file| file.role != ROOT).map(object).collect();
         state.snapshot_text.update_offline(version(&BINS)?, version(&RoleName::targets())?);
         let serial = database.published_serial()?;
+        let changes: &dyn Changes = match &targets {
+            Some(targets) => targets,
+            None => &Nothing,
+        };
+        let part = if refiled { OfflinePart::RolesAndBins } else { OfflinePart::Roles };
         let contents = Contents {
             after: serial,
             serial,
             objects: &objects,
             links: &[],
             catalog: &CatalogChange::default(),
-            bins,
-            changes: &Nothing,
-            offline: true,
+            bins: to_sign,
+            changes,
+            offline: Some(part),
         };
         let _hold = database.hold_objects()?;
-        let batch = self.writer(online, now).write(state, &contents, &|_| {})?;
+        let writer = Writer { bins, ..self.writer(online, now) };
+        let batch = writer.write(state, &contents, &|_| {})?;
         let published = self.commit(&batch)?;
         info!(snapshot = published.snapshot, "published new targets and bins");
         *state = State::read(&self.repository)?;
         Ok(Some(published))
+    }
+
+    /// Records a snapshot as published. From then on the repository goes by other bins, where the snapshot
+    /// has all targets in others.
+    pub(crate) fn finish(&self, batch: &Decision) -> Result<(), Error> {
+        let database = self.repository.database();
+        let finish = || database.finish(self.epoch, batch, Timestamp::now());
+        if batch.offline.is_none() {
+            return finish();
+        }
+        let waiting = database.waiting_change()?;
+        let Some(file) = waiting.iter().find(|file| file.role == BINS) else { return finish() };
+        let bins = Bins::of(&read_claims("bins.json", &file.bytes)?);
+        let bins = bins.unwrap_or_else(|| self.repository.bins());
+        self.repository.current_bins().change(bins, || {
+            finish()?;
+            self.repository.forget_bins();
+            Ok(())
+        })
     }
 
     /// Creates the roots that go with the snapshot which is decided.

@@ -64,6 +64,11 @@ impl RecentBins {
         self.lock().forget(bin);
     }
 
+    /// Forgets all of them: their numbers mean others now.
+    pub(crate) fn forget_all(&self) {
+        *self.lock() = Kept::default();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

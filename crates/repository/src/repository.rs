@@ -18,6 +18,7 @@ use crate::accept_targets::TargetsTogether;
 use crate::bin_file::{Entries, is_recorded};
 use crate::bins::Bins;
 use crate::ceremony::{self, BINS, Ceremony};
+use crate::current_bins::CurrentBins;
 use crate::database::{
     Appended, Batch, BinRow, CoreMetadata, Database, FullBin, Growth, ROOM, RoleRow, UploadAppend,
     UploadEntry,
@@ -39,7 +40,7 @@ const MAX_TOGETHER: usize = 256;
 pub struct Repository {
     store: Box<dyn Store>,
     database: Box<dyn Database>,
-    bins: Bins,
+    bins: CurrentBins,
     published: watch::Sender<u64>,
     publishing: Mutex<Publishing>,
     wake: Wake,
@@ -162,7 +163,7 @@ impl Repository {
         Ok(Self {
             store,
             database,
-            bins,
+            bins: CurrentBins::new(bins),
             published,
             publishing: Mutex::default(),
             wake: Wake::default(),
@@ -241,7 +242,7 @@ impl Repository {
             paths.extend([paths::distribution(filename), paths::core_metadata(filename)]);
         }
         let paths = paths.into_iter().map(target_path).collect::<Result<Vec<_>, _>>()?;
-        Ok(Growth::of_upload(self.bins, paths.iter()))
+        Ok(Growth::of_upload(self.bins(), paths.iter()))
     }
 
     fn accepted(&self, appended: Appended, upload: &UploadEntry) -> Result<Accepted, Error> {
@@ -260,7 +261,7 @@ impl Repository {
     }
 
     pub(crate) fn bin_full(&self, FullBin { number, length }: FullBin) -> Error {
-        let (bin, bins) = (self.bins.role(number), self.bins.good_count(length));
+        let (bin, bins) = (self.bins().role(number), self.bins().good_count(length));
         Error::BinFull { bin, length, limit: ROOM, bins }
     }
 
@@ -345,13 +346,20 @@ impl Repository {
 
     /// Which bin signs a target.
     pub fn bins(&self) -> Bins {
-        self.bins
+        self.bins.get()
+    }
+
+    /// For what goes by them and by what is published.
+    pub(crate) fn current_bins(&self) -> &CurrentBins {
+        &self.bins
     }
 
     /// The target at `path` in the published snapshot.
     pub fn target(&self, path: &TargetPath) -> Result<Option<TargetFile>, Error> {
-        let mut found = self.targets_in_bin(self.bins.bin_of(path), &[path])?;
-        Ok(found.pop().flatten())
+        self.bins.consistently(|| {
+            let mut found = self.targets_in_bin(self.bins().bin_of(path), &[path])?;
+            Ok(found.pop().flatten())
+        })
     }
 
     /// The published targets at paths that are all of one bin and ordered.
@@ -401,7 +409,7 @@ impl Repository {
         if let Some(recent) = self.recent_bins.get(bin) {
             return Ok(Some(recent));
         }
-        let key = StoreKey::Metadata { version: file.version, role: self.bins.role(bin.number) };
+        let key = StoreKey::Metadata { version: file.version, role: self.bins().role(bin.number) };
         let bytes = self.metadata_file(&key)?;
         let bytes = bytes.ok_or_else(|| self.bin_damaged(bin, "is missing"))?;
         match is_recorded(&bytes, &file) {
@@ -415,19 +423,24 @@ impl Repository {
         self.recent_bins.forget(bin);
     }
 
+    /// The same of all bins.
+    pub(crate) fn forget_bins(&self) {
+        self.recent_bins.forget_all();
+    }
+
     pub(crate) fn bin_not_ours(&self, bin: &BinRow) -> Error {
         self.bin_damaged(bin, "is not in the form that this program writes")
     }
 
     fn bin_damaged(&self, bin: &BinRow, problem: &str) -> Error {
         let version = bin.published.map_or(0, |file| file.version);
-        let file = format!("{version}.{}.json", self.bins.role(bin.number));
+        let file = format!("{version}.{}.json", self.bins().role(bin.number));
         Error::BinDamaged { file, problem: problem.to_owned() }
     }
 
     /// A version of a bin's file; `None` when it is not there.
     pub(crate) fn bin_file(&self, bin: u32, version: u64) -> Result<Option<Vec<u8>>, Error> {
-        self.metadata_file(&StoreKey::Metadata { version, role: self.bins.role(bin) })
+        self.metadata_file(&StoreKey::Metadata { version, role: self.bins().role(bin) })
     }
 
     /// Reads a metadata file of ours out of the store.

@@ -247,7 +247,7 @@ impl SnapshotProcess {
             catalog: &plan.catalog,
             bins: bins.into_iter().collect(),
             changes: &plan,
-            offline: false,
+            offline: None,
         };
         let _hold = database.hold_objects()?;
         let online = self.keys.one_of(&state.online)?;
@@ -339,6 +339,7 @@ impl SnapshotProcess {
     pub(crate) fn writer<'a>(&'a self, online: &'a dyn Signer, now: Timestamp) -> Writer<'a> {
         Writer {
             repository: &self.repository,
+            bins: self.repository.bins(),
             epoch: self.epoch,
             online,
             lifetimes: self.lifetimes,
@@ -364,11 +365,11 @@ impl SnapshotProcess {
     /// Steps 4 and 5, of a batch that is decided.
     pub(crate) fn commit(&self, batch: &Decision) -> Result<Published, Error> {
         let store = self.repository.store();
-        if batch.offline {
+        if batch.offline.is_some() {
             self.create_roots_of_snapshot()?;
         }
         store.replace_timestamp(batch.previous_timestamp, &batch.timestamp_json)?;
-        self.repository.database().finish(self.epoch, batch, Timestamp::now())?;
+        self.finish(batch)?;
         for (bin, _) in &batch.bins {
             self.repository.forget_bin(*bin);
         }

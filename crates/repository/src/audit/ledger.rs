@@ -220,8 +220,12 @@ impl Auditor<'_> {
         stored: &BTreeMap<RoleName, u64>,
     ) -> Result<(), Error> {
         let used = used_versions(database, bins)?;
-        // Without `bins` it is not known which of the others are bins.
-        let known = |role: &RoleName| bins.is_some() || TOP_LEVEL.contains(&role.as_str());
+        // Without `bins` it is not known which of the others are bins; and the files of other bins, which
+        // an index had before, are garbage.
+        let known = |role: &RoleName| match bins {
+            Some(bins) => bins.number(role).is_some() || !Bins::is_name(role),
+            None => TOP_LEVEL.contains(&role.as_str()),
+        };
         for (role, stored) in stored.iter().filter(|(role, _)| known(role)) {
             let used = used.get(role).copied().unwrap_or(0);
             if used < *stored {

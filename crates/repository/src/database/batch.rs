@@ -70,8 +70,17 @@ pub struct Decision {
     pub timestamp_json: Vec<u8>,
     /// The digest of the `timestamp.json` it replaces; `None` when it is the first.
     pub previous_timestamp: Option<Sha256>,
-    /// Whether it publishes the new offline roles that wait for a snapshot.
-    pub offline: bool,
+    /// What it makes of the new offline roles that wait for a snapshot.
+    pub offline: Option<OfflinePart>,
+}
+
+/// What a batch publishes of new offline roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfflinePart {
+    /// The roles, over the bins that are there.
+    Roles,
+    /// The roles, and all targets in other bins: those of the batch are all there are.
+    RolesAndBins,
 }
 
 /// How far the batch is that a process left or is about to publish.
@@ -185,7 +194,7 @@ impl Publication for SqliteDatabase {
                     batch.timestamp_expires.as_second(),
                     &batch.timestamp_json,
                     batch.previous_timestamp.map(|digest| digest.0),
-                    i64::from(batch.offline),
+                    offline::number_of(batch.offline),
                     signed(batch.snapshot)?,
                     signed(batch.timestamp)?,
                 ))?;
@@ -215,8 +224,8 @@ impl Publication for SqliteDatabase {
             let (timestamp, expires) = (batch.timestamp, batch.timestamp_expires);
             publish(transaction, RoleName::SNAPSHOT, batch.snapshot, batch.snapshot_expires)?;
             publish(transaction, RoleName::TIMESTAMP, timestamp, expires)?;
-            if batch.offline {
-                offline::publish_with_snapshot(transaction)?;
+            if let Some(part) = batch.offline {
+                offline::publish_with_snapshot(transaction, part, batch.bins.len())?;
             }
             let serial = signed(batch.serial)?;
             transaction
@@ -352,7 +361,7 @@ fn batch(row: &Row<'_>) -> rusqlite::Result<Batch> {
         serial: unsigned(row, 3)?,
         timestamp_json,
         previous_timestamp: optional_digest(row, 7)?,
-        offline: row.get::<_, i64>(10)? != 0,
+        offline: offline::part_of(row.get(10)?),
     }))
 }
 

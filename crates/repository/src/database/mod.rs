@@ -19,7 +19,7 @@ mod sqlite;
 mod targets_entry;
 mod token;
 
-pub use batch::{Batch, CatalogChange, Decision, Epoch, Reservation, SnapshotRow};
+pub use batch::{Batch, CatalogChange, Decision, Epoch, OfflinePart, Reservation, SnapshotRow};
 pub use catalog::{BinFile, BinRow, CoreMetadata, FileRow, ProjectRow, RoleRow};
 pub use contract::{
     Catalog, Collecting, Database, Hold, Holds, Journal, KeyUses, OfflineChanges, Publication,

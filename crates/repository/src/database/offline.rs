@@ -6,7 +6,7 @@ use waxseal_tuf::RoleName;
 use super::contract::OfflineChanges;
 use super::row::{role_name, seconds, signed, unsigned};
 use super::sqlite::{Failure, SqliteDatabase};
-use super::{Epoch, batch};
+use super::{Epoch, OfflinePart, batch};
 use crate::ceremony::{ChangedFile, Stage};
 use crate::error::Error;
 
@@ -40,7 +40,7 @@ impl OfflineChanges for SqliteDatabase {
 
     fn withdraw_change(&self) -> Result<bool, Error> {
         self.write("withdrawing new offline roles", |transaction| {
-            let begun = "SELECT COUNT(*) FROM batch WHERE offline = 1 AND timestamp IS NOT NULL";
+            let begun = "SELECT COUNT(*) FROM batch WHERE offline > 0 AND timestamp IS NOT NULL";
             let begun: i64 = transaction.query_row(begun, [], |row| row.get(0))?;
             let before = "SELECT COUNT(*) FROM offline_file WHERE stage = 1";
             let left: i64 = transaction.query_row(before, [], |row| row.get(0))?;
@@ -59,8 +59,20 @@ impl OfflineChanges for SqliteDatabase {
     }
 }
 
-/// Makes those that go with a snapshot the published ones.
-pub(super) fn publish_with_snapshot(transaction: &Transaction<'_>) -> Result<(), Failure> {
+/// Makes those that go with a snapshot the published ones. `bins`: how many bins there are, where all
+/// targets are in others than before.
+pub(super) fn publish_with_snapshot(
+    transaction: &Transaction<'_>,
+    part: OfflinePart,
+    bins: usize,
+) -> Result<(), Failure> {
+    if part == OfflinePart::RolesAndBins {
+        let sql = "DELETE FROM bin WHERE number >= $1";
+        transaction.execute(sql, [signed(bins as u64)?])?;
+        // What waits was counted for bins of before; bins that become too long for it are met when it is
+        // published.
+        transaction.execute("DELETE FROM bin_growth", [])?;
+    }
     for file in read(transaction)?.iter().filter(|file| file.stage == Stage::WithSnapshot) {
         publish(transaction, file)?;
     }
@@ -105,6 +117,22 @@ fn file(row: &Row<'_>) -> rusqlite::Result<ChangedFile> {
         expires: seconds(row, 3)?,
         bytes: row.get(4)?,
     })
+}
+
+pub(super) fn number_of(part: Option<OfflinePart>) -> i64 {
+    match part {
+        None => 0,
+        Some(OfflinePart::Roles) => 1,
+        Some(OfflinePart::RolesAndBins) => 2,
+    }
+}
+
+pub(super) fn part_of(number: i64) -> Option<OfflinePart> {
+    match number {
+        0 => None,
+        1 => Some(OfflinePart::Roles),
+        _ => Some(OfflinePart::RolesAndBins),
+    }
 }
 
 fn number(stage: Stage) -> i64 {

@@ -211,7 +211,7 @@ impl SnapshotProcess {
             catalog: &CatalogChange { imported, ..CatalogChange::default() },
             bins: bins.into_iter().collect(),
             changes: &WithPlan { partitions: &partitions, plan: &plan },
-            offline: false,
+            offline: None,
         };
         let signing = |bins| progress(ImportProgress::Signing { bins, total });
         let (published, resumed) = self.publish_import(&contents, source, now, &signing)?;

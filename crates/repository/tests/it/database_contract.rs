@@ -158,7 +158,7 @@ fn decision(version: u64) -> Decision {
         serial: version * 10,
         timestamp_json: format!("timestamp {version}").into_bytes(),
         previous_timestamp: (version > 1).then(|| Sha256::of(b"timestamp before")),
-        offline: false,
+        offline: None,
     }
 }
 

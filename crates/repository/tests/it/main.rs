@@ -45,3 +45,8 @@ fn target(path: &str, bytes: &[u8]) -> StoreKey {
 fn file(path: &str) -> StoreKey {
     StoreKey::File(TargetPath::new(path).unwrap())
 }
+
+fn metadata_names(store: &dyn waxseal_repository::store::Store) -> Vec<String> {
+    let listed = store.list(waxseal_repository::store::Area::Metadata).unwrap();
+    listed.filter_map(|listed| Some(listed.unwrap().key?.path())).collect()
+}

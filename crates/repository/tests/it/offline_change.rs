@@ -26,6 +26,8 @@ struct Wanted {
     /// Whose one-time keys sign; `None`: root alone is new.
     one_time: Option<&'static str>,
     succession: Succession,
+    /// How many bins; `None`: as before.
+    bins: Option<(u64, BinStyle)>,
 }
 
 const RENEWAL: Wanted = Wanted {
@@ -33,6 +35,7 @@ const RENEWAL: Wanted = Wanted {
     online: "online",
     one_time: Some("2101"),
     succession: Succession::Planned,
+    bins: None,
 };
 const OTHER_HOLDERS: Wanted =
     Wanted { holders: ["root-b", "root-c", "root-d"], one_time: None, ..RENEWAL };
@@ -53,7 +56,7 @@ fn hold_after(before: &ceremony::OfflineRoles, wanted: Wanted, now: Timestamp) -
         holders: wanted.holders.map(holder).into(),
         root_threshold: 2,
         online: TestKey::new(wanted.online).public_key().clone(),
-        bins: before.bins(),
+        bins: wanted.bins.map_or(before.bins(), |(count, style)| Bins::new(count, style).unwrap()),
         lifetimes: OfflineLifetimes::default(),
     };
     let root = ROOT_KEYS.map(TestKey::new);
@@ -88,6 +91,15 @@ fn process(
 /// An index that has published a file, and publishes each change with a file that waits; a failure ends
 /// the process, and the next one goes on. Answers how many crashes were looked at.
 fn run(index: &Index, changes: &[Wanted]) -> usize {
+    run_as(index, changes, true)
+}
+
+/// The same where a client that was there before may have to ask once more after a crash.
+fn run_lenient(index: &Index, changes: &[Wanted]) -> usize {
+    run_as(index, changes, false)
+}
+
+fn run_as(index: &Index, changes: &[Wanted], returning_always: bool) -> usize {
     drop(until_done(|| index.create()));
     let mut opened = Some(until_done(|| open(index)));
     let mut returning = Client::default();
@@ -122,7 +134,9 @@ fn run(index: &Index, changes: &[Wanted]) -> usize {
             let published = repository.store().read(&StoreKey::Timestamp, LIMIT).unwrap().is_some();
             if published && wanted.is_none_or(|wanted| wanted.succession == Succession::Planned) {
                 prove_whole(repository, now);
-                returning.find_a_moment(repository, now);
+                if returning_always {
+                    returning.find_a_moment(repository, now);
+                }
                 Client::default().find_a_moment(repository, now);
             }
         }
@@ -170,6 +184,116 @@ fn a_crash_at_any_write_of_planned_changes_is_resumed() {
     let (index, faults) = counted(Kind::Memory);
     assert_eq!(run(&index, &PLANNED), 0);
     fail_each(Kind::Memory, &faults.calls(), |index| run(index, &PLANNED));
+}
+
+/// More bins, which go on among those that are there; then far more, with another online key; then few;
+/// and at last the same ones, written down otherwise.
+const REFILED: [Wanted; 4] = [
+    Wanted { bins: Some((16, BinStyle::Succinct)), one_time: Some("a"), ..RENEWAL },
+    Wanted { bins: Some((32, BinStyle::Classic)), one_time: Some("b"), ..OTHER_KEY },
+    Wanted {
+        bins: Some((2, BinStyle::Succinct)),
+        online: "online",
+        one_time: Some("c"),
+        ..OTHER_KEY
+    },
+    Wanted {
+        bins: Some((2, BinStyle::Classic)),
+        online: "online",
+        one_time: Some("d"),
+        ..OTHER_KEY
+    },
+];
+
+#[test]
+fn clients_find_every_target_in_other_bins() {
+    for kind in Kind::EACH {
+        let (index, _) = counted(kind);
+        assert_eq!(run(&index, &REFILED), 0);
+        let (repository, process) = open(&index).unwrap();
+        assert_eq!(repository.bins(), Bins::new(2, BinStyle::Classic).unwrap());
+        // Nothing is left of the bins of before.
+        let options = waxseal_repository::GcOptions::default();
+        let later = Timestamp::now() + SignedDuration::from_hours(24);
+        repository.collect_garbage(&options, later, &|_| {}).unwrap();
+        let names = super::metadata_names(repository.store());
+        let is_old = |name: &&String| name.contains("bin-1f") || name.contains("bin-f");
+        assert_eq!(names.iter().find(is_old), None);
+        assert!(names.iter().any(|name| name.contains("bin-1")), "{names:?}");
+        audit_all(&repository, hours(5));
+        prove_whole(&repository, hours(5));
+        drop(process);
+    }
+}
+
+/// What only a snapshot of other bins names is kept as long as that is in use.
+#[test]
+fn nothing_is_collected_while_snapshots_of_other_bins_are_in_use() {
+    let (index, _) = counted(Kind::Memory);
+    assert_eq!(run(&index, &REFILED[..2]), 0);
+    let (repository, process) = open(&index).unwrap();
+    let options = waxseal_repository::GcOptions::default();
+    let later = Timestamp::now() + SignedDuration::from_hours(24);
+    let collect = || repository.collect_garbage(&options, later, &|_| {}).unwrap().removed;
+    assert_eq!(collect(), 0);
+    for number in 0..3 {
+        send(&repository, &format!("click-{number}.tar.gz"));
+        process.publish_all(hours(5)).unwrap();
+    }
+    assert!(collect() > 16);
+    audit_all(&repository, hours(5));
+    prove_whole(&repository, hours(5));
+}
+
+/// A client that keeps its trust store goes on while the targets move; and a crash anywhere loses none.
+/// Between the two roots of a change whose bins vanish, a client that was there before takes the new
+/// snapshot for a rollback, until the next process has published the second root.
+#[test]
+fn a_crash_at_any_write_of_filing_anew_is_resumed() {
+    let (index, faults) = counted(Kind::Memory);
+    assert_eq!(run(&index, &REFILED[..1]), 0);
+    fail_each(Kind::Memory, &faults.calls(), |index| run(index, &REFILED[..1]));
+    let (index, faults) = counted(Kind::Memory);
+    assert_eq!(run_lenient(&index, &REFILED[1..3]), 0);
+    fail_each(Kind::Memory, &faults.calls(), |index| run_lenient(index, &REFILED[1..3]));
+}
+
+/// Those that read while the bins change find every target, in one bin or the other.
+#[test]
+fn whoever_reads_meanwhile_finds_every_target() {
+    let (index, repository, first) = Index::published(Kind::Memory);
+    drop(first);
+    let process = process(&index, &repository, &["online", "online-2"]).unwrap();
+    send(&repository, "flask-1.0.tar.gz");
+    process.publish_all(start()).unwrap();
+    let path = waxseal_tuf::TargetPath::new("packages/flask/flask-1.0.tar.gz").unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reads = 0_u64;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                assert!(repository.target(&path).unwrap().is_some(), "after {reads} reads");
+                reads += 1;
+            }
+            reads
+        });
+        for (number, bins) in (0_u64..6).zip([64, 2, 128, 8, 256, 4]) {
+            let online = if number % 2 == 0 { "online-2" } else { "online" };
+            let label = ["a", "b", "c", "d", "e", "f"][usize::try_from(number).unwrap()];
+            let wanted = Wanted {
+                bins: Some((bins, BinStyle::Succinct)),
+                online,
+                one_time: Some(label),
+                ..RENEWAL
+            };
+            let made = hold(&repository, wanted, start());
+            repository.change_offline_roles(&made, start()).unwrap();
+            process.publish_all(start()).unwrap();
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(reader.join().unwrap() > 100);
+    });
+    audit_all(&repository, start());
 }
 
 /// Between the root that trusts the old keys no more and the timestamp of the new one clients refuse what

@@ -8,5 +8,5 @@ CREATE TABLE offline_file (
     PRIMARY KEY (role, version)
 );
 
--- Whether a batch publishes those of stage 1.
+-- Whether a batch publishes those of stage 1 (1), and all targets in other bins than before (2).
 ALTER TABLE batch ADD COLUMN offline BIGINT NOT NULL DEFAULT 0;
