@@ -22,6 +22,7 @@ mod limits;
 pub mod metadata;
 mod names;
 pub mod paths;
+pub mod spoken;
 pub mod trusted;
 pub mod updater;
 pub mod verify;

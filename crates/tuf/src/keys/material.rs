@@ -164,7 +164,7 @@ fn raw_ed25519(public: &str) -> Option<[u8; 32]> {
 }
 
 /// The bytes between the first header and its footer (RFC 7468), whatever the width of the lines.
-fn from_pem(text: &str) -> Option<Vec<u8>> {
+pub(super) fn from_pem(text: &str) -> Option<Vec<u8>> {
     let (_, rest) = text.split_once("-----BEGIN ")?;
     let (label, rest) = rest.split_once("-----")?;
     let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;

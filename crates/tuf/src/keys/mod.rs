@@ -11,7 +11,7 @@ use crate::fields::Fields;
 use crate::hash::{Hashed, Sha256};
 use crate::json::{Element, Object, Value};
 use crate::names::KeyId;
-use material::{Scheme, to_pem};
+use material::{Scheme, from_pem, to_pem};
 
 pub(crate) use material::Material;
 
@@ -50,6 +50,17 @@ impl PublicKey {
             _ => to_pem(material.spki()),
         };
         Some(Self { value: key_value(scheme, public), material: Some(material) })
+    }
+
+    /// A key of any type in the table from PEM of its `SubjectPublicKeyInfo`; `None` if it is not that.
+    pub fn from_pem(pem: &str) -> Option<Self> {
+        Self::from_spki(&from_pem(pem)?)
+    }
+
+    /// PEM of its `SubjectPublicKeyInfo` (`-----BEGIN PUBLIC KEY-----`), which other tools read too; `None`
+    /// where nothing can be verified with it.
+    pub fn to_pem(&self) -> Option<String> {
+        self.material.as_ref().map(|material| to_pem(material.spki()))
     }
 
     /// How it signs, by the name that metadata gives it (TUF 4.2): `ed25519`.
@@ -152,6 +163,20 @@ mod tests {
         // Computed with securesystemslib 1.6.0: `SSlibKey.from_crypto` over 32 zero bytes.
         let keyid = "7f7373360bc914a5d4a7bd87711615178beb6cf52494fcc49082ec65ba62908c";
         assert_eq!(PublicKey::ed25519([0; 32]).default_keyid().as_str(), keyid);
+    }
+
+    #[test]
+    fn pem_is_that_of_openssl() {
+        // `openssl pkey -pubout` of the first key of RFC 8032, 7.1.
+        let pem = "-----BEGIN PUBLIC KEY-----\n\
+                   MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n\
+                   -----END PUBLIC KEY-----\n";
+        let key = PublicKey::from_pem(pem).unwrap();
+        assert_eq!(key.scheme(), Some("ed25519"));
+        assert_eq!(key.to_pem().unwrap(), pem);
+        let (p256, ..) = p256();
+        assert_eq!(PublicKey::from_pem(&p256.to_pem().unwrap()).unwrap(), p256);
+        assert_eq!(PublicKey::from_pem(&pem.replace("PUBLIC", "PRIVATE")), None);
     }
 
     #[test]
