@@ -22,6 +22,10 @@ const NEEDS: &[Need] = &[
     Need { package: "faketime", probe: &["faketime", "--version"] },
     // What the documentation of the API speaks to it with.
     Need { package: "curl", probe: &["curl", "--version"] },
+    // A token in software, and what sets one up.
+    Need { package: "softhsm2", probe: &["softhsm2-util", "--version"] },
+    // Makes keys on it that ours have to find.
+    Need { package: "opensc", probe: &["opensc-tool", "--version"] },
     // Ends a program at any system call.
     Need { package: "strace", probe: &["strace", "--version"] },
 ];

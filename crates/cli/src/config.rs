@@ -1,11 +1,12 @@
 //! `waxseal.toml`: the one configuration file of an index, in its data folder.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use waxseal_repository::Layout;
+use waxseal_signing::KeyUri;
 
 use crate::failure::{Exit, Failure};
 
@@ -52,6 +53,13 @@ impl Default for Config {
 }
 
 impl Config {
+    /// That of an index for trials, whose online key lies unencrypted.
+    pub(crate) fn development() -> Self {
+        let mut this = Self::default();
+        this.online_key.push_str("?development");
+        this
+    }
+
     /// Reads the file.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|error| {
@@ -78,11 +86,14 @@ impl Config {
         Ok(format!("# An index of Waxseal; docs/configuration.md explains each line.\n{fields}"))
     }
 
-    /// The online key's URI, with a relative path taken from `folder`.
-    pub(crate) fn online_key(&self, folder: &Path) -> String {
-        match self.online_key.strip_prefix("file:").map(PathBuf::from) {
-            Some(path) if path.is_relative() => format!("file:{}", folder.join(path).display()),
-            _ => self.online_key.clone(),
-        }
+    /// The online key's URI, with relative paths in it taken from `folder`.
+    pub(crate) fn online_key(&self, folder: &Path) -> anyhow::Result<KeyUri> {
+        let uri: KeyUri = self.online_key.parse().with_context(|| {
+            format!(
+                "the configuration {} is wrong: online-key",
+                folder.join("waxseal.toml").display()
+            )
+        })?;
+        Ok(uri.relative_to(folder))
     }
 }

@@ -46,11 +46,29 @@ const FOUNDED_LIMIT: u64 = 64 << 20;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewIndex<'a> {
     pub(crate) bins: Bins,
-    /// How its online key signs.
-    pub(crate) online_key: Scheme,
+    pub(crate) online_key: &'a OnlineKey,
     pub(crate) config: &'a Config,
     /// Whether it begins with a token for uploads, in a file among its keys.
     pub(crate) upload_token: bool,
+}
+
+/// The online key of a new index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OnlineKey {
+    /// One that is made, in a file among its keys.
+    New(Scheme),
+    /// One that is there, where the configuration says.
+    There(PublicKey),
+}
+
+impl OnlineKey {
+    /// How it signs.
+    pub(crate) fn scheme(&self) -> &str {
+        match self {
+            Self::New(scheme) => scheme.name(),
+            Self::There(key) => key.scheme().unwrap_or_default(),
+        }
+    }
 }
 
 /// When an index was made.
@@ -166,10 +184,16 @@ impl DataFolder {
         fs::DirBuilder::new().mode(0o700).create(self.keys())?;
         let root = generate(ROOT_KEYS)?;
         for (number, key) in (1..).zip(&root) {
-            create_key_file(&self.root_key(number), key)?;
+            create_key_file(&self.root_key(number), key, None)?;
         }
-        let online = PrivateKey::generate(new.online_key)?;
-        create_key_file(&self.keys().join("online.pem"), &online)?;
+        let online = match new.online_key {
+            OnlineKey::New(scheme) => {
+                let key = PrivateKey::generate(*scheme)?;
+                create_key_file(&self.keys().join("online.pem"), &key, None)?;
+                key.public_key().clone()
+            }
+            OnlineKey::There(key) => key.clone(),
+        };
         let (targets, one_time_bins) = (generate(2)?, generate(2)?);
         let holder = |(number, key): (usize, &PrivateKey)| Holder {
             name: format!("root-{number}"),
@@ -178,7 +202,7 @@ impl DataFolder {
         let plan = Plan {
             holders: (1..).zip(&root).map(holder).collect(),
             root_threshold: ROOT_THRESHOLD,
-            online: online.public_key().clone(),
+            online,
             bins: new.bins,
             lifetimes: OfflineLifetimes::default(),
         };

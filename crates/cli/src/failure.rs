@@ -4,6 +4,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use waxseal_signing::KeyError;
+
 use crate::output;
 
 /// The exit codes of `waxseal`. `pip` and `run` otherwise end with the code of the tool they ran.
@@ -63,7 +65,10 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     output::error(&text);
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
     let client = error.chain().find_map(|cause| cause.downcast_ref::<waxseal_client::Error>());
+    let key = error.chain().find_map(|cause| cause.downcast_ref::<KeyError>());
     let (exit, hint) = match (failure, client) {
+        // Of keys each text says what to do.
+        (None, None) if key.is_some_and(is_wrong_use) => (Exit::Usage, None),
         (Some(failure), _) => (failure.exit, Some(failure.hint.clone())),
         (None, Some(client)) => {
             let refused = matches!(
@@ -82,4 +87,11 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         output::hint(&hint);
     }
     exit.into()
+}
+
+/// Whether the command line, and not the machine, has to be another one.
+fn is_wrong_use(error: &KeyError) -> bool {
+    use KeyError::{Exists, Scheme, Unsupported, Uri};
+
+    matches!(error, Uri { .. } | Scheme { .. } | Exists { .. } | Unsupported { .. })
 }

@@ -18,6 +18,7 @@ use waxseal_server::{AppState, Limits, Settings};
 use crate::collector::Collector;
 use crate::data_folder::DataFolder;
 use crate::failure::{Exit, Failure};
+use crate::online_key;
 use crate::output;
 
 /// How long a start is silent until what was left is published and what has expired is signed again.
@@ -42,8 +43,7 @@ pub(crate) fn snapshot_process(
 ) -> anyhow::Result<SnapshotProcess> {
     let config = folder.config()?;
     let lock = folder.lock()?;
-    let key = config.online_key(folder.path()).parse()?;
-    let online = waxseal_signing::open(&key)?;
+    let online = online_key::open(folder.path(), &config)?;
     let hours = SignedDuration::from_hours(i64::from(config.online_lifetime_hours));
     let lifetimes = Lifetimes { bin_n: hours, snapshot: hours, timestamp: hours };
     let process = SnapshotProcess::new(repository, online, lifetimes, lock)?;

@@ -7,7 +7,9 @@ mod config;
 mod data_folder;
 mod failure;
 mod host;
+mod online_key;
 mod output;
+mod terminal;
 mod trust;
 
 use std::process::ExitCode;

@@ -6,15 +6,13 @@ use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::error::{KeyRejected, Unspecified};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
-use pkcs8::SecretDocument;
-use pkcs8::der::pem::LineEnding;
 use waxseal_tuf::hash::Hashed;
 use waxseal_tuf::{PublicKey, SignError, Signer};
 use zeroize::Zeroizing;
 
+use crate::encrypted::{self, KeyPem};
 use crate::error::KeyError;
-
-const PEM_LABEL: &str = "PRIVATE KEY";
+use crate::secret::Secret;
 
 /// How a key signs; by its name in metadata (TUF 4.2, `scheme`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,16 +75,19 @@ impl PrivateKey {
 
     /// Reads an unencrypted PKCS#8 key in PEM, as OpenSSL and Python's cryptography write it.
     pub fn from_pkcs8_pem(pem: &str) -> Result<Self, KeyError> {
-        Self::read_pem(pem, "the text", "in memory")
+        let problem = "is encrypted with a passphrase, which this takes no part in";
+        match KeyPem::read(pem, "the text")? {
+            KeyPem::Plain(document) => Self::from_der(document.as_bytes(), "the text", "in memory"),
+            KeyPem::Encrypted(_) => {
+                Err(KeyError::Malformed { place: "the text".to_owned(), problem })
+            }
+        }
     }
 
     /// The key as unencrypted PKCS#8 in PEM: version 1, which OpenSSL and Python's cryptography
     /// read.
     pub fn to_pkcs8_pem(&self) -> Result<Zeroizing<String>, KeyError> {
-        let encode = || KeyError::Crypto { action: "encode a key" };
-        let der = self.pair.to_pkcs8v1().map_err(|_| encode())?;
-        let document = SecretDocument::try_from(der.as_slice()).map_err(|_| encode())?;
-        document.to_pem(PEM_LABEL, LineEnding::LF).map_err(|_| encode())
+        encrypted::plain(&self.to_der()?)
     }
 
     /// How it signs.
@@ -97,24 +98,22 @@ impl PrivateKey {
         }
     }
 
-    /// Reads PEM from `place`, which an error names; `origin` is what the key is known by after.
-    pub(crate) fn read_pem(pem: &str, place: &str, origin: &str) -> Result<Self, KeyError> {
-        let malformed = |problem| KeyError::Malformed { place: place.to_owned(), problem };
-        let (label, document) = SecretDocument::from_pem(pem.trim_start())
-            .map_err(|_| malformed("is not a key in PEM (`-----BEGIN PRIVATE KEY-----` …)"))?;
-        match label {
-            PEM_LABEL => {}
-            "ENCRYPTED PRIVATE KEY" => {
-                return Err(malformed(
-                    "is encrypted with a passphrase, which is not supported: decrypt it with \
-                     `openssl pkey -in OLD -out NEW`, on a disk that only you can read",
-                ));
-            }
-            _ => return Err(malformed("is PEM, but not a PKCS#8 `PRIVATE KEY`")),
-        }
-        let pair = Pair::from_pkcs8(document.as_bytes())
-            .map_err(|_| malformed("is not an Ed25519 or an ECDSA P-256 key in PKCS#8"))?;
+    /// The key as PKCS#8 in PEM, encrypted with a passphrase as `encrypted.rs` says.
+    pub fn to_encrypted_pem(&self, passphrase: &Secret) -> Result<Zeroizing<String>, KeyError> {
+        encrypted::encrypt(&self.to_der()?, passphrase)
+    }
+
+    /// Reads PKCS#8 from `place`, which an error names; `origin` is what the key is known by after.
+    pub(crate) fn from_der(der: &[u8], place: &str, origin: &str) -> Result<Self, KeyError> {
+        let pair = Pair::from_pkcs8(der).map_err(|_| KeyError::Malformed {
+            place: place.to_owned(),
+            problem: "is not an Ed25519 or an ECDSA P-256 key in PKCS#8",
+        })?;
         Self::from_pair(pair, origin)
+    }
+
+    fn to_der(&self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        self.pair.to_pkcs8v1().map_err(|_| KeyError::Crypto { action: "encode a key" })
     }
 
     fn refused(&self) -> SignError {
@@ -314,7 +313,7 @@ mod tests {
         for (pem, problem) in [
             (String::new(), "not a key in PEM"),
             (RFC8032.replace("IJ1h", "I*1h"), "not a key in PEM"),
-            (RFC8032.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"), "encrypted"),
+            (RFC8032.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"), "encrypted in a way"),
             (RFC8032.replace("PRIVATE KEY", "OPENSSH PRIVATE KEY"), "not a PKCS#8"),
             // The object identifier of X25519 in place of Ed25519's.
             (RFC8032.replace("K2Vw", "K2Vu"), "not an Ed25519 or an ECDSA P-256 key"),

@@ -26,8 +26,8 @@ fn open(data: &Path) -> (Arc<Repository>, SnapshotProcess) {
     let store = Box::new(FilesystemStore::open(data.join("store")).unwrap());
     let database = SqliteDatabase::open(data.join("waxseal.sqlite")).unwrap();
     let repository = Arc::new(Repository::open(store, Box::new(database)).unwrap());
-    let key = format!("file:{}", data.join("keys/online.pem").display());
-    let online = waxseal_signing::open(&key.parse().unwrap()).unwrap();
+    let key = format!("file:{}?development", data.join("keys/online.pem").display());
+    let online = waxseal_signing::open(&key.parse().unwrap(), &waxseal_signing::Nobody).unwrap();
     let lock = WriterLock::acquire(&data.join("writer.lock")).unwrap();
     let lifetimes = Lifetimes::default();
     let process = SnapshotProcess::new(Arc::clone(&repository), online, lifetimes, lock).unwrap();

@@ -3,6 +3,7 @@
 mod audit;
 mod completions;
 mod download;
+mod key;
 mod pip;
 mod proxy;
 mod quickstart;
@@ -20,9 +21,12 @@ use anyhow::Context as _;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Parser, Subcommand};
 use waxseal_repository::bins::{BinStyle, Bins};
-use waxseal_signing::Scheme;
+use waxseal_signing::{KeyUri, Scheme};
 
+use crate::config::Config;
+use crate::data_folder::OnlineKey;
 use crate::failure::{Exit, Failure};
+use crate::terminal::Terminal;
 
 /// A Python package index that signs what it serves, and a pip that proves it.
 ///
@@ -57,6 +61,8 @@ enum Command {
     Audit(audit::Audit),
     #[command(subcommand)]
     Token(token::Token),
+    #[command(subcommand)]
+    Key(key::Key),
     Completions(completions::Completions),
 }
 
@@ -87,6 +93,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Repo(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Token(command) => command.run(),
+        Command::Key(command) => command.run(),
         Command::Completions(command) => Ok(command.run()),
     }
 }
@@ -111,9 +118,23 @@ struct NewIndexOptions {
     #[arg(long, value_name = "SCHEME", default_value_t = Scheme::default(),
           value_parser = PossibleValuesParser::new(Scheme::ALL.map(Scheme::name)).try_map(|name| name.parse::<Scheme>()))]
     online_key: Scheme,
+
+    /// A key that is there, as the online key of a new index, in place of one that is made in a file
+    #[arg(long, value_name = "URI", conflicts_with = "online_key")]
+    online_key_uri: Option<String>,
 }
 
 impl NewIndexOptions {
+    /// The online key of a new index with this configuration, which is told where it is.
+    fn online_key(&self, config: &mut Config) -> anyhow::Result<OnlineKey> {
+        let Some(uri) = &self.online_key_uri else { return Ok(OnlineKey::New(self.online_key)) };
+        let here = std::path::absolute(".").context("cannot tell the folder this runs in")?;
+        let uri = uri.parse::<KeyUri>()?.relative_to(&here);
+        let key = waxseal_signing::open(&uri, &Terminal)?.public_key().clone();
+        config.online_key = uri.to_string();
+        Ok(OnlineKey::There(key))
+    }
+
     fn bins(&self) -> Result<Bins, Failure> {
         Bins::new(self.bins, BinStyle::Succinct)
             .map_err(|error| Failure::new(Exit::Usage, error.to_string(), "see --bins"))

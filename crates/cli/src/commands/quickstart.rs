@@ -2,7 +2,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use super::{DataOption, NewIndexOptions, block_on};
-use crate::data_folder::{DataFolder, Made, NewIndex};
+use crate::config::Config;
+use crate::data_folder::{DataFolder, Made, NewIndex, OnlineKey};
 use crate::host::{self, Host};
 use crate::output;
 
@@ -26,13 +27,18 @@ impl Quickstart {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let bins = self.new.bins()?;
         let there = DataFolder::open(&self.data.data).and_then(|folder| folder.config()).ok();
-        let mut config = there.unwrap_or_default();
+        let is_there = there.is_some();
+        let mut config = there.unwrap_or_else(Config::development);
         config.listen = self.listen.unwrap_or(config.listen);
         block_on(async {
             // Before anything is made: an address that is taken is the likeliest failure.
             let listener = host::listen(config.listen).await?;
-            let online_key = self.new.online_key;
-            let new = NewIndex { bins, online_key, config: &config, upload_token: true };
+            let online_key = match is_there {
+                true => OnlineKey::New(self.new.online_key),
+                false => self.new.online_key(&mut config)?,
+            };
+            let new =
+                NewIndex { bins, online_key: &online_key, config: &config, upload_token: true };
             let (folder, made) = DataFolder::open_or_create(&self.data.data, &new)?;
             let host = Host::open(&folder, listener).await?;
             show(&folder, &host, made)?;
@@ -97,12 +103,17 @@ fn show_production(folder: &DataFolder) {
             keys.display()
         ));
     }
-    output::line(&format!(
-        "  The server needs {}, which signs what is uploaded.\n  The keys of targets and bins were \
-         in memory only and are gone, as PEP 458 recommends.\n  Put a server that speaks TLS before \
-         this one.",
-        keys.join("online.pem").display(),
-    ));
+    let online = keys.join("online.pem");
+    if online.exists() {
+        output::line(&format!(
+            "  The server needs {}, which signs what is uploaded.",
+            online.display()
+        ));
+    }
+    output::line(
+        "  The keys of targets and bins were in memory only and are gone, as PEP 458 recommends.\n  Put a \
+         server that speaks TLS before this one.",
+    );
     if folder.quickstart_token().is_some() {
         let token = keys.join("upload-token");
         output::line(&format!("  Keep the upload token in {} somewhere else.", token.display()));

@@ -238,6 +238,11 @@ fn the_help_is_one_that_a_person_can_use() {
         "token add",
         "token list",
         "token revoke",
+        "key",
+        "key generate",
+        "key inspect",
+        "key list",
+        "key passphrase",
         "completions",
     ] {
         let words = command.split_whitespace().chain(["--help"]);

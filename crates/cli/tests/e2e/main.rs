@@ -15,6 +15,7 @@ mod ceremony;
 mod commands;
 mod crash;
 mod install;
+mod keys;
 mod layout_index;
 mod other_sources;
 mod proxy;

@@ -7,7 +7,8 @@ use waxseal_testkit::peers::{self, CleanCommand, Outcome};
 
 use crate::harness::{Index, Person, Tool, Wheel};
 
-fn python_tuf(index: &Index, folder: &Path) -> Outcome {
+/// What python-tuf says of an index.
+pub(crate) fn python_tuf(index: &Index, folder: &Path) -> Outcome {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/data/python_tuf.py");
     let root = index.data().join("store/tuf/metadata/1.root.json");
     CleanCommand::new(peers::python()).arg(script).arg(&index.url).arg(root).arg(folder).run()

@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fmt;
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -25,6 +26,7 @@ pub struct CleanCommand {
     command: Command,
     home: Option<PathBuf>,
     deadline: Duration,
+    terminal: Option<File>,
 }
 
 /// What a command that ended left behind.
@@ -56,7 +58,7 @@ impl CleanCommand {
         if let Some(path) = env::var_os("PATH") {
             command.env("PATH", path);
         }
-        Self { command, home: None, deadline: DEADLINE }
+        Self { command, home: None, deadline: DEADLINE, terminal: None }
     }
 
     /// Adds an argument.
@@ -91,6 +93,14 @@ impl CleanCommand {
     #[must_use]
     pub fn home(mut self, folder: impl Into<PathBuf>) -> Self {
         self.home = Some(folder.into());
+        self
+    }
+
+    /// Runs the command on a terminal of its own: this one, the other end of which the test holds. The
+    /// command must lead a session, as `setsid --ctty` starts it.
+    #[must_use]
+    pub fn terminal(mut self, terminal: File) -> Self {
+        self.terminal = Some(terminal);
         self
     }
 
@@ -156,7 +166,18 @@ impl CleanCommand {
                 .unwrap_or_else(|error| panic!("cannot make {}: {error}", folder.display()));
         }
         self.command.env("HOME", self.home.as_ref().unwrap_or(&home)).env("TMPDIR", tmp);
-        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        match &self.terminal {
+            Some(terminal) => {
+                let end = || {
+                    let end = terminal.try_clone();
+                    end.unwrap_or_else(|error| panic!("cannot share a terminal: {error}"))
+                };
+                self.command.stdin(end()).stdout(end()).stderr(end());
+            }
+            None => {
+                self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            }
+        }
         let child = self
             .command
             .spawn()

@@ -3,6 +3,7 @@
 //! A test that finds one missing fails, and says how to install it; it is never skipped.
 
 mod clean;
+mod softhsm;
 mod venv;
 
 #[cfg(test)]
@@ -12,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use clean::{CleanCommand, Outcome, Running};
+pub use softhsm::SoftHsm;
 pub use venv::{Venv, venv};
 
 /// The peers' Python, with python-tuf and securesystemslib.

@@ -59,16 +59,17 @@ impl Init {
             .into());
         }
         let layout = if self.layout == "index" { Layout::Index } else { Layout::Files };
-        let config = Config { layout, ..Config::default() };
+        let mut config = Config { layout, ..Config::development() };
+        let online_key = self.new.online_key(&mut config)?;
         let new = NewIndex {
             bins: self.new.bins()?,
-            online_key: self.new.online_key,
+            online_key: &online_key,
             config: &config,
             upload_token: false,
         };
         let (folder, made) = DataFolder::open_or_create(&self.data.data, &new)?;
         let founded = folder.founded()?;
-        let (online_key, config) = (self.new.online_key.name(), folder.config()?);
+        let (online_key, config) = (online_key.scheme(), folder.config()?);
         let as_asked = (u64::from(founded.bins), founded.online_key.as_str(), config.layout)
             == (self.new.bins, online_key, layout);
         if made == Made::Before || !as_asked {

@@ -6,6 +6,7 @@ mod index;
 mod person;
 mod process;
 mod rogue;
+mod terminal;
 mod wheels;
 
 use waxseal_testkit::peers::CleanCommand;
@@ -17,6 +18,7 @@ pub(crate) use index::{Index, clock_shifted, exited, other_contents};
 pub(crate) use person::{Person, Tool};
 pub(crate) use process::Process;
 pub(crate) use rogue::Rogue;
+pub(crate) use terminal::{Terminal, on_terminal};
 pub(crate) use wheels::{Wheel, make_wheels};
 
 /// The binary that is tested.

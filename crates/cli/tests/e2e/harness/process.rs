@@ -92,7 +92,7 @@ impl Process {
 }
 
 impl Screen {
-    fn of(mut pipe: impl Read + Send + 'static) -> Self {
+    pub(crate) fn of(mut pipe: impl Read + Send + 'static) -> Self {
         let screen = Self(Arc::default());
         let reader = screen.clone();
         thread::spawn(move || {
@@ -134,7 +134,7 @@ impl Screen {
     }
 
     /// Waits until the program has ended.
-    fn ended(&self) -> bool {
+    pub(crate) fn ended(&self) -> bool {
         self.wait(|_| false);
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner).ended
     }
