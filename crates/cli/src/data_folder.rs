@@ -45,11 +45,23 @@ const FOUNDED_LIMIT: u64 = 64 << 20;
 /// What an index is made with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewIndex<'a> {
-    pub(crate) bins: Bins,
-    pub(crate) online_key: &'a OnlineKey,
+    pub(crate) founding: Founding<'a>,
     pub(crate) config: &'a Config,
     /// Whether it begins with a token for uploads, in a file among its keys.
     pub(crate) upload_token: bool,
+}
+
+/// Where root, targets and bins of a new index come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Founding<'a> {
+    /// A small ceremony, whose root keys are in files beside the index: for trials.
+    Here { bins: Bins, online_key: &'a OnlineKey },
+    /// A ceremony that was held elsewhere.
+    Held {
+        ceremony: &'a ceremony::Ceremony,
+        /// The file of the online key, if it came with it.
+        online_key: Option<&'a [u8]>,
+    },
 }
 
 /// The online key of a new index.
@@ -178,15 +190,33 @@ impl DataFolder {
         sync_folder(path)
     }
 
-    /// Holds a ceremony whose root keys stay on this disk. The keys of targets and bins exist in
-    /// memory only, and end with this function.
     fn create(&self, new: &NewIndex<'_>) -> anyhow::Result<()> {
         fs::DirBuilder::new().mode(0o700).create(self.keys())?;
+        match new.founding {
+            Founding::Here { bins, online_key } => {
+                self.create_from(new, &self.hold_ceremony(bins, online_key)?)
+            }
+            Founding::Held { ceremony, online_key } => {
+                if let Some(key) = online_key {
+                    write_private(&self.keys().join("online.pem"), key)?;
+                }
+                self.create_from(new, ceremony)
+            }
+        }
+    }
+
+    /// Holds a ceremony whose root keys stay on this disk. The keys of targets and bins exist in
+    /// memory only, and end with this function.
+    fn hold_ceremony(
+        &self,
+        bins: Bins,
+        online_key: &OnlineKey,
+    ) -> anyhow::Result<ceremony::Ceremony> {
         let root = generate(ROOT_KEYS)?;
         for (number, key) in (1..).zip(&root) {
             create_key_file(&self.root_key(number), key, None)?;
         }
-        let online = match new.online_key {
+        let online = match online_key {
             OnlineKey::New(scheme) => {
                 let key = PrivateKey::generate(*scheme)?;
                 create_key_file(&self.keys().join("online.pem"), &key, None)?;
@@ -203,15 +233,18 @@ impl DataFolder {
             holders: (1..).zip(&root).map(holder).collect(),
             root_threshold: ROOT_THRESHOLD,
             online,
-            bins: new.bins,
+            bins,
             lifetimes: OfflineLifetimes::default(),
         };
         let one_time = OneTimeKeys { targets: &signers(&targets), bins: &signers(&one_time_bins) };
         let signers = Signers { root: &signers(&root), one_time: Some(one_time) };
-        let ceremony = ceremony::perform(&plan, None, signers, Timestamp::now())?;
+        Ok(ceremony::perform(&plan, None, signers, Timestamp::now())?)
+    }
+
+    fn create_from(&self, new: &NewIndex<'_>, ceremony: &ceremony::Ceremony) -> anyhow::Result<()> {
         let store = FilesystemStore::open(self.store())?;
         let database = SqliteDatabase::open(self.database_file())?;
-        let repository = Repository::create(Box::new(store), Box::new(database), &ceremony)?;
+        let repository = Repository::create(Box::new(store), Box::new(database), ceremony)?;
         if new.upload_token {
             let (_, secret) = repository.database().create_token("quickstart")?;
             write_secret(&self.token_file(), secret.expose())?;
@@ -331,6 +364,12 @@ impl DataFolder {
         self.path.join("keys")
     }
 
+    /// The file for the online key of a change of root, targets and bins.
+    pub(crate) fn online_key_file(&self, change: &ceremony::Change) -> PathBuf {
+        let keyid = change.after.online_keys().first().map(ToString::to_string).unwrap_or_default();
+        self.keys().join(format!("online-{}.pem", keyid.get(..8).unwrap_or(&keyid)))
+    }
+
     /// The folder of the store.
     pub(crate) fn store(&self) -> PathBuf {
         self.path.join("store")
@@ -430,12 +469,17 @@ fn make_folder(path: &Path) -> io::Result<()> {
     missing.iter().rev().filter_map(|folder| folder.parent()).try_for_each(sync_folder)
 }
 
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     fs::File::open(path)?.sync_all()
 }
 
 fn write_secret(path: &Path, secret: &str) -> anyhow::Result<()> {
+    write_private(path, format!("{secret}\n").as_bytes())
+}
+
+/// Writes a new file for its owner alone, durable on return.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    writeln!(file, "{secret}")?;
+    file.write_all(bytes)?;
     Ok(file.sync_all()?)
 }

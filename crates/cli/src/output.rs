@@ -43,6 +43,13 @@ pub(crate) fn line(text: &str) {
     to_stdout(format_args!("{text}"));
 }
 
+/// Lines on stdout.
+pub(crate) fn lines(lines: &[String]) {
+    for text in lines {
+        line(text);
+    }
+}
+
 /// A heading on stdout.
 pub(crate) fn heading(text: &str) {
     to_stdout(format_args!("\n{BOLD}{text}{BOLD:#}"));

@@ -129,7 +129,7 @@ impl Repository {
         database: Box<dyn Database>,
         ceremony: &Ceremony,
     ) -> Result<Self, Error> {
-        let roles = ceremony::first(ceremony)?;
+        let roles = ceremony::check_first(ceremony)?;
         let files = [
             (ROOT, roles.root().version, roles.root().expires, roles.root().bytes()),
             (

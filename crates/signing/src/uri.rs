@@ -81,6 +81,12 @@ impl KeyUri {
         self
     }
 
+    /// A key file in another place, with the same attributes.
+    #[must_use]
+    pub fn with_path(&self, path: &Path) -> Self {
+        Self { scheme: "file", ..self.with_place(encode(&path_bytes(path))) }
+    }
+
     /// The file of a `file:` URI.
     pub fn path(&self) -> Option<PathBuf> {
         (self.scheme == "file").then(|| path_of(self.decoded_place()))

@@ -1,6 +1,7 @@
 //! One file for each command.
 
 mod audit;
+mod ceremony;
 mod completions;
 mod download;
 mod key;
@@ -10,6 +11,7 @@ mod quickstart;
 mod repo;
 mod run;
 mod serve;
+mod sign;
 mod token;
 mod trust;
 
@@ -63,6 +65,9 @@ enum Command {
     Token(token::Token),
     #[command(subcommand)]
     Key(key::Key),
+    #[command(subcommand)]
+    Ceremony(ceremony::Ceremony),
+    Sign(sign::Sign),
     Completions(completions::Completions),
 }
 
@@ -94,6 +99,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Audit(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Key(command) => command.run(),
+        Command::Ceremony(command) => command.run(),
+        Command::Sign(command) => command.run(),
         Command::Completions(command) => Ok(command.run()),
     }
 }

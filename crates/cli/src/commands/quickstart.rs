@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use super::{DataOption, NewIndexOptions, block_on};
 use crate::config::Config;
-use crate::data_folder::{DataFolder, Made, NewIndex, OnlineKey};
+use crate::data_folder::{DataFolder, Founding, Made, NewIndex, OnlineKey};
 use crate::host::{self, Host};
 use crate::output;
 
@@ -37,8 +37,8 @@ impl Quickstart {
                 true => OnlineKey::New(self.new.online_key),
                 false => self.new.online_key(&mut config)?,
             };
-            let new =
-                NewIndex { bins, online_key: &online_key, config: &config, upload_token: true };
+            let founding = Founding::Here { bins, online_key: &online_key };
+            let new = NewIndex { founding, config: &config, upload_token: true };
             let (folder, made) = DataFolder::open_or_create(&self.data.data, &new)?;
             let host = Host::open(&folder, listener).await?;
             show(&folder, &host, made)?;

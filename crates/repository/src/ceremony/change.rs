@@ -224,8 +224,8 @@ fn check_bins(before: &OfflineRoles, after: &OfflineRoles) -> Result<(), ChangeE
     }
 }
 
-/// The first root, targets and bins of an index.
-pub(crate) fn first(ceremony: &Ceremony) -> Result<OfflineRoles, ChangeError> {
+/// Whether an index can begin with what a ceremony made: root, targets and bins, with all signatures.
+pub fn check_first(ceremony: &Ceremony) -> Result<OfflineRoles, ChangeError> {
     let ([root], Some(new)) = (ceremony.roots.as_slice(), &ceremony.delegations) else {
         return Err(ChangeError::NoRoot);
     };

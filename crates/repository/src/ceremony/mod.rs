@@ -19,8 +19,7 @@ use waxseal_tuf::metadata::{
 };
 use waxseal_tuf::{RoleName, SignError, Signer};
 
-pub(crate) use change::first;
-pub use change::{Change, ChangeError, ChangedFile, Stage, check};
+pub use change::{Change, ChangeError, ChangedFile, Stage, check, check_first};
 pub use offline::OfflineRoles;
 pub use plan::{Holder, OFFLINE_LIFETIME, OfflineLifetimes, Plan, PlanError};
 

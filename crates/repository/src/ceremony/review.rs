@@ -211,6 +211,11 @@ impl Step {
         self.file.claims()
     }
 
+    /// The file, with the signatures of all that were reviewed.
+    pub fn bytes(&self) -> &[u8] {
+        self.file.bytes()
+    }
+
     /// Whether it has the signatures that clients ask for.
     pub fn is_complete(&self) -> bool {
         self.needed.iter().all(|tally| tally.missing() == 0)

@@ -134,6 +134,11 @@ impl<T: Role> Unverified<T> {
         Sha256::of(self.payload())
     }
 
+    /// The file as it was received.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// What the file claims. For showing to a person and for ceremonies; not to act on.
     pub fn claims(&self) -> &T {
         &self.signed

@@ -1,6 +1,7 @@
 mod gc;
 mod import;
 mod init;
+mod publish_root;
 mod status;
 
 use std::process::ExitCode;
@@ -12,6 +13,7 @@ use super::{DataOption, NewIndexOptions};
 pub(crate) enum Repo {
     Init(init::Init),
     Import(import::Import),
+    PublishRoot(publish_root::PublishRoot),
     Gc(gc::Gc),
     Status(status::Status),
 }
@@ -21,6 +23,7 @@ impl Repo {
         match self {
             Self::Init(init) => init.run(),
             Self::Import(import) => import.run(),
+            Self::PublishRoot(publish) => publish.run(),
             Self::Gc(gc) => gc.run(),
             Self::Status(status) => status.run(),
         }

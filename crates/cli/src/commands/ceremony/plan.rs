@@ -1,0 +1,76 @@
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use waxseal_repository::ceremony::Succession;
+
+use super::FromOption;
+use crate::ceremony::hold::{described, read_public};
+use crate::ceremony::plan_file::{KeyPlan, PlanFile, template};
+use crate::failure::{Exit, Failure};
+use crate::output;
+
+/// Write a plan to fill in, or check one.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Plan {
+    /// Write a new plan to this file, with a comment for each line
+    #[arg(long, value_name = "FILE", required_unless_present = "check")]
+    output: Option<PathBuf>,
+
+    /// Check a plan, as far as that can be done without keys
+    #[arg(long, value_name = "PLAN", conflicts_with = "output")]
+    check: Option<PathBuf>,
+
+    #[command(flatten)]
+    from: FromOption,
+}
+
+impl Plan {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let current = self.from.read()?;
+        if let Some(path) = &self.check {
+            let plan = PlanFile::read(path)?;
+            for holder in &plan.root.holders {
+                match (&holder.key, &current) {
+                    (KeyPlan::Public(path), _) => drop(read_public(path)?),
+                    (KeyPlan::Present, Some(current)) => drop(current.holder(&holder.name)?),
+                    (KeyPlan::Present, None) => anyhow::bail!(
+                        "the plan says `present` for {}: name what is published with --from",
+                        holder.name
+                    ),
+                    (KeyPlan::New | KeyPlan::There(_), _) => {}
+                }
+            }
+            for line in described(&plan, Succession::Planned, false) {
+                output::line(&line);
+            }
+            output::note(
+                "the plan can be carried out; practise it with `waxseal ceremony rehearse`",
+            );
+            return Ok(ExitCode::SUCCESS);
+        }
+        let Some(path) = &self.output else {
+            anyhow::bail!("neither --output nor --check was given")
+        };
+        let text = template(current.as_ref().map(|current| &current.offline));
+        let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!("{} exists already", path.display()),
+                    "give the new plan another name; --check checks the one that is there",
+                )
+                .into());
+            }
+            file => file.with_context(|| format!("cannot write {}", path.display()))?,
+        };
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?;
+        let (waxseal, plan) = (output::own_command(), output::quoted_path(path));
+        output::line(&format!("{} is a plan to fill in. Then:", path.display()));
+        output::command(&format!("{waxseal} ceremony plan --check {plan}"));
+        output::command(&format!("{waxseal} ceremony rehearse {plan}"));
+        Ok(ExitCode::SUCCESS)
+    }
+}

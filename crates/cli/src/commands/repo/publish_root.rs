@@ -1,0 +1,173 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use waxseal_repository::ceremony::{Change, ChangedFile, NewDelegations};
+use waxseal_repository::{Error, Repository};
+
+use super::super::DataOption;
+use crate::ceremony::bundle::{Bundle, Kind, read_bounded};
+use crate::ceremony::founding::{ONLINE_KEY, with_roots};
+use crate::data_folder::{DataFolder, sync_folder, write_private};
+use crate::failure::{Exit, Failure};
+use crate::host;
+use crate::output;
+
+/// Publish what a key ceremony made after the first: new roots, targets and bins.
+///
+/// It is checked as clients check it, and recorded; the server that runs publishes it within seconds, or
+/// this command where none runs. At every moment clients find a valid index. With a new online key it is
+/// published when waxseal.toml names that.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PublishRoot {
+    /// What the ceremony made for the server: `server-bundle.tar`
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
+
+    /// Roots with all their signatures, N.root.json, where those came after the ceremony, or root alone
+    /// changes
+    #[arg(value_name = "ROOT", required_unless_present_any = ["bundle", "withdraw"])]
+    roots: Vec<PathBuf>,
+
+    /// Give up what waits to be published, as long as nothing of its targets and bins is in the store
+    #[arg(long, conflicts_with_all = ["bundle", "roots"])]
+    withdraw: bool,
+
+    /// How long a running server is waited for, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    wait: u64,
+
+    #[command(flatten)]
+    data: DataOption,
+}
+
+impl PublishRoot {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let folder = DataFolder::open(&self.data.data)?;
+        let repository = folder.repository()?;
+        if self.withdraw {
+            return withdraw(&repository);
+        }
+        let change = self.record(&folder, &repository)?;
+        let version = change.after.root().version;
+        match host::snapshot_process(&folder, Arc::clone(&repository)) {
+            Ok(process) => process.publish_all(Timestamp::now())?,
+            Err(error) => match error.downcast_ref::<Error>() {
+                Some(Error::SecondWriter { .. }) => {
+                    output::note("a server runs: it publishes what was recorded");
+                    self.wait_for(&repository)?;
+                }
+                Some(Error::WrongOnlineKey { .. }) => {}
+                _ => return Err(error.context("it was recorded, and cannot be published now")),
+            },
+        }
+        let waiting = repository.database().waiting_change()?;
+        if waiting.is_empty() {
+            let root = repository.offline_roles()?;
+            output::line(&format!(
+                "root version {version} is published; it expires on {}",
+                root.root().expires.strftime("%Y-%m-%d")
+            ));
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(still_waits(&folder, &change, &waiting).into())
+    }
+
+    /// Checks what came, records it, and puts the new online key where it belongs.
+    fn record(&self, folder: &DataFolder, repository: &Repository) -> anyhow::Result<Change> {
+        let before = repository.offline_roles()?;
+        let bundle = self.bundle.as_deref().map(Bundle::read).transpose()?;
+        if bundle.as_ref().is_some_and(|bundle| bundle.kind == Kind::Everything) {
+            return Err(Failure::new(
+                Exit::Usage,
+                "this bundle is for the safe: it has keys that a server must not see",
+                "give the server the other one, server-bundle.tar, and put this one back",
+            )
+            .into());
+        }
+        let published = before.root().version;
+        let mut made = match &bundle {
+            Some(bundle) => bundle.ceremony(published),
+            None => waxseal_repository::ceremony::Ceremony { roots: Vec::new(), delegations: None },
+        };
+        // Where they stay as they are, they are in the bundle nevertheless.
+        let same = |new: &NewDelegations| {
+            *new.targets == **before.targets().bytes() && *new.bins == **before.bins_role().bytes()
+        };
+        made.delegations = made.delegations.filter(|new| !same(new));
+        let roots = self.roots.iter().map(|path| {
+            read_bounded(path).with_context(|| format!("cannot read the root {}", path.display()))
+        });
+        let made = with_roots(made, &roots.collect::<anyhow::Result<Vec<_>>>()?)?;
+        if made.roots.is_empty() {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("there is no root newer than the published one, version {published}"),
+                "it may be published already: `waxseal repo status` says",
+            )
+            .into());
+        }
+        let change = repository.change_offline_roles(&made, Timestamp::now())?;
+        if let Some(key) = bundle.as_ref().and_then(|bundle| bundle.get(ONLINE_KEY)) {
+            let path = folder.online_key_file(&change);
+            if !path.exists() {
+                write_private(&path, key)
+                    .with_context(|| format!("cannot write the online key {}", path.display()))?;
+                sync_folder(&folder.keys())?;
+            }
+        }
+        Ok(change)
+    }
+
+    fn wait_for(&self, repository: &Repository) -> anyhow::Result<()> {
+        let until = Instant::now() + Duration::from_secs(self.wait);
+        while Instant::now() < until && !repository.database().waiting_change()?.is_empty() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+}
+
+fn still_waits(folder: &DataFolder, change: &Change, waiting: &[ChangedFile]) -> Failure {
+    let files: Vec<_> =
+        waiting.iter().map(|file| format!("{}.{}.json", file.version, file.role)).collect();
+    let problem = format!("recorded, and not published yet: {}", files.join(", "));
+    let key = folder.online_key_file(change);
+    let keyid = change.after.online_keys().first().map(ToString::to_string).unwrap_or_default();
+    let config = folder.path().join("waxseal.toml");
+    let hint = match key.is_file() {
+        true => {
+            let name = key.file_name().unwrap_or_default().display();
+            format!(
+                "it has a new online key: write `online-key = \
+                 \"file:keys/{name}?passphrase-source=file:PATH\"` into {}, and restart the server or \
+                 run this again",
+                config.display()
+            )
+        }
+        false => format!(
+            "it has a new online key, {keyid}: name it as online-key in {}, and restart the server or \
+             run this again; if waxseal.toml names it already, the server's log says what holds it up",
+            config.display()
+        ),
+    };
+    Failure::new(Exit::Failed, problem, hint)
+}
+
+fn withdraw(repository: &Repository) -> anyhow::Result<ExitCode> {
+    match repository.withdraw_change()? {
+        true => {
+            output::line("what waited is given up; roots that are published already stay");
+            Ok(ExitCode::SUCCESS)
+        }
+        false => Err(Failure::new(
+            Exit::Failed,
+            "nothing was given up: nothing waits, or its snapshot has begun",
+            "`waxseal repo status` says which; what has begun is published when the server runs",
+        )
+        .into()),
+    }
+}
