@@ -10,6 +10,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use waxseal_tuf::spoken;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -63,6 +64,17 @@ pub(crate) fn command(text: &str) {
 /// A name and its value on stdout.
 pub(crate) fn field(name: &str, value: &str) {
     to_stdout(format_args!("  {DIM}{name:<12}{DIM:#}{value}"));
+}
+
+/// A hash in hex, on stdout, in a form that two people can compare aloud: groups of hex, each with its word.
+pub(crate) fn compare(hex: &str) {
+    let Some(words) = spoken::of_hex(hex) else { return };
+    let groups = spoken::groups(hex);
+    let groups: Vec<&str> = groups.split(' ').collect();
+    let lines = groups.chunks(4).map(|line| line.join(" ")).zip(words.lines());
+    for (number, (hex, words)) in lines.enumerate() {
+        field(if number == 0 { "spoken" } else { "" }, &format!("{hex}   {words}"));
+    }
 }
 
 /// The progress of so many bytes, on stderr where that is a terminal.

@@ -24,7 +24,7 @@ pub fn proquints(bytes: &[u8]) -> Vec<String> {
 /// The words of a hash in hex, such as a keyid or a fingerprint, four on a line; `None` if it is not hex.
 ///
 /// ```
-/// let spoken = waxseal_tuf::spoken::of_hex("7f0000013f54dcc13f760702").unwrap();
+/// let spoken = waxseal_tuf::spoken::of_hex("7f0000013f54dcc13f760723").unwrap();
 /// assert_eq!(spoken, "lusab babad gutih tugad\ngutuk bisog");
 /// ```
 pub fn of_hex(hex: &str) -> Option<String> {

@@ -141,6 +141,35 @@ fn what_cannot_be_a_key_uri_is_refused_and_not_repeated() {
 }
 
 #[test]
+fn a_key_in_a_variable_is_used_and_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| alone(folder.path(), args.iter().copied());
+    run(&["key", "generate", "file:plain.pem", "--development"]).run().success();
+    let pass = "?passphrase-source=env:PASS";
+    let make = ["key", "generate", &format!("file:k.pem{pass}")];
+    run(&make).env("PASS", PASSPHRASE).run().success();
+    for (file, attributes) in [("plain.pem", "?development"), ("k.pem", pass)] {
+        let pem = fs::read_to_string(folder.path().join(file)).unwrap();
+        let inspect = |uri: &str| {
+            run(&["key", "inspect", uri, "--json"]).env("KEY", &pem).env("PASS", PASSPHRASE)
+        };
+        let (there, here) = (format!("file:{file}{attributes}"), format!("env:KEY{attributes}"));
+        let keyid = json(inspect(&there))["keyid"].clone();
+        assert!(keyid.is_string());
+        assert_eq!(json(inspect(&here))["keyid"], keyid);
+    }
+    for (content, problem) in
+        [("sesame", "the variable KEY is not a key in PEM"), ("", "the variable KEY is not a key")]
+    {
+        let outcome = run(&["key", "inspect", "env:KEY"]).env("KEY", content).run();
+        exited(&outcome, 1);
+        assert_shows(&outcome.stderr, &[problem]);
+        assert!(!outcome.screen().contains("sesame"), "{outcome}");
+    }
+    assert_shows(&run(&["key", "inspect", "env:KEY"]).run().stderr, &["env:KEY is not set"]);
+}
+
+#[test]
 fn keys_on_a_token_are_made_listed_and_inspected() {
     let token = SoftHsm::new("office");
     let folder = tempfile::tempdir().unwrap();

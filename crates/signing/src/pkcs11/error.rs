@@ -250,19 +250,27 @@ impl TokenError {
             Error::Pkcs11(RvError::UserPinNotInitialized, _) => {
                 Self::NotReady { token, missing: "PIN" }
             }
-            error if is_lost(error) => Self::Lost { token, problem },
+            error if is_gone(error) => Self::Lost { token, problem },
+            // A module that cannot write says no more than that, and making a key is what writes.
+            error if is_vague(error) && action == MAKE => {
+                let problem = format!("{problem}; it may be full, or protected against writing");
+                Self::Other { token, action, problem }
+            }
+            error if is_vague(error) => Self::Lost { token, problem },
             _ => Self::Other { token, action, problem },
         }
     }
 }
 
-/// Whether connecting again may help: the token was taken out, or its session ended.
-fn is_lost(error: &Error) -> bool {
+/// What a token does when it is to make a key.
+pub(super) const MAKE: &str = "make a key";
+
+/// Whether the token was taken out, or its session ended.
+fn is_gone(error: &Error) -> bool {
     matches!(
         error,
         Error::Pkcs11(
             RvError::DeviceRemoved
-                | RvError::DeviceError
                 | RvError::TokenNotPresent
                 | RvError::TokenNotRecognized
                 | RvError::SlotIdInvalid
@@ -271,11 +279,17 @@ fn is_lost(error: &Error) -> bool {
                 | RvError::UserNotLoggedIn
                 | RvError::KeyHandleInvalid
                 | RvError::ObjectHandleInvalid
-                | RvError::CryptokiNotInitialized
-                | RvError::GeneralError
-                | RvError::FunctionFailed,
+                | RvError::CryptokiNotInitialized,
             _
         )
+    )
+}
+
+/// Whether it may be that, or anything else.
+fn is_vague(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Pkcs11(RvError::DeviceError | RvError::GeneralError | RvError::FunctionFailed, _)
     )
 }
 
@@ -325,11 +339,25 @@ mod tests {
             (RvError::UserPinNotInitialized, "has no PIN yet"),
             (RvError::DeviceRemoved, "(CKR_DEVICE_REMOVED in C_Sign): put it back"),
             (RvError::SessionHandleInvalid, "CKR_SESSION_HANDLE_INVALID"),
+            (RvError::GeneralError, "(CKR_GENERAL_ERROR in C_Sign): put it back"),
             (RvError::MechanismInvalid, "failed to sign: CKR_MECHANISM_INVALID"),
+            (RvError::SessionCount, "CKR_SESSION_COUNT"),
         ] {
             let error = TokenError::of("office", "sign", &Error::Pkcs11(code, Function::Sign));
             let text = error.to_string();
             assert!(text.contains(part) && text.contains("the token office"), "{text}");
+        }
+        let error = Error::Pkcs11(RvError::GeneralError, Function::GenerateKeyPair);
+        let text = TokenError::of("office", MAKE, &error).to_string();
+        assert!(text.contains("it may be full, or protected against writing"), "{text}");
+        for (state, part) in [
+            (PinState::CountLow, "CKF_USER_PIN_COUNT_LOW"),
+            (PinState::FinalTry, "ONE is left (CKF_USER_PIN_FINAL_TRY)"),
+            (PinState::Locked, "locked now (CKF_USER_PIN_LOCKED)"),
+        ] {
+            let (token, from) = ("office".to_owned(), "that was typed".to_owned());
+            let text = TokenError::WrongPin { token, from, state }.to_string();
+            assert!(text.contains(part) && text.contains("not tried again"), "{text}");
         }
     }
 }

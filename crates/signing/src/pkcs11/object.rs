@@ -7,7 +7,7 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHan
 use cryptoki::session::Session;
 use waxseal_tuf::PublicKey;
 
-use super::error::TokenError;
+use super::error::{MAKE, TokenError};
 use super::token::Token;
 use super::uri::{Wanted, encode_id};
 use crate::private_key::Scheme;
@@ -162,7 +162,7 @@ pub(super) fn generate(
     wanted: &Wanted,
     scheme: Scheme,
 ) -> Result<(Found, PublicKey), TokenError> {
-    let failed = |error: Error| TokenError::of(&token.name, "make a key", &error);
+    let failed = |error: Error| TokenError::of(&token.name, MAKE, &error);
     let label =
         wanted.object.clone().ok_or_else(|| TokenError::Unnamed { uri: uri.to_string() })?;
     for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {

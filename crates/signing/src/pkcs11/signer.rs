@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::digest;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
+use waxseal_tuf::hash::{Hashed, Sha256};
 use waxseal_tuf::{PublicKey, SignError, Signer};
 
 use super::error::TokenError;
@@ -134,15 +134,24 @@ impl Signer for TokenKey {
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        let hash;
-        let data = match self.scheme {
-            Scheme::Ed25519 => message,
+        match self.scheme {
+            Scheme::Ed25519 => self.sign_as_token(message, message),
             // Not every token hashes by itself.
-            Scheme::EcdsaP256 => {
-                hash = digest::digest(&digest::SHA256, message);
-                hash.as_ref()
-            }
-        };
+            Scheme::EcdsaP256 => self.sign_as_token(message, &Sha256::of(message).0),
+        }
+    }
+
+    fn sign_hashed(&self, message: &Hashed) -> Result<Vec<u8>, SignError> {
+        match self.scheme {
+            Scheme::Ed25519 => self.sign(message.bytes()),
+            Scheme::EcdsaP256 => self.sign_as_token(message.bytes(), &message.sha256().0),
+        }
+    }
+}
+
+impl TokenKey {
+    /// The signature over a message, of which the token is given `data`.
+    fn sign_as_token(&self, message: &[u8], data: &[u8]) -> Result<Vec<u8>, SignError> {
         let raw = match self.sign_now(data) {
             // The token may be back: a module that saw it go can know so only when it starts anew.
             Err((error @ (TokenError::Lost { .. } | TokenError::NoToken { .. }), generation)) => {

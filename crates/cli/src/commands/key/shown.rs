@@ -72,17 +72,5 @@ pub(super) fn show(info: &KeyInfo) {
     output::field("scheme", key.scheme().unwrap_or("unknown"));
     let keyid = key.default_keyid();
     output::field("keyid", keyid.as_str());
-    compare(keyid.as_str());
-}
-
-/// Shows a hash in a form that two people can compare aloud: groups of hex, each with its word.
-fn compare(hex: &str) {
-    let Some(words) = spoken::of_hex(hex) else { return };
-    let groups = spoken::groups(hex);
-    let groups: Vec<&str> = groups.split(' ').collect();
-    let lines = groups.chunks(4).map(|line| line.join(" ")).zip(words.lines());
-    for (number, (hex, words)) in lines.enumerate() {
-        let name = if number == 0 { "spoken" } else { "" };
-        output::field(name, &format!("{hex}   {words}"));
-    }
+    output::compare(keyid.as_str());
 }
