@@ -1,10 +1,12 @@
-//! `waxseal audit repo`: what an operator and a program see of it.
+//! The audits: what an operator and a program see of them.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
+use waxseal_signing::PrivateKey;
+use waxseal_tuf::metadata::{Targets, Unverified, sign};
 
 use crate::harness::{Index, Wheel, assert_shows, exited, tree};
 
@@ -59,4 +61,73 @@ fn an_index_is_audited_beside_its_server_and_without() {
     assert_shows(&outcome.stderr, &["there is no index in nothing", "hint: name the data folder"]);
     assert!(!outcome.stderr.contains("--data"), "{outcome}");
     assert!(!index.folder().join("nothing").exists());
+}
+
+/// The first line of a command's output that has these words, after them.
+fn after<'a>(text: &'a str, words: &str) -> &'a str {
+    let (_, rest) = text.split_once(words).unwrap_or_else(|| panic!("{words}: {text}"));
+    rest.lines().next().unwrap().trim()
+}
+
+#[test]
+fn the_use_of_the_online_key_is_audited_here_and_elsewhere() {
+    let mut index = Index::quickstart();
+    index.upload_new(Wheel::new("alpha", "1.0"));
+    let keys =
+        |args: &[&'static str]| index.operator(["audit", "keys"].iter().chain(args).copied());
+    let screen = keys(&["waxseal-data"]).run().success().stdout;
+    assert_shows(&screen, &["every signature that was checked is in the log", "records 2"]);
+    let head = after(&screen, "the log ends at ").to_owned();
+    assert!(head.starts_with("2:"), "{screen}");
+    // What an operator sends to another machine while the index is served.
+    let logged = index.process().stderr.text();
+    assert_shows(&logged, &["the online key was used", &format!("head={head}")]);
+
+    let report = keys(&["waxseal-data", "--json"]).run().success().stdout;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((&report["valid"], &report["head"]["number"]), (&true.into(), &2.into()));
+    assert_eq!(report["counts"]["files"], report["counts"]["files_in_the_log"]);
+
+    // Elsewhere, alone and with a copy of the store.
+    keys(&["waxseal-data", "--export", "log.jsonl"]).run().success();
+    let again = keys(&["waxseal-data", "--export", "log.jsonl"]).run();
+    exited(&again, 2);
+    assert_shows(&again.stderr, &["log.jsonl is there already", "hint:"]);
+    let alone = keys(&["--log", "log.jsonl"]).arg("--head").arg(&head).run().success();
+    assert_shows(&alone.stdout, &[&format!("the log ends at {head}"), "files in the store 0"]);
+    keys(&["waxseal-data/store", "--log", "log.jsonl"]).run().success();
+    let none = keys(&["waxseal-data/store"]).run();
+    exited(&none, 2);
+    assert_shows(&none.stderr, &["is a store alone, and has no log", "--log FILE"]);
+
+    // A log that ends before, or was another.
+    let later = format!("9{}", &head[1..]);
+    let cut = keys(&["--log", "log.jsonl"]).arg("--head").arg(&later).run();
+    exited(&cut, 4);
+    assert_shows(&cut.stdout, &["the log ends with record 2, and went on to record 9"]);
+    let other = head.replacen(':', ":0", 1);
+    let other = keys(&["waxseal-data"]).arg("--head").arg(&other[..other.len() - 1]).run();
+    exited(&other, 4);
+    assert_shows(&other.stdout, &["record 2 has hash", "docs/compromise.md"]);
+    index.stop();
+
+    // A thief has the online key, and puts what it signs into the store.
+    let pem = fs::read_to_string(index.data().join("keys/online.pem")).unwrap();
+    let key = PrivateKey::from_pkcs8_pem(&pem).unwrap();
+    let metadata = index.data().join("store/tuf/metadata");
+    let bin = Unverified::<Targets>::parse(&fs::read(metadata.join("1.bin-00.json")).unwrap());
+    let mut theirs = bin.unwrap().claims().clone();
+    theirs.version = 77;
+    fs::write(metadata.join("77.bin-00.json"), sign(&theirs, &[&key]).unwrap()).unwrap();
+    let found = index.operator(["audit", "keys", "waxseal-data"]).run();
+    exited(&found, 4);
+    let parts = ["tuf/metadata/77.bin-00.json was signed, and the log does not say so", "sha256"];
+    assert_shows(&found.stdout, &parts);
+    let found = index.operator(["audit", "keys", "waxseal-data", "--json"]).run();
+    exited(&found, 4);
+    let report: Value = serde_json::from_str(&found.stdout).unwrap();
+    assert_eq!(
+        (&report["findings"][0]["kind"], &report["findings"][0]["version"]),
+        (&"not-logged".into(), &77.into())
+    );
 }

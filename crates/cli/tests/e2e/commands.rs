@@ -201,6 +201,9 @@ fn wrong_use_ends_with_2_and_an_empty_stdout() {
         "completions no-such-shell",
         "token add",
         "token add ci --scope root",
+        "audit keys",
+        "audit keys nothing --head 1",
+        "audit keys nothing",
     ] {
         let folder = tempfile::tempdir().unwrap();
         let outcome = waxseal(line.split_whitespace()).current_dir(folder.path()).run();
@@ -234,6 +237,7 @@ fn the_help_is_one_that_a_person_can_use() {
         "repo status",
         "audit",
         "audit repo",
+        "audit keys",
         "token",
         "token add",
         "token list",

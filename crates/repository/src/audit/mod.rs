@@ -13,8 +13,11 @@
 //! | `journalled` | what the journal says of targets of another index, against the bins |
 //! | `ledger` | journal and catalog against each other, and versions against the store |
 //! | `leftovers` | what is in the store and no metadata names |
+//!
+//! [`keys`] is an audit of its own: of the online key's use.
 
 mod journalled;
+pub mod keys;
 mod ledger;
 mod leftovers;
 mod metadata;

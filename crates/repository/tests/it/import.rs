@@ -14,6 +14,7 @@ use waxseal_tuf::TargetPath;
 use waxseal_tuf::hash::Sha256;
 
 use super::audit::{Client, read_present};
+use super::audit_keys::prove_logged;
 use super::index::{Index, Kind, hours, send, start, upload};
 use waxseal_testkit::faulty_store::Fault;
 use waxseal_testkit::simulator::TestKey;
@@ -83,6 +84,7 @@ fn check(repository: &Repository, content: &str) {
 }
 
 fn check_digests(repository: &Repository, content: &str) {
+    prove_logged(repository);
     for line in content.lines() {
         let path = line.split('"').nth(3).unwrap();
         assert!(line.contains(&published(repository, path).unwrap()), "{line}");

@@ -6,6 +6,7 @@ mod accept;
 mod audit;
 mod audit_finds;
 mod audit_journalled;
+mod audit_keys;
 mod bin_length;
 mod ceremony;
 mod cold;

@@ -17,6 +17,7 @@ use waxseal_repository::{Error, Published, Repository, SnapshotProcess};
 use waxseal_testkit::faults::{Fault, Faults};
 
 use super::audit::{Client, audit_all};
+use super::audit_keys::prove_logged;
 use super::index::{Index, Kind, LIMIT, hours, send, start, upload};
 
 const STEPS: [(i64, &[&str]); 4] = [
@@ -83,12 +84,13 @@ fn run(index: &Index) -> usize {
     crashes
 }
 
-/// The audit that operators have finds nothing.
+/// The audits that operators have find nothing.
 pub(crate) fn prove_whole(repository: &Repository, now: Timestamp) {
     let settings = audit::Settings { now, deep: true };
     let database = Some(repository.database());
     let report = audit::audit(repository.store(), database, settings, &mut |_| {}).unwrap();
     assert!(report.valid, "{:#?}", report.findings);
+    prove_logged(repository);
 }
 
 /// An index the writes of whose store and database are counted together.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tempfile::TempDir;
+use waxseal_repository::audit::keys::{KeysAudit, of_database};
 use waxseal_repository::audit::{self, Counts, Settings};
 use waxseal_repository::database::{Batch, Catalog, Journal, Publication, SqliteDatabase};
 use waxseal_repository::store::FilesystemStore;
@@ -201,6 +202,10 @@ impl Run<'_> {
         let database = self.database();
         let report = audit::audit(&store, Some(&database), settings, &mut |_| {}).unwrap();
         assert!(report.valid, "{report:#?}");
+        // Whatever the online key has signed of what is there is in the log of its use.
+        let keys = KeysAudit { store: Some(&store), ..KeysAudit::default() };
+        let logged = keys.run(of_database(&database), &mut |_| {}).unwrap();
+        assert!(logged.valid, "{logged:#?}");
         report.counts
     }
 
@@ -260,6 +265,7 @@ impl Run<'_> {
         self.look();
         let data = self.data.display().to_string();
         waxseal(["audit", "repo", "--deep", &data]).run().success();
+        waxseal(["audit", "keys", &data]).run().success();
         let counts = self.audit();
         assert_eq!(counts.waiting_entries, 0);
         let mut new = simulator::Store::new();

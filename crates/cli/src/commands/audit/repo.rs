@@ -3,18 +3,10 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use waxseal_repository::audit::{self, Counts, Finding, Report, Settings};
-use waxseal_repository::database::{Database, SqliteDatabase};
-use waxseal_repository::store::{FilesystemStore, Store as _, StoreKey};
+use waxseal_repository::database::Database;
 
-use crate::data_folder::{DataFolder, published_snapshot};
-use crate::failure::{Exit, Failure};
+use crate::failure::Exit;
 use crate::output;
-
-/// Prove that an index is whole.
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Audit {
-    Repo(Repo),
-}
 
 /// Read an index as the strictest client does, and compare it with its database.
 ///
@@ -35,85 +27,23 @@ pub(crate) struct Repo {
     json: bool,
 }
 
-impl Audit {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        match self {
-            Self::Repo(repo) => repo.run(),
-        }
-    }
-}
-
 impl Repo {
-    fn run(self) -> anyhow::Result<ExitCode> {
-        let (store, database) = self.open()?;
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let (store, database) = super::open(&self.folder)?;
         if let Some(database) = &database {
-            self.check_published(&store, database)?;
+            super::check_published(&self.folder, &store, database)?;
         }
-        let bar = output::steps();
         let settings = Settings { now: Timestamp::now(), deep: self.deep };
         let contract = database.as_ref().map(|database| database as &dyn Database);
-        let report = audit::audit(&store, contract, settings, &mut |progress| {
-            bar.set_length(progress.total.max(progress.done));
-            bar.set_position(progress.done);
-            bar.set_message(progress.what);
-        });
-        bar.finish_and_clear();
-        let report = report?;
-        if database.is_some_and(|database| database.changed_while_read().unwrap_or(true)) {
-            return Err(Failure::new(
-                Exit::Failed,
-                format!("{} was opened by a server during the audit", self.folder.display()),
-                "audit again: beside a running server it reads what is committed",
-            )
-            .into());
-        }
+        let report =
+            super::with_progress(|progress| audit::audit(&store, contract, settings, progress))?;
+        super::check_unchanged(&self.folder, database.as_ref())?;
         if self.json {
             output::json(&report)?;
         } else {
             show(&report);
         }
         Ok(if report.valid { ExitCode::SUCCESS } else { Exit::Findings.into() })
-    }
-
-    fn open(&self) -> anyhow::Result<(FilesystemStore, Option<SqliteDatabase>)> {
-        if self.folder.join("tuf/metadata").is_dir() {
-            return Ok((FilesystemStore::open_to_read(&self.folder)?, None));
-        }
-        // Its own error speaks of an option that this command has not.
-        let folder = DataFolder::open(&self.folder).map_err(|_| {
-            Failure::new(
-                Exit::Usage,
-                format!(
-                    "there is no index in {}: it has neither waxseal.toml nor tuf/metadata",
-                    self.folder.display()
-                ),
-                "name the data folder of an index, or a store with tuf/metadata in it",
-            )
-        })?;
-        let (store, database) = folder.open_to_read()?;
-        Ok((store, Some(database)))
-    }
-
-    /// A new index is not one that lost its files, nor one whose first snapshot clients see while the
-    /// database does not know it yet, as after a crash.
-    fn check_published(
-        &self,
-        store: &FilesystemStore,
-        database: &SqliteDatabase,
-    ) -> anyhow::Result<()> {
-        if published_snapshot(database)?.is_some() || store.open(&StoreKey::Timestamp)?.is_some() {
-            return Ok(());
-        }
-        let (waxseal, data) = (output::own_command(), output::quoted_path(&self.folder));
-        Err(Failure::new(
-            Exit::Failed,
-            format!("nothing is published yet in {}", self.folder.display()),
-            format!(
-                "`{waxseal} serve --data {data}` or `{waxseal} repo import --data {data} FILE` \
-                 publishes its first snapshot"
-            ),
-        )
-        .into())
     }
 }
 
