@@ -19,6 +19,11 @@ impl Fingerprint {
     pub fn of(root: &[u8]) -> Self {
         Self(Sha256::of(root))
     }
+
+    /// The digest.
+    pub fn sha256(self) -> Sha256 {
+        self.0
+    }
 }
 
 impl FromStr for Fingerprint {

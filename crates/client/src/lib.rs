@@ -8,6 +8,7 @@
 //! | [`TrustStores`], [`TrustStore`] | the roots and metadata that are trusted, one folder for each index |
 //! | [`MetadataStore`], [`Repository`] | the same for a TUF repository that is no index: a folder, and two URLs |
 //! | [`Client`] | refresh, find a target, get its bytes |
+//! | [`Files`] | the files of an index as they come, for an audit |
 //! | [`Located`] | a file that a target or a project's page vouches for, and where it is |
 //! | [`Settings`], [`Observer`] | deadlines, limits and mirrors; who hears of progress |
 //! | [`Error`] | what went wrong, with a [hint](Error::hint) and a [slug](Error::slug) |
@@ -34,6 +35,7 @@ mod download;
 mod encoding;
 mod error;
 mod fetcher;
+mod files;
 mod fingerprint;
 mod index_url;
 mod listed;
@@ -48,6 +50,7 @@ mod whole_file;
 pub use client::{Client, Refreshed, fetch_root, fetch_root_with_fingerprint};
 pub use download::Download;
 pub use error::{Error, TransportProblem};
+pub use files::Files;
 pub use fingerprint::Fingerprint;
 pub use index_url::{Credentials, IndexUrl};
 pub use listed::{KnownPage, Located, says_index};

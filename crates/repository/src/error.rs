@@ -456,6 +456,15 @@ pub enum StoreError {
     #[error(transparent)]
     Locked(LockHeld),
 
+    /// A store that is only reached over a network did not give a file.
+    #[error("{source}; see that the server answers, and try again")]
+    Fetch {
+        /// Its URL.
+        url: String,
+        /// What happened, with the URL.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+
     /// The storage failed.
     #[error("cannot {action} {}: {source}; {}", path.display(), next_step(source))]
     Io {

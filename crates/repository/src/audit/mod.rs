@@ -14,7 +14,8 @@
 //! | `ledger` | journal and catalog against each other, and versions against the store |
 //! | `leftovers` | what is in the store and no metadata names |
 //!
-//! [`keys`] is an audit of its own: of the online key's use.
+//! [`walk`] audits an index that may be far away, of which nothing can be listed, and [`Record`] keeps what
+//! it saw for the next one. [`keys`] is an audit of its own: of the online key's use.
 
 mod journalled;
 pub mod keys;
@@ -22,10 +23,12 @@ mod ledger;
 mod leftovers;
 mod metadata;
 mod pages;
+mod record;
 mod report;
 mod tally;
 mod targets;
 mod vouched;
+mod walk;
 
 use jiff::Timestamp;
 use waxseal_tuf::RoleName;
@@ -34,7 +37,9 @@ use crate::database::{Catalog, Database};
 use crate::error::{Error, StoreError};
 use crate::store::{Store, StoreKey};
 
+pub use record::Record;
 pub use report::{Counts, Finding, Kind, Report};
+pub use walk::{Checked, Done, Pin, Place, TargetBytes, WalkSettings, Walked, walk};
 
 /// The most bytes a metadata file is read with.
 const METADATA_LIMIT: u64 = 64 << 20;
@@ -124,7 +129,7 @@ impl Auditor<'_> {
     /// found where it is listed.
     fn unreadable(&mut self, key: &StoreKey, error: StoreError) -> Result<(), Error> {
         match error {
-            StoreError::Io { .. } | StoreError::TooLarge { .. } => {
+            StoreError::Io { .. } | StoreError::TooLarge { .. } | StoreError::Fetch { .. } => {
                 self.find(Kind::Unreadable, key.path(), error.to_string());
                 Ok(())
             }

@@ -68,6 +68,12 @@ pub enum Kind {
     Divergent,
     /// The database does not know a version that the store has.
     Version,
+    /// The root is not the one that is trusted.
+    OtherRoot,
+    /// A version went down since an earlier audit, or a role or root is gone.
+    Rollback,
+    /// A file has other bytes than an earlier audit saw under its name.
+    Rewritten,
 }
 
 impl Kind {
@@ -96,7 +102,10 @@ impl Kind {
                 "copy the file from a mirror or a backup of this moment; its name never had other \
                  bytes"
             }
-            Self::Unreadable => "check the disk and the file's permissions, then audit again",
+            Self::Unreadable => {
+                "check the disk and the file's permissions, or the server and the way to it, then audit \
+                 again"
+            }
             Self::Expired => {
                 "start the snapshot process, which signs bins, snapshot and timestamp again; root, \
                  targets and bins take a ceremony"
@@ -116,6 +125,18 @@ impl Kind {
                 "clients get what the bin says: find out who signed that; restore store and database \
                  together from one backup, or, if nothing else was found, send the change to the API \
                  again"
+            }
+            Self::OtherRoot => {
+                "nothing of this index can be trusted from here: ask its operator, over another way, for \
+                 the fingerprint of its root"
+            }
+            Self::Rollback => {
+                "clients that saw the newer version refuse this one: a mirror that is behind catches up by \
+                 itself; of the index, find out who put back an older state"
+            }
+            Self::Rewritten => {
+                "a name never has two contents: whoever wrote this has the keys or the store; keep both \
+                 files, and find out with `waxseal audit keys`"
             }
             Self::Version => {
                 "the database is older than the store: restore both from one backup, for a version \
@@ -189,6 +210,46 @@ impl Report {
     pub(super) fn warn(&mut self, kind: Kind, path: String, problem: String) {
         self.counts.warnings += 1;
         keep(&mut self.warnings, kind, path, problem);
+    }
+
+    /// Takes over what was found in a part that was looked at apart.
+    pub(super) fn add(&mut self, part: Self) {
+        let room = |kept: &Vec<Finding>| MOST.saturating_sub(kept.len());
+        let (findings, warnings) = (room(&self.findings), room(&self.warnings));
+        self.findings.extend(part.findings.into_iter().take(findings));
+        self.warnings.extend(part.warnings.into_iter().take(warnings));
+        let Counts {
+            findings,
+            warnings,
+            bins,
+            targets,
+            target_bytes,
+            target_files,
+            hashed,
+            elsewhere,
+            superseded,
+            ..
+        } = part.counts;
+        let counts = &mut self.counts;
+        counts.findings += findings;
+        counts.warnings += warnings;
+        counts.bins += bins;
+        counts.targets += targets;
+        counts.target_bytes += target_bytes;
+        counts.target_files += target_files;
+        counts.hashed += hashed;
+        counts.elsewhere += elsewhere;
+        counts.superseded += superseded;
+    }
+
+    /// Takes over what a walk found about a known root and an earlier audit; an audit of the store finds
+    /// the rest.
+    pub fn add_known(&mut self, walked: &Self) {
+        let known = [Kind::OtherRoot, Kind::Rollback, Kind::Rewritten];
+        for finding in walked.findings.iter().filter(|finding| known.contains(&finding.kind)) {
+            self.find(finding.kind, finding.path.clone(), finding.problem.clone());
+        }
+        self.valid = self.counts.findings == 0;
     }
 
     /// Whether further findings are only counted.

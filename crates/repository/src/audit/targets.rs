@@ -218,7 +218,12 @@ impl Auditor<'_> {
         Ok(files.map(|(bin, file)| ((bin, file.version), file)).collect())
     }
 
-    fn missing_bin(&mut self, key: &StoreKey, role: &RoleName, version: u64) -> Result<(), Error> {
+    pub(super) fn missing_bin(
+        &mut self,
+        key: &StoreKey,
+        role: &RoleName,
+        version: u64,
+    ) -> Result<(), Error> {
         if self.is_superseded(role, version)? {
             self.report.counts.superseded += 1;
             let problem = "was published anew and collected during the audit: audit again";

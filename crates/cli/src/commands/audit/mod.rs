@@ -1,7 +1,9 @@
 //! One file for each audit.
 
 mod keys;
+mod remote;
 mod repo;
+mod resume;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -86,7 +88,7 @@ fn check_unchanged(folder: &Path, database: Option<&SqliteDatabase>) -> anyhow::
 }
 
 /// Shows the progress of `work`, and takes it away.
-fn with_progress<T>(work: impl FnOnce(&mut dyn FnMut(Progress)) -> T) -> T {
+fn with_progress<T>(work: impl FnOnce(&mut (dyn FnMut(Progress) + Send)) -> T) -> T {
     let bar = output::steps();
     let done = work(&mut |progress| {
         bar.set_length(progress.total.max(progress.done));

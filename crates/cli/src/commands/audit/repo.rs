@@ -1,43 +1,95 @@
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use jiff::Timestamp;
-use waxseal_repository::audit::{self, Counts, Finding, Report, Settings};
+use waxseal_client::{Fingerprint, IndexUrl};
+use waxseal_repository::StoreError;
+use waxseal_repository::audit::{
+    self, Checked, Counts, Finding, Pin, Place, Record, Report, Settings, TargetBytes, WalkSettings,
+};
 use waxseal_repository::database::Database;
+use waxseal_repository::store::{Store as _, StoreKey};
+use waxseal_tuf::RoleName;
+use waxseal_tuf::hash::Sha256;
+use waxseal_tuf::metadata::TargetFile;
 
-use crate::failure::Exit;
+use super::remote::RemoteIndex;
+use super::resume::DoneBins;
+use crate::failure::{Exit, Failure};
 use crate::output;
+use crate::trust::TrustOption;
+
+/// How many files are fetched at a time.
+const CONNECTIONS: usize = 8;
+/// The longest record of an earlier audit: one of 2¹⁸ bins has 30 MB.
+const RECORD_LIMIT: u64 = 256 << 20;
 
 /// Read an index as the strictest client does, and compare it with its database.
 ///
-/// Nothing is changed, and the index may be served meanwhile. The exit code is 0 where all is well and
-/// 4 where something is wrong.
+/// Nothing is changed, and the index may be served meanwhile. An index at a URL is read over the network,
+/// from a root that is trusted: one that `waxseal trust add` added, or the one that is given. The exit code
+/// is 0 where all is well and 4 where something is wrong.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Repo {
-    /// The index's data folder; or a store alone, such as a mirror's copy, without the database
-    #[arg(value_name = "DIR")]
-    folder: PathBuf,
+    /// The index's data folder; or a store alone, such as a mirror's copy, without the database; or the
+    /// URL of an index or a mirror
+    #[arg(value_name = "DIR|URL")]
+    place: PathBuf,
 
-    /// Hash the bytes of every file, not only those of pages and small files
+    /// Hash the bytes of every file, not only those of pages and small files; at a URL, fetch every target
     #[arg(long)]
     deep: bool,
+
+    /// The SHA-256 of the 1.root.json that the index must have, as its operator shows it
+    #[arg(long, value_name = "FINGERPRINT", conflicts_with = "root")]
+    fingerprint: Option<Fingerprint>,
+
+    /// A root that the index must have, as a file that came over a way you trust
+    #[arg(long, value_name = "FILE")]
+    root: Option<PathBuf>,
+
+    /// What --record wrote at an earlier audit: nothing may have gone back since, or been changed
+    #[arg(long, value_name = "FILE")]
+    since: Option<PathBuf>,
+
+    /// Write versions and digests of all metadata, for --since of a later audit; in place of what is there
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+
+    /// Keep in this file how far a deep audit of a URL is, and go on from there where one was interrupted
+    #[arg(long, value_name = "FILE", requires = "deep")]
+    resume: Option<PathBuf>,
 
     /// As JSON
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    trust: TrustOption,
 }
 
 impl Repo {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let (store, database) = super::open(&self.folder)?;
-        if let Some(database) = &database {
-            super::check_published(&self.folder, &store, database)?;
+        let since = self.since.as_deref().map(read_record).transpose()?;
+        let is_url = |text: &&str| text.starts_with("http://") || text.starts_with("https://");
+        let (report, record) = match self.place.to_str().filter(is_url) {
+            Some(url) => self.remote(url, since.as_ref())?,
+            None => self.local(since.as_ref())?,
+        };
+        if let (Some(file), Some(record)) = (&self.record, &record) {
+            // What was found wrong is not what the next audit is to go by.
+            if report.valid {
+                write_record(file, record)?;
+            } else {
+                output::warning(&format!(
+                    "{} was not written, for the audit found something",
+                    file.display()
+                ));
+            }
         }
-        let settings = Settings { now: Timestamp::now(), deep: self.deep };
-        let contract = database.as_ref().map(|database| database as &dyn Database);
-        let report =
-            super::with_progress(|progress| audit::audit(&store, contract, settings, progress))?;
-        super::check_unchanged(&self.folder, database.as_ref())?;
         if self.json {
             output::json(&report)?;
         } else {
@@ -45,6 +97,118 @@ impl Repo {
         }
         Ok(if report.valid { ExitCode::SUCCESS } else { Exit::Findings.into() })
     }
+
+    fn local(&self, since: Option<&Record>) -> anyhow::Result<(Report, Option<Record>)> {
+        if self.resume.is_some() {
+            return Err(Failure::new(
+                Exit::Usage,
+                "--resume is for an index at a URL",
+                "leave it out: a folder is read without it",
+            )
+            .into());
+        }
+        let (store, database) = super::open(&self.place)?;
+        if let Some(database) = &database {
+            super::check_published(&self.place, &store, database)?;
+        }
+        let settings = Settings { now: Timestamp::now(), deep: self.deep };
+        let contract = database.as_ref().map(|database| database as &dyn Database);
+        let mut report =
+            super::with_progress(|progress| audit::audit(&store, contract, settings, progress))?;
+        let mut record = None;
+        let given = self.given_pin()?;
+        if given.is_some() || since.is_some() || self.record.is_some() {
+            // Without another it is the one that the folder has.
+            let key =
+                StoreKey::Metadata { version: 1, role: RoleName::from_static(RoleName::ROOT) };
+            let own = || store.read(&key, 1 << 20).map(Option::unwrap_or_default);
+            let pin =
+                given.map_or_else(|| own().map(|root| Pin::Fingerprint(Sha256::of(&root))), Ok)?;
+            let audit = Settings { deep: false, ..settings };
+            let settings = WalkSettings { audit, pin: &pin, since, threads: 1 };
+            let place = Place { store: &store, targets: &Elsewhere, done: None };
+            let walked = super::with_progress(|progress| audit::walk(place, settings, progress))?;
+            report.add_known(&walked.report);
+            record = walked.record;
+        }
+        super::check_unchanged(&self.place, database.as_ref())?;
+        Ok((report, record))
+    }
+
+    fn remote(
+        &self,
+        url: &str,
+        since: Option<&Record>,
+    ) -> anyhow::Result<(Report, Option<Record>)> {
+        let (url, credentials) = IndexUrl::parse(url)?;
+        let pin = match self.given_pin()? {
+            Some(pin) => pin,
+            None => {
+                let trusted = self.trust.stores()?.find(&url)?.metadata();
+                let root = trusted.read(&RoleName::from_static(RoleName::ROOT))?;
+                Pin::Root(root.context("the trust store has no root of this index")?)
+            }
+        };
+        let done = self.resume.as_deref().map(|file| DoneBins::open(file, &url)).transpose()?;
+        let index = RemoteIndex::new(url, credentials)?;
+        let audit = Settings { now: Timestamp::now(), deep: self.deep };
+        let settings = WalkSettings { audit, pin: &pin, since, threads: CONNECTIONS };
+        let place = Place {
+            store: &index,
+            targets: &index,
+            done: done.as_ref().map(|done| done as &dyn audit::Done),
+        };
+        let walked = super::with_progress(|progress| audit::walk(place, settings, progress))?;
+        if let Some(done) = done {
+            done.finish()?;
+        }
+        Ok((walked.report, walked.record))
+    }
+
+    fn given_pin(&self) -> anyhow::Result<Option<Pin>> {
+        if let Some(file) = &self.root {
+            let read = std::fs::read(file);
+            let root = read.with_context(|| format!("cannot read the root {}", file.display()))?;
+            return Ok(Some(Pin::Root(root)));
+        }
+        Ok(self.fingerprint.map(|fingerprint| Pin::Fingerprint(fingerprint.sha256())))
+    }
+}
+
+/// A folder's targets are looked at by its own audit.
+struct Elsewhere;
+
+impl TargetBytes for Elsewhere {
+    fn check(&self, _key: &StoreKey, _file: &TargetFile) -> Result<Checked, StoreError> {
+        Ok(Checked::Right)
+    }
+}
+
+fn read_record(path: &Path) -> anyhow::Result<Record> {
+    let failed = || format!("cannot read the record {}", path.display());
+    let mut text = String::new();
+    let file = File::open(path).with_context(failed)?;
+    file.take(RECORD_LIMIT).read_to_string(&mut text).with_context(failed)?;
+    Ok(serde_json::from_str(&text).map_err(|error| {
+        Failure::new(
+            Exit::Usage,
+            format!("{} is no record of an audit: {error}", path.display()),
+            "name a file that `waxseal audit repo --record FILE` wrote",
+        )
+    })?)
+}
+
+/// It is there as it was, or as it is now.
+fn write_record(path: &Path, record: &Record) -> anyhow::Result<()> {
+    let failed = || format!("cannot write the record {}", path.display());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
+    let mut file = file.with_context(failed)?;
+    serde_json::to_writer_pretty(&mut file, record).with_context(failed)?;
+    file.write_all(b"\n").with_context(failed)?;
+    file.as_file().sync_all().with_context(failed)?;
+    file.persist(path).with_context(failed)?;
+    Ok(())
 }
 
 /// Findings first, and the table of what was checked at the end, where it is seen.
