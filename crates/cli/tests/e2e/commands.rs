@@ -237,6 +237,7 @@ fn the_help_is_one_that_a_person_can_use() {
         "repo status",
         "audit",
         "audit repo",
+        "audit compare",
         "audit keys",
         "token",
         "token add",

@@ -11,6 +11,7 @@ mod harness;
 mod adopt;
 mod api;
 mod audit;
+mod audit_compare;
 mod audit_remote;
 mod ceremony;
 mod commands;

@@ -17,6 +17,7 @@
 //! [`walk`] audits an index that may be far away, of which nothing can be listed, and [`Record`] keeps what
 //! it saw for the next one. [`keys`] is an audit of its own: of the online key's use.
 
+mod compare;
 mod journalled;
 pub mod keys;
 mod ledger;
@@ -37,9 +38,10 @@ use crate::database::{Catalog, Database};
 use crate::error::{Error, StoreError};
 use crate::store::{Store, StoreKey};
 
+pub use compare::{Ahead, Comparison, ProjectDifference, TargetDifference, Versions, compare};
 pub use record::Record;
 pub use report::{Counts, Finding, Kind, Report};
-pub use walk::{Checked, Done, Pin, Place, TargetBytes, WalkSettings, Walked, walk};
+pub use walk::{Checked, Done, Pin, Place, StoredTargets, TargetBytes, WalkSettings, Walked, walk};
 
 /// The most bytes a metadata file is read with.
 const METADATA_LIMIT: u64 = 64 << 20;

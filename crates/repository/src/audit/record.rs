@@ -45,6 +45,23 @@ impl Record {
         self.roles.insert(role.to_string(), recorded);
     }
 
+    /// The versions of root, in order, with their digests.
+    pub(super) fn roots(&self) -> impl Iterator<Item = (u64, &str)> {
+        self.roots.iter().map(|(version, sha256)| (*version, sha256.as_str()))
+    }
+
+    /// The version of a role, and its digest.
+    pub(super) fn role(&self, role: &RoleName) -> Option<(u64, &str)> {
+        self.roles.get(role.as_str()).map(|it| (it.version, it.sha256.as_str()))
+    }
+
+    /// The same of all roles but root.
+    pub(super) fn roles(&self) -> impl Iterator<Item = (RoleName, (u64, &str))> {
+        self.roles.iter().filter_map(|(name, it)| {
+            Some((RoleName::new(name).ok()?, (it.version, it.sha256.as_str())))
+        })
+    }
+
     /// Finds what went back since, and what has other bytes under a name that it had then.
     pub(super) fn compare(&self, since: &Self, report: &mut Report) {
         let then = &since.time;

@@ -74,6 +74,8 @@ pub enum Kind {
     Rollback,
     /// A file has other bytes than an earlier audit saw under its name.
     Rewritten,
+    /// A file has other bytes in one place than in another.
+    Different,
 }
 
 impl Kind {
@@ -137,6 +139,10 @@ impl Kind {
             Self::Rewritten => {
                 "a name never has two contents: whoever wrote this has the keys or the store; keep both \
                  files, and find out with `waxseal audit keys`"
+            }
+            Self::Different => {
+                "both are signed, and a name never has two contents: whoever signed the second one has the \
+                 keys; keep both files, and see which is in the log with `waxseal audit keys`"
             }
             Self::Version => {
                 "the database is older than the store: restore both from one backup, for a version \

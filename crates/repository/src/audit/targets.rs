@@ -460,7 +460,7 @@ impl Signed {
 
 /// Reads an object to its end; the outer error is the disk's, the inner one says what differs. Up to
 /// `keep` bytes are handed back.
-fn check_bytes(
+pub(super) fn check_bytes(
     object: OpenObject,
     file: &TargetFile,
     keep: u64,

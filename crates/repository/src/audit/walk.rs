@@ -16,6 +16,7 @@ use waxseal_tuf::{RoleName, TargetPath};
 use super::metadata::{SOON_ONLINE, Signed};
 use super::record::Record;
 use super::report::{Kind, Report};
+use super::targets::check_bytes;
 use super::{Auditor, METADATA_LIMIT, Progress, Settings, metadata_key};
 use crate::ceremony::BINS;
 use crate::error::{Error, StoreError};
@@ -26,6 +27,24 @@ use crate::store::{Store, StoreKey};
 pub trait TargetBytes: Sync {
     /// Reads the file of a target to its end.
     fn check(&self, key: &StoreKey, file: &TargetFile) -> Result<Checked, StoreError>;
+}
+
+/// The targets in a store.
+#[derive(Debug, Clone, Copy)]
+pub struct StoredTargets<'a>(pub &'a dyn Store);
+
+impl TargetBytes for StoredTargets<'_> {
+    fn check(&self, key: &StoreKey, file: &TargetFile) -> Result<Checked, StoreError> {
+        let Some(object) = self.0.open(key)? else { return Ok(Checked::Absent) };
+        if object.length != file.length {
+            let (length, says) = (object.length, file.length);
+            return Ok(Checked::Wrong(format!("has {length} bytes, and its target says {says}")));
+        }
+        let path = key.path().into();
+        let failed = |source| StoreError::Io { action: "read", path, source };
+        let checked = check_bytes(object, file, 0).map_err(failed)?;
+        Ok(checked.map_or_else(Checked::Wrong, |_| Checked::Right))
+    }
 }
 
 /// What the file of a target is.

@@ -1,5 +1,6 @@
 //! One file for each audit.
 
+mod compare;
 mod keys;
 mod remote;
 mod repo;
@@ -20,6 +21,7 @@ use crate::output;
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Audit {
     Repo(repo::Repo),
+    Compare(compare::Compare),
     Keys(keys::Keys),
 }
 
@@ -27,6 +29,7 @@ impl Audit {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Repo(repo) => repo.run(),
+            Self::Compare(compare) => compare.run(),
             Self::Keys(keys) => keys.run(),
         }
     }

@@ -23,7 +23,7 @@ use crate::output;
 use crate::trust::TrustOption;
 
 /// How many files are fetched at a time.
-const CONNECTIONS: usize = 8;
+pub(super) const CONNECTIONS: usize = 8;
 /// The longest record of an earlier audit: one of 2¹⁸ bins has 30 MB.
 const RECORD_LIMIT: u64 = 256 << 20;
 
@@ -74,8 +74,7 @@ pub(crate) struct Repo {
 impl Repo {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let since = self.since.as_deref().map(read_record).transpose()?;
-        let is_url = |text: &&str| text.starts_with("http://") || text.starts_with("https://");
-        let (report, record) = match self.place.to_str().filter(is_url) {
+        let (report, record) = match url_of(&self.place) {
             Some(url) => self.remote(url, since.as_ref())?,
             None => self.local(since.as_ref())?,
         };
@@ -175,6 +174,12 @@ impl Repo {
     }
 }
 
+/// The URL that a place is; `None` for a folder.
+pub(super) fn url_of(place: &Path) -> Option<&str> {
+    let is_url = |text: &&str| text.starts_with("http://") || text.starts_with("https://");
+    place.to_str().filter(is_url)
+}
+
 /// A folder's targets are looked at by its own audit.
 struct Elsewhere;
 
@@ -234,7 +239,7 @@ fn show(report: &Report) {
     }
 }
 
-fn list(heading: &str, found: &[Finding], count: u64) {
+pub(super) fn list(heading: &str, found: &[Finding], count: u64) {
     if found.is_empty() {
         return;
     }
