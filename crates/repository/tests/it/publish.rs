@@ -100,9 +100,11 @@ fn what_waits_becomes_one_snapshot() {
         send(&repository, &format!("p{}-1.{n}.tar.gz", n % 7));
     }
     assert_eq!(*repository.published().borrow(), 0);
-    let calls = index.store.calls().len();
+    let (calls, writes) = (index.store.calls().len(), index.database_faults.calls().len());
     let published = process.publish(hours(1)).unwrap();
     assert_eq!(published, Some(Published { snapshot: 2, serial: 50 }));
+    // What the online key signed is logged without a transaction, and so a sync, of its own.
+    assert_eq!(index.database_faults.calls()[writes..], ["reserve", "decide", "finish"]);
     assert_eq!(index.store.calls()[calls..], ["create", "link", "replace_timestamp"]);
     assert_eq!(process.publish(hours(1)).unwrap(), None);
     audit_all(&repository, hours(1));
