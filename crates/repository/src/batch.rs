@@ -121,7 +121,8 @@ pub(crate) struct RoleState {
 }
 
 impl State {
-    pub(crate) fn read(repository: &Repository) -> Result<Self, Error> {
+    /// `disowned`: whether `timestamp.json` may be somebody else's.
+    pub(crate) fn read(repository: &Repository, disowned: bool) -> Result<Self, Error> {
         let (database, bins) = (repository.database(), repository.bins());
         let unsigned = |number| BinRow { number, version: 0, published: None };
         let mut rows: Vec<_> = (0..bins.count()).map(unsigned).collect();
@@ -130,9 +131,6 @@ impl State {
                 *known = row;
             }
         }
-        let published = |role: &RoleName| -> Result<u64, Error> {
-            Ok(database.role(role)?.map_or(0, |row| row.published))
-        };
         let role = |role: &RoleName| -> Result<RoleState, Error> {
             let row = database.role(role)?;
             Ok(RoleState {
@@ -142,11 +140,11 @@ impl State {
             })
         };
         let versions = rows.iter().map(|row| row.published.map_or(0, |file| file.version));
+        let offline = repository.published_offline_files()?;
+        let snapshot_text = SnapshotText::new(bins, versions.collect(), &offline);
         let offline = bins_metadata(repository.store(), database)?;
-        let targets = published(&RoleName::targets())?;
-        let snapshot_text = SnapshotText::new(bins, versions.collect(), offline.version, targets);
         // What it is when nothing is being published; anything else was put there by somebody else.
-        let timestamp_json = repository.published_timestamp()?;
+        let timestamp_json = repository.published_timestamp(disowned)?;
         Ok(Self {
             bins: rows,
             snapshot_text,
@@ -167,7 +165,7 @@ impl State {
         let versions = vec![version; bins.count() as usize];
         Self {
             bins: (0..bins.count()).map(unsigned).collect(),
-            snapshot_text: SnapshotText::new(bins, versions, 0, 0),
+            snapshot_text: self.snapshot_text.with_bins(bins, versions),
             online: self.online.clone(),
             nothing_due: None,
             ..*self

@@ -26,24 +26,34 @@ use crate::error::Error;
 use crate::online_keys::{OnlineKeys, online_keyids};
 use crate::refile::Refiled;
 use crate::repository::{ROOT, Repository, bins_metadata, read_claims};
+use crate::snapshot_file::{OfflineFile, OfflineFiles};
 use crate::snapshot_process::{Published, SnapshotProcess};
 use crate::store::{Object, StoreKey};
 
 impl Repository {
     /// Root, targets and bins as they are published.
     pub fn offline_roles(&self) -> Result<OfflineRoles, Error> {
-        let published = |role: &RoleName| -> Result<Vec<u8>, Error> {
-            let row = self.database().role(role)?;
-            let version = row.map_or(0, |row| row.published);
-            let key = StoreKey::Metadata { version, role: role.clone() };
-            let missing =
-                || Error::NotARepository { problem: format!("{} is missing", key.path()) };
-            self.metadata_file(&key)?.ok_or_else(missing)
-        };
-        let root = RootPhase::new(&published(&ROOT)?, &Limits::default());
+        let published = |role| Ok::<_, Error>(self.published_offline(role)?.1);
+        let root = RootPhase::new(&published(ROOT)?, &Limits::default());
         let refused = |error| Error::Change(ceremony::ChangeError::Refused(error));
-        let (targets, bins) = (published(&RoleName::targets())?, published(&BINS)?);
+        let (targets, bins) = (published(RoleName::targets())?, published(BINS)?);
         OfflineRoles::verify(root.map_err(refused)?, &targets, &bins).map_err(refused)
+    }
+
+    /// What the next snapshot lists of `targets` and `bins`.
+    pub(crate) fn published_offline_files(&self) -> Result<OfflineFiles, Error> {
+        let listed = |role| {
+            let (version, bytes) = self.published_offline(role)?;
+            Ok::<_, Error>(OfflineFile::of(version, &bytes))
+        };
+        Ok(OfflineFiles { bins: listed(BINS)?, targets: listed(RoleName::targets())? })
+    }
+
+    fn published_offline(&self, role: RoleName) -> Result<(u64, Vec<u8>), Error> {
+        let version = self.database().role(&role)?.map_or(0, |row| row.published);
+        let problem = format!("the metadata of its role `{role}` is missing");
+        let bytes = self.metadata_file(&StoreKey::Metadata { version, role })?;
+        Ok((version, bytes.ok_or(Error::NotARepository { problem })?))
     }
 
     /// Records what a ceremony signed, if it may follow what is published: the snapshot process publishes it,
@@ -118,7 +128,7 @@ impl SnapshotProcess {
                     Err(too_long @ Error::BinTooLong { .. }) => {
                         error!("new offline roles wait and cannot be published: {too_long}");
                         database.abandon(self.epoch)?;
-                        *state = State::read(&self.repository)?;
+                        *state = self.read_state()?;
                         return Ok(published);
                     }
                     Err(error) => return Err(error),
@@ -155,12 +165,6 @@ impl SnapshotProcess {
         now: Timestamp,
     ) -> Result<Option<Published>, Error> {
         let database = self.repository.database();
-        let version = |role: &RoleName| -> Result<u64, Error> {
-            match files.iter().find(|file| file.role == *role) {
-                Some(file) => Ok(file.version),
-                None => Ok(database.role(role)?.map_or(0, |row| row.published)),
-            }
-        };
         let bins_role = match files.iter().find(|file| file.role == BINS) {
             Some(file) => read_claims::<Targets>("bins.json", &file.bytes)?,
             None => bins_metadata(self.repository.store(), database)?,
@@ -194,7 +198,15 @@ impl SnapshotProcess {
             bytes: file.bytes.clone(),
         };
         let objects: Vec<_> = files.iter().filter(|file| file.role != ROOT).map(object).collect();
-        state.snapshot_text.update_offline(version(&BINS)?, version(&RoleName::targets())?);
+        let listed = self.repository.published_offline_files()?;
+        let listed_of = |role: RoleName, published: OfflineFile| {
+            let new = files.iter().find(|file| file.role == role);
+            new.map_or(published, |file| OfflineFile::of(file.version, &file.bytes))
+        };
+        state.snapshot_text.update_offline(&OfflineFiles {
+            bins: listed_of(BINS, listed.bins),
+            targets: listed_of(RoleName::targets(), listed.targets),
+        });
         let serial = database.published_serial()?;
         let changes: &dyn Changes = match &targets {
             Some(targets) => targets,
@@ -216,7 +228,7 @@ impl SnapshotProcess {
         let batch = writer.write(state, &contents, &|_| {})?;
         let published = self.commit(&batch)?;
         info!(snapshot = published.snapshot, "published new targets and bins");
-        *state = State::read(&self.repository)?;
+        *state = self.read_state()?;
         Ok(Some(published))
     }
 

@@ -158,6 +158,15 @@ impl Repository {
     /// Opens a repository that [`Repository::create`] made.
     pub fn open(store: Box<dyn Store>, database: Box<dyn Database>) -> Result<Self, Error> {
         check_same_age(&*store, &*database)?;
+        Self::open_after_compromise(store, database)
+    }
+
+    /// The same where `timestamp.json` may be somebody else's: to be followed by
+    /// [`SnapshotProcess::recover`](crate::SnapshotProcess::recover), and by new roots.
+    pub fn open_after_compromise(
+        store: Box<dyn Store>,
+        database: Box<dyn Database>,
+    ) -> Result<Self, Error> {
         let bins = read_bins(&*store, &*database)?;
         let published = watch::Sender::new(database.published_serial()?);
         Ok(Self {
@@ -448,9 +457,13 @@ impl Repository {
         Ok(self.store.read(key, METADATA_LIMIT)?)
     }
 
-    /// `timestamp.json`, which is the one that the database has as published.
-    pub(crate) fn published_timestamp(&self) -> Result<Option<Vec<u8>>, Error> {
+    /// `timestamp.json`, which is the one that the database has as published; any other one only where that
+    /// is `disowned`.
+    pub(crate) fn published_timestamp(&self, disowned: bool) -> Result<Option<Vec<u8>>, Error> {
         let bytes = self.metadata_file(&StoreKey::Timestamp)?;
+        if disowned {
+            return Ok(bytes);
+        }
         let stored = bytes.as_deref().map_or(Ok(0), timestamp_version)?;
         let recorded = self.database.role(&TIMESTAMP)?.map_or(0, |role| role.published);
         match stored == recorded {

@@ -1,13 +1,37 @@
 //! The snapshot as text: sixteen thousand versions, of which a batch changes a few.
 //!
-//! Snapshot lists versions only (PEP 458, V11), so its text follows from the version of each bin. It is
-//! kept, and a version of as many digits is written over the one before.
+//! Of bins snapshot lists versions only (PEP 458, V11), so its text follows from the version of each. It is
+//! kept, and a version of as many digits is written over the one before. Of `targets` and `bins` it lists
+//! length and digest too: whoever has their keys alone cannot put other files in their place (PEP 458,
+//! Table 4).
 
 use jiff::Timestamp;
 use waxseal_tuf::RoleName;
+use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::metadata::{ROOM_FOR_SIGNATURES, SPEC_VERSION, format_time};
 
 use crate::bins::Bins;
+
+/// The files of `targets` and `bins` that a snapshot lists.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OfflineFiles {
+    pub(crate) bins: OfflineFile,
+    pub(crate) targets: OfflineFile,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OfflineFile {
+    version: u64,
+    length: u64,
+    sha256: Sha256,
+}
+
+impl OfflineFile {
+    pub(crate) fn of(version: u64, bytes: &[u8]) -> Self {
+        Self { version, length: bytes.len() as u64, sha256: Sha256::of(bytes) }
+    }
+}
 
 /// The entries of a snapshot's `meta`.
 #[derive(Debug)]
@@ -23,19 +47,33 @@ pub(crate) struct SnapshotText {
 
 impl SnapshotText {
     /// Lists the bins with `versions`, by number, and the offline roles.
-    pub(crate) fn new(bins: Bins, versions: Vec<u64>, bins_role: u64, targets: u64) -> Self {
-        let rest = format!(
-            "\"bins.json\":{{\"version\":{bins_role}}},\"targets.json\":{{\"version\":{targets}}}"
-        );
+    pub(crate) fn new(bins: Bins, versions: Vec<u64>, offline: &OfflineFiles) -> Self {
+        let entry = |role: &str, OfflineFile { version, length, sha256 }: &OfflineFile| {
+            format!(
+                "\"{role}.json\":{{\"hashes\":{{\"sha256\":\"{sha256}\"}},\"length\":{length},\
+                 \"version\":{version}}}"
+            )
+        };
+        let (bins_role, targets) =
+            (entry("bins", &offline.bins), entry("targets", &offline.targets));
+        let rest = format!("{bins_role},{targets}");
         let mut this = Self { bins, versions, rest, text: Vec::new(), at: Vec::new() };
         this.write();
         this
     }
 
-    /// Lists other versions of the offline roles.
-    pub(crate) fn update_offline(&mut self, bins_role: u64, targets: u64) {
+    /// The same with other bins.
+    pub(crate) fn with_bins(&self, bins: Bins, versions: Vec<u64>) -> Self {
+        let rest = self.rest.clone();
+        let mut this = Self { bins, versions, rest, text: Vec::new(), at: Vec::new() };
+        this.write();
+        this
+    }
+
+    /// Lists other files of the offline roles.
+    pub(crate) fn update_offline(&mut self, offline: &OfflineFiles) {
         let (bins, versions) = (self.bins, std::mem::take(&mut self.versions));
-        *self = Self::new(bins, versions, bins_role, targets);
+        *self = Self::new(bins, versions, offline);
     }
 
     /// The version that is listed of a bin.
@@ -100,6 +138,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
     use waxseal_testkit::simulator::TestKey;
+    use waxseal_tuf::hash::Hashes;
     use waxseal_tuf::metadata::{MetaFile, Snapshot, sign, sign_canonical};
 
     use super::*;
@@ -111,15 +150,22 @@ mod tests {
         let bins = Bins::new(32, BinStyle::Succinct).unwrap();
         let expires = "2100-01-02T03:04:05Z".parse().unwrap();
         let key = TestKey::new("online");
-        let mut text = SnapshotText::new(bins, vec![1; 32], 1, 12);
+        let offline = OfflineFiles {
+            bins: OfflineFile::of(1, b"bins"),
+            targets: OfflineFile::of(12, b"targets"),
+        };
+        let mut text = SnapshotText::new(bins, vec![1; 32], &offline);
         for round in 1..200_u64 {
             let changed = [(round % 32, round * round), ((round * 7) % 32, 3 * round + 5)];
             text.update(
                 changed.iter().map(|(bin, version)| (u32::try_from(*bin).unwrap(), *version)),
             );
             let listed = (0..32).map(|bin| (bins.role(bin), MetaFile::version(text.version(bin))));
-            let others = [(BINS, 1), (RoleName::targets(), 12)];
-            let others = others.map(|(role, version)| (role, MetaFile::version(version)));
+            let others = [(BINS, 1, b"bins".as_slice()), (RoleName::targets(), 12, b"targets")];
+            let others = others.map(|(role, version, bytes)| {
+                let hashes = Some(Hashes::sha256(Sha256::of(bytes)));
+                (role, MetaFile { version, length: Some(bytes.len() as u64), hashes })
+            });
             let roles = listed.chain(others).collect();
             let anew = sign(&Snapshot { version: round, expires, roles }, &[&key]).unwrap();
             let file = sign_canonical(text.signed(round, expires), &[&key]).unwrap();

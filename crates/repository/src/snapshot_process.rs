@@ -86,6 +86,8 @@ pub struct SnapshotProcess {
     state: Mutex<Option<State>>,
     /// Whether the storage was full and no space can be set aside since.
     without_space: AtomicBool,
+    /// Whether `timestamp.json` may be somebody else's.
+    disowned: AtomicBool,
     _lock: WriterLock,
 }
 
@@ -118,7 +120,18 @@ impl SnapshotProcess {
         };
         let layout = repository.database().layout()?.unwrap_or_default();
         let (state, without_space) = (Mutex::default(), AtomicBool::new(without_space));
-        Ok(Self { repository, keys, lifetimes, layout, epoch, state, without_space, _lock: lock })
+        let disowned = AtomicBool::new(false);
+        Ok(Self {
+            repository,
+            keys,
+            lifetimes,
+            layout,
+            epoch,
+            state,
+            without_space,
+            disowned,
+            _lock: lock,
+        })
     }
 
     /// The same process, writing what is new in this layout from now on. The repository remembers the
@@ -172,12 +185,12 @@ impl SnapshotProcess {
         }
         let mut state = match state {
             Some(state) => state,
-            None => State::read(&self.repository)?,
+            None => self.read_state()?,
         };
         let published = match self.publish_change(&mut state, now)? {
             Some(published) => {
                 // Other offline roles are published now.
-                state = State::read(&self.repository)?;
+                state = self.read_state()?;
                 Some(published)
             }
             None => self.publish_next(&mut state, now)?,
@@ -211,7 +224,7 @@ impl SnapshotProcess {
                 Err(too_long @ Error::BinTooLong { .. }) if !entries.is_empty() => {
                     // Nothing of it is decided.
                     database.abandon(self.epoch)?;
-                    *state = State::read(&self.repository)?;
+                    *state = self.read_state()?;
                     entries = &entries[..entries.len() / 2];
                     if entries.is_empty() {
                         if !nothing_else {
@@ -262,6 +275,16 @@ impl SnapshotProcess {
         &self.repository
     }
 
+    pub(crate) fn read_state(&self) -> Result<State, Error> {
+        State::read(&self.repository, self.disowned.load(Ordering::Relaxed))
+    }
+
+    /// What is in the store is no base any more.
+    pub(crate) fn disown(&self) {
+        self.disowned.store(true, Ordering::Relaxed);
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Publishes what waits, unless an import of `source` is to be gone on with.
     pub(crate) fn publish_before_import(
         &self,
@@ -292,7 +315,7 @@ impl SnapshotProcess {
     ) -> Result<(Published, usize), Error> {
         let mut kept = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         *kept = None;
-        let mut state = State::read(&self.repository)?;
+        let mut state = self.read_state()?;
         let interrupted = self.interrupted_import(source, now)?;
         let same =
             interrupted.filter(|batch| batch.bins.iter().map(|(bin, _)| bin).eq(&contents.bins));
@@ -304,7 +327,7 @@ impl SnapshotProcess {
             }
             None => {
                 self.repository.database().abandon(self.epoch)?;
-                state = State::read(&self.repository)?;
+                state = self.read_state()?;
                 let mut reservation = state.reservation(&contents.bins);
                 reservation.source = Some((source, now));
                 (reservation, now)

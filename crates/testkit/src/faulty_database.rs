@@ -184,6 +184,15 @@ impl Publication for FaultyDatabase {
         self.write("reserve", |database| database.reserve(epoch, batch, uses))
     }
 
+    fn raise_versions(
+        &self,
+        epoch: Epoch,
+        roles: &[(RoleName, u64)],
+        bins: u64,
+    ) -> Result<(), Error> {
+        self.write("raise_versions", |database| database.raise_versions(epoch, roles, bins))
+    }
+
     fn abandon(&self, epoch: Epoch) -> Result<(), Error> {
         self.write("abandon", |database| database.abandon(epoch))
     }

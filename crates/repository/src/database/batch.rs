@@ -151,6 +151,24 @@ impl Publication for SqliteDatabase {
         })
     }
 
+    fn raise_versions(
+        &self,
+        epoch: Epoch,
+        roles: &[(RoleName, u64)],
+        bins: u64,
+    ) -> Result<(), Error> {
+        self.write("raising versions", |transaction| {
+            check(transaction, epoch)?;
+            for (role, version) in roles {
+                let sql = "UPDATE role SET version = $1 WHERE name = $2 AND version < $1";
+                transaction.prepare_cached(sql)?.execute((signed(*version)?, role.as_str()))?;
+            }
+            let sql = "UPDATE bin SET version = $1 WHERE version < $1";
+            transaction.prepare_cached(sql)?.execute([signed(bins)?])?;
+            Ok(())
+        })
+    }
+
     fn abandon(&self, epoch: Epoch) -> Result<(), Error> {
         self.write("skipping versions", |transaction| {
             check(transaction, epoch)?;

@@ -181,6 +181,15 @@ pub trait Publication {
         uses: &[KeyUse],
     ) -> Result<Option<Head>, Error>;
 
+    /// Uses up all versions of these roles up to those given, and of every bin up to `bins`. One that is used
+    /// up already stays so.
+    fn raise_versions(
+        &self,
+        epoch: Epoch,
+        roles: &[(RoleName, u64)],
+        bins: u64,
+    ) -> Result<(), Error>;
+
     /// Gives up a batch that is reserved: its versions stay used up. Nothing happens when there is none,
     /// and to one that is decided.
     fn abandon(&self, epoch: Epoch) -> Result<(), Error>;

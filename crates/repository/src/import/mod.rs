@@ -21,7 +21,7 @@ use waxseal_index::paths;
 use waxseal_tuf::hash::Sha256;
 
 use self::partitions::Partitions;
-use crate::batch::{Changes, Contents, State, Visitor};
+use crate::batch::{Changes, Contents, Visitor};
 use crate::bin_file::{Change, Entries, NotOurs};
 use crate::cores::on_all_cores;
 use crate::database::CatalogChange;
@@ -190,7 +190,7 @@ impl SnapshotProcess {
                 other => other,
             })?;
         // What the first snapshot of an index has in any case: every bin, and the project list.
-        let state = State::read(self.repository())?;
+        let state = self.read_state()?;
         let first = state.snapshot.expires.is_none();
         let unsigned =
             state.bins.iter().filter(|row| row.published.is_none()).map(|row| row.number);
@@ -226,7 +226,7 @@ impl SnapshotProcess {
         options: &ImportOptions,
         progress: &(dyn Fn(ImportProgress) + Sync),
     ) -> Result<(Vec<u32>, Vec<String>), ImportError> {
-        let rows = State::read(self.repository())?.bins;
+        let rows = self.read_state()?.bins;
         let named = partitions.bins();
         let total = named.len();
         let projects = self.repository().database().project_names()?.into_iter().collect();

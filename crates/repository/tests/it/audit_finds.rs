@@ -83,8 +83,8 @@ fn metadata_that_was_changed_is_named() {
         ("root", Kind::Unsigned),
         ("timestamp", Kind::Unsigned),
         ("snapshot", Kind::Inconsistent),
-        ("targets", Kind::Unsigned),
-        ("bins", Kind::Unsigned),
+        ("targets", Kind::Inconsistent),
+        ("bins", Kind::Inconsistent),
         ("bin-3", Kind::Unsigned),
     ] {
         let cold = Cold::new();

@@ -30,6 +30,7 @@ mod review;
 mod run;
 mod target_changes;
 mod targets;
+mod thief;
 
 use waxseal_repository::store::StoreKey;
 use waxseal_tuf::hash::Sha256;
