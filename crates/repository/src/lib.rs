@@ -11,11 +11,13 @@
 //! | [`ceremony`] | making root, targets and bins |
 //! | [`bins`] | which role signs a target |
 //! | [`key_use`] | the log of what the online key signed |
+//! | [`archive`] | digests of it for a device that is on no network |
 //! | [`audit`] | what a strict client and the database say of it |
 //! | [`store`] | what clients download, and the contract that keeps it safe |
 //! | [`database`] | journal, catalog, the batch being published, tokens |
 
 mod accept_targets;
+pub mod archive;
 pub mod audit;
 mod batch;
 mod batch_log;

@@ -131,3 +131,50 @@ fn the_use_of_the_online_key_is_audited_here_and_elsewhere() {
         (&"not-logged".into(), &77.into())
     );
 }
+
+#[test]
+fn an_archive_of_digests_is_kept_and_an_index_is_held_against_it() {
+    let index = Index::quickstart();
+    index.upload_new(Wheel::new("alpha", "1.0"));
+    let url = index.url.clone();
+    let archive = |source: &str, more: &[&str]| {
+        let args =
+            ["audit", "archive", source, "index.archive", "--fingerprint", &index.fingerprint];
+        index.operator(args.into_iter().chain(more.iter().copied())).run()
+    };
+    let first = archive(&url, &["--json"]).success();
+    let shown: Value = serde_json::from_str(&first.stdout).unwrap();
+    assert_eq!((&shown["snapshot"], &shown["full"]), (&2.into(), &true.into()));
+    assert_shows(&archive("waxseal-data", &[]).success().stdout, &["has snapshot 2 already"]);
+    index.upload_new(Wheel::new("alpha", "2.0"));
+    // Of the running server, of the folder, and what an interrupted run left.
+    let archive = |source: &str, more: &[&str]| {
+        let args =
+            ["audit", "archive", source, "index.archive", "--fingerprint", &index.fingerprint];
+        index.operator(args.into_iter().chain(more.iter().copied())).run()
+    };
+    let path = index.folder().join("index.archive");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, [whole.as_slice(), &whole[..40]].concat()).unwrap();
+    let torn = archive(&url, &[]);
+    exited(&torn, 1);
+    assert_shows(&torn.stderr, &["ends in the middle of piece 2", "audit archive --repair"]);
+    let repaired = archive(&url, &["--repair"]).success();
+    assert_shows(&repaired.stderr, &["removed 40 bytes"]);
+    assert_shows(&repaired.stdout, &["snapshot 3 now: 4 targets came or changed, 0 went"]);
+
+    let check = |source: &str| {
+        let args = ["audit", "check", "index.archive", source, "--fingerprint", &index.fingerprint];
+        index.operator(args).run()
+    };
+    let checked = check(&url).success();
+    assert_shows(
+        &checked.stdout,
+        &["no file was changed from snapshot 3 to snapshot 3", "changed 0"],
+    );
+    // An index of somebody else.
+    let other = Index::quickstart();
+    let refused = check(&other.url);
+    exited(&refused, 4);
+    assert_shows(&refused.stderr, &["is not the root that is trusted", "audit repo"]);
+}

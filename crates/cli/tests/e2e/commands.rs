@@ -239,6 +239,8 @@ fn the_help_is_one_that_a_person_can_use() {
         "audit repo",
         "audit compare",
         "audit keys",
+        "audit archive",
+        "audit check",
         "token",
         "token add",
         "token list",

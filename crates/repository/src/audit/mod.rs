@@ -23,6 +23,7 @@ pub mod keys;
 mod ledger;
 mod leftovers;
 mod metadata;
+mod moment;
 mod pages;
 mod record;
 mod report;
@@ -39,6 +40,8 @@ use crate::error::{Error, StoreError};
 use crate::store::{Store, StoreKey};
 
 pub use compare::{Ahead, Comparison, ProjectDifference, TargetDifference, Versions, compare};
+pub use moment::Moment;
+pub(crate) use moment::read_targets;
 pub use record::Record;
 pub use report::{Counts, Finding, Kind, Report};
 pub use walk::{Checked, Done, Pin, Place, StoredTargets, TargetBytes, WalkSettings, Walked, walk};

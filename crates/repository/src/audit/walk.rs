@@ -146,7 +146,7 @@ pub fn walk(
 
 impl Auditor<'_> {
     /// Whether the index has the root that is known from elsewhere; that it has not is found.
-    fn is_pinned(&mut self, pin: &Pin) -> Result<bool, Error> {
+    pub(super) fn is_pinned(&mut self, pin: &Pin) -> Result<bool, Error> {
         let version = match pin {
             Pin::Fingerprint(_) => 1,
             Pin::Root(bytes) => {

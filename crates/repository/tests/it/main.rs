@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod accept;
+mod archive;
 mod audit;
 mod audit_finds;
 mod audit_journalled;

@@ -1,18 +1,18 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Serialize;
-use waxseal_client::{Fingerprint, IndexUrl};
+use waxseal_client::Fingerprint;
 use waxseal_repository::audit::{
     self, Ahead, Comparison, Pin, Place, Report, Settings, StoredTargets, WalkSettings, Walked,
 };
-use waxseal_repository::store::{FilesystemStore, Store, StoreKey};
+use waxseal_repository::store::{Store as _, StoreKey};
 use waxseal_tuf::RoleName;
 use waxseal_tuf::hash::Sha256;
 
-use super::remote::RemoteIndex;
+use super::place::Opened;
 use super::repo::{CONNECTIONS, list};
 use crate::failure::Exit;
 use crate::output;
@@ -177,30 +177,5 @@ impl Compare {
             (false, 0) => "see what was found in each of them".to_owned(),
             (false, different) => format!("{different} roles and targets differ"),
         });
-    }
-}
-
-/// One of the two.
-enum Opened {
-    Folder(FilesystemStore),
-    Url(RemoteIndex, IndexUrl),
-}
-
-impl Opened {
-    fn at(place: &Path) -> anyhow::Result<Self> {
-        match super::repo::url_of(place) {
-            None => Ok(Self::Folder(super::open(place)?.0)),
-            Some(url) => {
-                let (url, credentials) = IndexUrl::parse(url)?;
-                Ok(Self::Url(RemoteIndex::new(url.clone(), credentials)?, url))
-            }
-        }
-    }
-
-    fn store(&self) -> &dyn Store {
-        match self {
-            Self::Folder(store) => store,
-            Self::Url(index, _) => index,
-        }
     }
 }

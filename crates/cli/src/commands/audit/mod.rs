@@ -1,7 +1,10 @@
 //! One file for each audit.
 
+mod archive;
+mod check;
 mod compare;
 mod keys;
+mod place;
 mod remote;
 mod repo;
 mod resume;
@@ -23,6 +26,8 @@ pub(crate) enum Audit {
     Repo(repo::Repo),
     Compare(compare::Compare),
     Keys(keys::Keys),
+    Archive(archive::Archive),
+    Check(check::Check),
 }
 
 impl Audit {
@@ -31,6 +36,8 @@ impl Audit {
             Self::Repo(repo) => repo.run(),
             Self::Compare(compare) => compare.run(),
             Self::Keys(keys) => keys.run(),
+            Self::Archive(archive) => archive.run(),
+            Self::Check(check) => check.run(),
         }
     }
 }
