@@ -51,8 +51,8 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Shows an error and gives its exit code.
-pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+/// An error with its causes, on one line.
+pub(crate) fn text(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         // Many an error says its cause itself.
@@ -62,7 +62,12 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
             text = format!("{text}: {cause}");
         }
     }
-    output::error(&text);
+    text
+}
+
+/// Shows an error and gives its exit code.
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    output::error(&text(error));
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
     let client = error.chain().find_map(|cause| cause.downcast_ref::<waxseal_client::Error>());
     let key = error.chain().find_map(|cause| cause.downcast_ref::<KeyError>());

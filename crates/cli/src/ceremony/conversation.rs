@@ -95,14 +95,7 @@ impl Conversation {
             match self.ask(&format!("{question} [yes, back or no]"), "yes")?.as_str() {
                 "yes" | "y" => return Ok(Answer::Given(())),
                 "back" | "b" => return Ok(Answer::Back),
-                "no" | "n" => {
-                    return Err(Failure::new(
-                        Exit::Failed,
-                        "the ceremony was ended: somebody said no",
-                        "nothing was signed, and what was made is removed; begin again when all agree",
-                    )
-                    .into());
-                }
+                "no" | "n" => return Err(said_no().into()),
                 _ => self.say("Please answer yes, back or no."),
             }
         }
@@ -134,12 +127,21 @@ impl Conversation {
     }
 }
 
+/// How it ends when somebody does not agree.
+pub(crate) fn said_no() -> Failure {
+    Failure::new(
+        Exit::Failed,
+        "it was ended: somebody said no",
+        "nothing was signed, and what was made is removed; begin again when all agree",
+    )
+}
+
 fn read_line() -> anyhow::Result<String> {
     let mut line = String::new();
     if io::stdin().lock().read_line(&mut line)? == 0 {
         return Err(Failure::new(
             Exit::Failed,
-            "the ceremony was ended: the terminal was closed",
+            "it was ended: the terminal was closed",
             "nothing was signed, and what was made is removed",
         )
         .into());

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use waxseal_repository::ceremony;
-use waxseal_signing::KeyUri;
+use waxseal_signing::{KeyError, KeyUri, Passphrases};
 use waxseal_tuf::PublicKey;
 
 use super::bundle::{Bundle, Kind};
 use super::current::claims;
+use super::hold::Asking;
 use super::plan_file::PlanFile;
 use crate::config::Config;
 use crate::data_folder::{self, NewIndex, write_private};
@@ -86,7 +87,23 @@ impl Founding {
             }
             _ => uri.clone(),
         };
-        let signer = waxseal_signing::open(&uri, &Terminal)?;
+        let place = "the online key in the bundle";
+        let asking = Asking { inner: &Terminal, place };
+        let passphrases: &dyn Passphrases = if in_bundle { &asking } else { &Terminal };
+        let signer = waxseal_signing::open(&uri, passphrases).map_err(|error| match error {
+            KeyError::NoPassphrase { .. } if in_bundle => anyhow::Error::from(Failure::new(
+                Exit::Usage,
+                format!("{place} is encrypted, and there is no terminal to ask for its passphrase"),
+                "say with --passphrase-source where it is: `file:PATH` or `env:NAME`",
+            )),
+            KeyError::WrongPassphrase { from, .. } if in_bundle => Failure::new(
+                Exit::Failed,
+                format!("the passphrase {from} does not open {place}"),
+                "it was chosen for the online key at the ceremony; nothing was made here",
+            )
+            .into(),
+            error => error.into(),
+        })?;
         anyhow::ensure!(
             signer.public_key() == &self.online,
             "the online key {} is not the one of the ceremony, {}",

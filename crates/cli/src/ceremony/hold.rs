@@ -8,13 +8,19 @@ use jiff::Timestamp;
 use waxseal_repository::ceremony::{
     self, Ceremony, Holder, OneTimeKeys, Plan, Signers, Succession,
 };
-use waxseal_signing::{KeyUri, Passphrases, PrivateKey, Scheme};
+use waxseal_signing::{
+    KeyError, KeyUri, Passphrases, PrivateKey, Question, Scheme, Secret, Wanted,
+};
 use waxseal_tuf::{PublicKey, Signer};
 
-use super::conversation::{Answer, Conversation, Who};
+use super::conversation::{Answer, Conversation, Who, said_no};
 use super::current::Current;
 use super::plan_file::{HolderPlan, KeyPlan, PlanFile, slug};
 use super::sheet::both_forms;
+use crate::failure::{self, Failure};
+
+/// A public key, and what signs with it where that is at hand.
+pub(crate) type KnownKey = (PublicKey, Option<Box<dyn Signer>>);
 
 /// Where keys come from that are not made here.
 pub(crate) trait Keys {
@@ -22,14 +28,10 @@ pub(crate) trait Keys {
     fn open(&self, uri: &KeyUri, scheme: Scheme) -> anyhow::Result<Box<dyn Signer>>;
 
     /// The public half of a key that is elsewhere, and in a rehearsal the key in its place.
-    fn public(&self, path: &Path) -> anyhow::Result<(PublicKey, Option<Box<dyn Signer>>)>;
+    fn public(&self, path: &Path) -> anyhow::Result<KnownKey>;
 
     /// The key of a holder of the published root, in a rehearsal of the one in its place.
-    fn present(
-        &self,
-        name: &str,
-        talk: &mut Conversation,
-    ) -> anyhow::Result<(PublicKey, Option<Box<dyn Signer>>)>;
+    fn present(&self, name: &str, talk: &mut Conversation) -> anyhow::Result<Answer<KnownKey>>;
 
     /// Those root keys of holders who go that are at hand.
     fn leaving(&self) -> Vec<&dyn Signer>;
@@ -114,8 +116,19 @@ impl<'a> Held<'a> {
                     self.undo(steps[at])?;
                 }
             }
+            if at == steps.len() {
+                match self.signed() {
+                    Ok((ceremony, time)) => return self.made(ceremony, time),
+                    // A token that was taken out, say: with the other answers as they are.
+                    Err(error) if self.can_be_repeated(&error) => {
+                        self.talk.say(&format!("Nothing was signed: {}", failure::text(&error)));
+                        at -= 1;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
         }
-        self.sign()
+        anyhow::bail!("the ceremony has no steps")
     }
 
     fn step(&mut self, step: Step) -> anyhow::Result<Answer<()>> {
@@ -138,7 +151,8 @@ impl<'a> Held<'a> {
         };
         if let Some(file) = file {
             fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
-            self.talk.say(&format!("Removed {}.", file.display()));
+            let name = file.file_name().unwrap_or_default().display();
+            self.talk.say(&format!("Removed {name}: it is made anew."));
         }
         Ok(())
     }
@@ -178,55 +192,110 @@ impl<'a> Held<'a> {
     }
 
     fn holder(&mut self, number: usize) -> anyhow::Result<Answer<()>> {
-        let HolderPlan { name, key, scheme } = &self.plan.root.holders[number];
+        let HolderPlan { name, key, .. } = &self.plan.root.holders[number];
         let of = self.holders.len();
         self.talk.heading(&format!("Root key {} of {of}: {name}", number + 1));
-        let (public, signer, file) = match key {
+        loop {
+            let begin = match key {
+                KeyPlan::New => Some(format!(
+                    "{name}, please come to the keyboard. A key is made for you; choose a passphrase that \
+                     you will know in a year, and that nobody else knows."
+                )),
+                KeyPlan::There(uri) => Some(format!("{name}, please have your key at hand: {uri}")),
+                KeyPlan::Public(_) => {
+                    self.talk.say(&format!("The key of {name} is elsewhere, and signs later."));
+                    None
+                }
+                KeyPlan::Present => None,
+            };
+            if let Some(begin) = begin {
+                self.talk.say(&begin);
+                if self.talk.confirm("Are you there?")? == Answer::Back {
+                    return Ok(Answer::Back);
+                }
+            }
+            let made = self.repeated(|this| this.root_key(number))?;
+            let Answer::Given(Some(made)) = made else { return Ok(Answer::Back) };
+            self.talk.say(&format!("The root key of {name}:"));
+            self.talk.say_all(&both_forms(made.holder.key.default_keyid().as_str()));
+            self.holders[number] = Some(made);
+            let question = format!("{name}, read the words out. Do all others see the same?");
+            if self.talk.confirm(&question)? == Answer::Given(()) {
+                return Ok(Answer::Given(()));
+            }
+            self.undo(Step::Holder(number))?;
+            if matches!(key, KeyPlan::Public(_)) {
+                return Ok(Answer::Back);
+            }
+        }
+    }
+
+    /// Makes or opens it; `None`: back to the step before.
+    fn root_key(&mut self, number: usize) -> anyhow::Result<Option<HolderKey>> {
+        let HolderPlan { name, key, scheme } = &self.plan.root.holders[number];
+        let (key, signer, file) = match key {
             KeyPlan::New => {
-                self.talk.say(&format!(
-                    "{name}, please come to the keyboard. A key is made for you now; choose a passphrase \
-                     that you will know in a year, and that nobody else knows."
-                ));
                 let path = self.folder.join(format!("root-{}.pem", slug(name)));
-                let signer = self.new_key(&path, scheme.0)?;
+                let signer = self.new_key(&path, scheme.0, &format!("the root key of {name}"))?;
                 (signer.public_key().clone(), Some(signer), Some(path))
             }
             KeyPlan::There(uri) => {
-                self.talk.say(&format!("{name}, please open your key: {uri}"));
                 let signer = self.keys.open(uri, scheme.0)?;
                 (signer.public_key().clone(), Some(signer), None)
             }
             KeyPlan::Public(path) => {
-                self.talk.say(&format!("The key of {name} is elsewhere, and signs later."));
                 let (public, signer) = self.keys.public(path)?;
                 (public, signer, None)
             }
-            KeyPlan::Present => {
-                let (public, signer) = self.keys.present(name, self.talk)?;
-                (public, signer, None)
-            }
+            KeyPlan::Present => match self.keys.present(name, self.talk)? {
+                Answer::Given((public, signer)) => (public, signer, None),
+                Answer::Back => return Ok(None),
+            },
         };
-        self.talk.say(&format!("The root key of {name}:"));
-        self.talk.say_all(&both_forms(public.default_keyid().as_str()));
-        let holder = Holder { name: name.clone(), key: public };
-        self.holders[number] = Some(HolderKey { holder, signer, file });
-        self.goes_on(
-            Step::Holder(number),
-            &format!("{name}, read the words out. Do all others see the same?"),
-        )
+        Ok(Some(HolderKey { holder: Holder { name: name.clone(), key }, signer, file }))
     }
 
     fn online_key(&mut self) -> anyhow::Result<Answer<()>> {
         self.talk.heading("The online key");
+        loop {
+            let begin = match &self.plan.online.key {
+                KeyPlan::New => Some(
+                    "The key that the server signs with is made now. Its passphrase goes to the server's \
+                     operators."
+                        .to_owned(),
+                ),
+                KeyPlan::There(uri) => Some(format!("It is opened, to see that it is there: {uri}")),
+                KeyPlan::Public(_) | KeyPlan::Present => None,
+            };
+            if let Some(begin) = &begin {
+                self.talk.say(begin);
+                if self.talk.confirm("Is whoever knows its passphrase or PIN there?")?
+                    == Answer::Back
+                {
+                    return Ok(Answer::Back);
+                }
+            }
+            let made = self.repeated(|this| this.opened_online_key())?;
+            let Answer::Given(made) = made else { return Ok(Answer::Back) };
+            self.talk.say("The online key:");
+            self.talk.say_all(&both_forms(made.key.default_keyid().as_str()));
+            self.online = Some(made);
+            if self.talk.confirm("Do all see the same?")? == Answer::Given(()) {
+                return Ok(Answer::Given(()));
+            }
+            self.undo(Step::Online)?;
+            if begin.is_none() {
+                return Ok(Answer::Back);
+            }
+        }
+    }
+
+    fn opened_online_key(&self) -> anyhow::Result<OnlineKey> {
         let scheme = self.plan.online.scheme.0;
         let (key, file) = match &self.plan.online.key {
             KeyPlan::New => {
-                self.talk.say(
-                    "The key that the server signs with is made now. Its passphrase goes to the server's \
-                     operators.",
-                );
                 let path = self.folder.join("online.pem");
-                let signer = self.new_key(&path, scheme)?;
+                let signer = self.new_key(&path, scheme, "the online key")?;
                 (signer.public_key().clone(), Some(path))
             }
             KeyPlan::There(uri) => (self.keys.open(uri, scheme)?.public_key().clone(), None),
@@ -238,27 +307,50 @@ impl<'a> Held<'a> {
                 (current.online()?, None)
             }
         };
-        self.talk.say("The online key:");
-        self.talk.say_all(&both_forms(key.default_keyid().as_str()));
-        self.online = Some(OnlineKey { key, file });
-        self.goes_on(Step::Online, "Do all see the same?")
+        Ok(OnlineKey { key, file })
     }
 
-    /// Confirms what a step made, and takes it back where nobody wants it.
-    fn goes_on(&mut self, step: Step, question: &str) -> anyhow::Result<Answer<()>> {
-        let answer = self.talk.confirm(question)?;
-        if answer == Answer::Back {
-            self.undo(step)?;
+    /// Does what needs a key, and once more where that failed and somebody can see to it: a PIN that was
+    /// mistyped, a token that is not in, a stick with another key. Nothing of the steps before is lost.
+    fn repeated<T>(
+        &mut self,
+        work: impl Fn(&mut Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<Answer<T>> {
+        loop {
+            let error = match work(self) {
+                Ok(made) => return Ok(Answer::Given(made)),
+                Err(error) => error,
+            };
+            if !self.can_be_repeated(&error) {
+                return Err(error);
+            }
+            self.talk.say(&format!("That did not work: {}", failure::text(&error)));
+            if self.talk.confirm("Nothing is lost. Try it again?")? == Answer::Back {
+                return Ok(Answer::Back);
+            }
         }
-        Ok(answer)
     }
 
-    fn new_key(&self, path: &Path, scheme: Scheme) -> anyhow::Result<Box<dyn Signer>> {
+    /// Not where somebody said no, closed the terminal or typed Ctrl-C at a hidden question.
+    fn can_be_repeated(&self, error: &anyhow::Error) -> bool {
+        let ended = error.chain().any(|cause| {
+            let key = cause.downcast_ref::<KeyError>();
+            cause.is::<Failure>() || key.is_some_and(|key| matches!(key, KeyError::Ask { .. }))
+        });
+        self.talk.who() == Who::Person && !ended
+    }
+
+    fn new_key(&self, path: &Path, scheme: Scheme, whose: &str) -> anyhow::Result<Box<dyn Signer>> {
         let uri = KeyUri::file(path);
-        let passphrases = Remembering::new(self.keys.passphrases());
+        let asking = Asking { inner: self.keys.passphrases(), place: whose };
+        let passphrases = Remembering::new(&asking);
         waxseal_signing::generate(&uri, scheme, &passphrases)?;
         // With the passphrase that was chosen a moment ago.
-        Ok(waxseal_signing::open(&uri, &passphrases)?)
+        let opened = waxseal_signing::open(&uri, &passphrases);
+        if opened.is_err() {
+            fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        Ok(opened?)
     }
 
     fn confirm_all(&mut self) -> anyhow::Result<Answer<()>> {
@@ -282,9 +374,9 @@ impl<'a> Held<'a> {
         self.talk.confirm("Sign?")
     }
 
-    fn sign(self) -> anyhow::Result<Made> {
-        let holders: Vec<_> = self.holders.into_iter().flatten().collect();
-        let online = self.online.context("the online key was not asked for")?;
+    fn signed(&self) -> anyhow::Result<(Ceremony, Timestamp)> {
+        let holders: Vec<_> = self.holders.iter().flatten().collect();
+        let online = self.online.as_ref().context("the online key was not asked for")?;
         let plan = Plan {
             holders: holders.iter().map(|key| key.holder.clone()).collect(),
             root_threshold: self.plan.root.threshold,
@@ -301,8 +393,17 @@ impl<'a> Held<'a> {
         root.extend(self.keys.leaving());
         let before = self.current.map(|current| (&current.offline, self.succession));
         let ceremony = ceremony::perform(&plan, before, Signers { root: &root, one_time }, time)?;
+        Ok((ceremony, time))
+    }
+
+    fn made(self, ceremony: Ceremony, time: Timestamp) -> anyhow::Result<Made> {
         self.talk.stamp(time);
-        self.talk.say("Signed. The one-time keys are gone.");
+        self.talk.say(match ceremony.delegations {
+            Some(_) => "Signed. The one-time keys are gone.",
+            None => "Signed.",
+        });
+        let holders = self.holders.into_iter().flatten().collect();
+        let online = self.online.context("the online key was not asked for")?;
         Ok(Made { ceremony, holders, online, time })
     }
 }
@@ -324,10 +425,22 @@ fn signers(keys: &[PrivateKey]) -> Vec<&dyn Signer> {
     keys.iter().map(|key| key as &dyn Signer).collect()
 }
 
+/// Asks for the passphrase of a key by whose it is, not by a file that is put elsewhere afterwards.
+pub(crate) struct Asking<'a> {
+    pub(crate) inner: &'a dyn Passphrases,
+    pub(crate) place: &'a str,
+}
+
+impl Passphrases for Asking<'_> {
+    fn ask(&self, question: &Question<'_>) -> std::io::Result<Option<Secret>> {
+        self.inner.ask(&Question { place: self.place, ..question.clone() })
+    }
+}
+
 /// Answers with the passphrase that was chosen last, so that nobody types it a third time.
 struct Remembering<'a> {
     inner: &'a dyn Passphrases,
-    chosen: std::sync::Mutex<Option<waxseal_signing::Secret>>,
+    chosen: std::sync::Mutex<Option<Secret>>,
 }
 
 impl<'a> Remembering<'a> {
@@ -337,12 +450,7 @@ impl<'a> Remembering<'a> {
 }
 
 impl Passphrases for Remembering<'_> {
-    fn ask(
-        &self,
-        question: &waxseal_signing::Question<'_>,
-    ) -> std::io::Result<Option<waxseal_signing::Secret>> {
-        use waxseal_signing::Wanted;
-
+    fn ask(&self, question: &Question<'_>) -> std::io::Result<Option<Secret>> {
         let mut chosen = self.chosen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match (question.wanted, &*chosen) {
             (Wanted::Passphrase, Some(secret)) => return Ok(Some(secret.clone())),
@@ -367,15 +475,11 @@ impl Keys for RealKeys<'_> {
         Ok(waxseal_signing::open(uri, self.passphrases)?)
     }
 
-    fn public(&self, path: &Path) -> anyhow::Result<(PublicKey, Option<Box<dyn Signer>>)> {
+    fn public(&self, path: &Path) -> anyhow::Result<KnownKey> {
         Ok((read_public(path)?, None))
     }
 
-    fn present(
-        &self,
-        name: &str,
-        talk: &mut Conversation,
-    ) -> anyhow::Result<(PublicKey, Option<Box<dyn Signer>>)> {
+    fn present(&self, name: &str, talk: &mut Conversation) -> anyhow::Result<Answer<KnownKey>> {
         let current = self.current.context(
             "the plan says `present` for a root key, and nothing is published yet: say `new`",
         )?;
@@ -388,15 +492,18 @@ impl Keys for RealKeys<'_> {
             Who::Person => talk.ask(&question, "")?,
             Who::Nobody => String::new(),
         };
-        if answer.is_empty() {
-            return Ok((key, None));
+        match answer.as_str() {
+            "" => return Ok(Answer::Given((key, None))),
+            "back" | "b" => return Ok(Answer::Back),
+            "no" | "n" => return Err(said_no().into()),
+            _ => {}
         }
         let signer = waxseal_signing::open(&answer.parse()?, self.passphrases)?;
         anyhow::ensure!(
             signer.public_key() == &key,
             "the key at {answer} is not the one that the published root has of {name}"
         );
-        Ok((key, Some(signer)))
+        Ok(Answer::Given((key, Some(signer))))
     }
 
     fn leaving(&self) -> Vec<&dyn Signer> {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`plan_file`] | what is to be made, as people write it down |
 //! | [`conversation`] | question and answer, and the transcript |
+//! | [`preflight`] | what stands in its way, found before the first question |
 //! | [`hold`] | the ceremony: keys, signatures |
 //! | [`founding`] | an index out of what it made |
 //! | [`papers`] | what comes out of it: metadata, sheet, bundles |
@@ -18,6 +19,7 @@ pub(crate) mod hold;
 pub(crate) mod memory;
 pub(crate) mod papers;
 pub(crate) mod plan_file;
+pub(crate) mod preflight;
 pub(crate) mod rehearsal;
 pub(crate) mod review;
 pub(crate) mod sheet;

@@ -67,7 +67,7 @@ fn signed<T: Role>(role: &RoleName, bytes: &[u8]) -> anyhow::Result<Signed> {
 pub(crate) fn sheet(plan: &PlanFile, made: &Made) -> anyhow::Result<Sheet> {
     let mut sheet = Sheet::new(&plan.name, made.time);
     sheet.text(
-        "Keep this on paper. It tells years later whether a file or a key is the one of this ceremony.\n\
+        "Keep this on paper. Years later it tells whether a file or a key is of this ceremony.\n\
          Each hash stands in hexadecimal digits, and beside them in words to read out.",
     );
     sheet.heading("Keys");

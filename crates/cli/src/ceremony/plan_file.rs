@@ -148,6 +148,10 @@ impl PlanFile {
             !self.name.trim().is_empty(),
             "`name` is empty: say which index this is for"
         );
+        anyhow::ensure!(
+            self.name.len() <= 200 && !self.name.contains(char::is_control),
+            "`name` is too long or has no plain text: it is printed, on one line or two"
+        );
         let mut names = BTreeSet::new();
         for HolderPlan { name, .. } in &self.root.holders {
             anyhow::ensure!(

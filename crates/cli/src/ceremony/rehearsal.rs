@@ -13,9 +13,9 @@ use waxseal_signing::{KeyUri, Passphrases, PrivateKey, Question, Scheme, Secret}
 use waxseal_tuf::{PublicKey, SignError, Signer};
 
 use super::bundle::{Bundle, Kind};
-use super::conversation::Conversation;
+use super::conversation::{Answer, Conversation};
 use super::current::{Current, holders as holders_of};
-use super::hold::Keys;
+use super::hold::{Keys, KnownKey};
 
 /// Keys in place of real ones.
 pub(crate) struct ThrowawayKeys<'a> {
@@ -40,16 +40,12 @@ impl Keys for ThrowawayKeys<'_> {
         Self::make(scheme)
     }
 
-    fn public(&self, _: &Path) -> anyhow::Result<(PublicKey, Option<Box<dyn Signer>>)> {
+    fn public(&self, _: &Path) -> anyhow::Result<KnownKey> {
         let key = Self::make(Scheme::Ed25519)?;
         Ok((key.public_key().clone(), Some(key)))
     }
 
-    fn present(
-        &self,
-        name: &str,
-        _: &mut Conversation,
-    ) -> anyhow::Result<(PublicKey, Option<Box<dyn Signer>>)> {
+    fn present(&self, name: &str, _: &mut Conversation) -> anyhow::Result<Answer<KnownKey>> {
         let key = self.present.get(name).with_context(|| {
             let names: Vec<_> = self.present.keys().map(String::as_str).collect();
             let names = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
@@ -58,7 +54,7 @@ impl Keys for ThrowawayKeys<'_> {
                  published with --from, and holders as they are named there"
             )
         })?;
-        Ok((key.0.public_key().clone(), Some(Box::new(key.clone()))))
+        Ok(Answer::Given((key.0.public_key().clone(), Some(Box::new(key.clone())))))
     }
 
     fn leaving(&self) -> Vec<&dyn Signer> {

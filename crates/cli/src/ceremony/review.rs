@@ -163,12 +163,16 @@ pub(crate) fn missing(review: &Review) -> Vec<String> {
     for step in &review.steps {
         for tally in step.needed.iter().filter(|tally| tally.missing() > 0) {
             let names: Vec<_> = tally.open.iter().map(short).collect();
-            lines.push(format!(
+            let line = format!(
                 "{}.root.json: {} more of {}",
                 step.root().version,
                 tally.missing(),
                 names.join(", ")
-            ));
+            );
+            // Mostly the root before it asks for the same people.
+            if lines.last() != Some(&line) {
+                lines.push(line);
+            }
         }
     }
     lines

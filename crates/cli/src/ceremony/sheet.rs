@@ -7,7 +7,12 @@ use jiff::Timestamp;
 use waxseal_tuf::spoken;
 
 /// How many lines are on a page.
-const LINES: usize = 64;
+const LINES: usize = 63;
+/// How many characters are on a line: the widest monospaced fonts have 0.61 of their size, so that 85 of
+/// them are 176 mm, and the page has 185.
+const COLUMNS: usize = 85;
+/// The same of the title.
+const TITLE_COLUMNS: usize = 68;
 
 /// A sheet, of one or more pages.
 #[derive(Debug)]
@@ -28,17 +33,19 @@ impl Sheet {
 
     /// Begins a part.
     pub(crate) fn heading(&mut self, text: &str) {
-        self.blocks.push(Block(vec![String::new(), text.to_uppercase()]));
+        let lines = broken(&text.to_uppercase(), COLUMNS);
+        self.blocks.push(Block([vec![String::new()], lines].concat()));
     }
 
     /// Lines of text.
     pub(crate) fn text(&mut self, text: &str) {
-        self.blocks.push(Block(text.lines().map(str::to_owned).collect()));
+        self.blocks.push(Block(text.lines().flat_map(|line| broken(line, COLUMNS)).collect()));
     }
 
     /// A hash in hex, beside the words that are said for it, four groups and four words on a line.
     pub(crate) fn hash(&mut self, label: &str, hex: &str) {
-        let mut lines = vec![String::new(), label.to_owned()];
+        let mut lines = vec![String::new()];
+        lines.extend(broken(label, COLUMNS));
         lines.extend(both_forms(hex));
         self.blocks.push(Block(lines));
     }
@@ -82,8 +89,11 @@ impl Sheet {
                 let _ =
                     writeln!(svg, "<text x=\"15\" y=\"{y:.1}\"{style}>{}</text>", escaped(line));
             };
-            text(16.0, " font-size=\"4.2\" font-weight=\"bold\"", &self.title);
-            let mut y = 22.0;
+            let mut y = 16.0;
+            for line in broken(&self.title, TITLE_COLUMNS) {
+                text(y, " font-size=\"4.2\" font-weight=\"bold\"", &line);
+                y += 5.0;
+            }
             for line in lines {
                 text(y, "", line);
                 y += 4.1;
@@ -108,6 +118,26 @@ pub(crate) fn both_forms(hex: &str) -> Vec<String> {
     let words: Vec<&str> = words.lines().collect();
     let line = |(groups, words): (&[&str], &&str)| format!("  {:<22}{words}", groups.join(" "));
     groups.chunks(4).zip(&words).map(line).collect()
+}
+
+/// A line in parts that fit, broken at blanks where there are some.
+fn broken(line: &str, columns: usize) -> Vec<String> {
+    let (mut lines, mut last) = (Vec::new(), String::new());
+    for word in line.split(' ') {
+        let mut word: Vec<char> = word.chars().collect();
+        let begun = last.chars().count();
+        if begun > 0 && begun + 1 + word.len() > columns {
+            lines.push(std::mem::take(&mut last));
+        } else if begun > 0 {
+            last.push(' ');
+        }
+        while word.len() > columns {
+            lines.push(word.drain(..columns).collect());
+        }
+        last.extend(word);
+    }
+    lines.push(last);
+    lines
 }
 
 fn escaped(text: &str) -> String {

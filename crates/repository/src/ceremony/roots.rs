@@ -1,5 +1,7 @@
 //! The roots of a ceremony.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use waxseal_tuf::metadata::{self, Keys, RoleKeys, Root, TopLevelRoles};
 use waxseal_tuf::{PublicKey, SignError, Signer};
@@ -100,8 +102,13 @@ pub(super) fn sign(
         let roots = [Some(root), before].into_iter().flatten();
         roots.map(|root| &root.roles.root).any(|role| role.keyids.contains(&keyid))
     };
-    let signers: Vec<_> = signers.iter().filter(counts).copied().collect();
-    metadata::sign(root, &signers)
+    // Whoever stays may be named among those who leave as well.
+    let signers: BTreeMap<_, _> = signers
+        .iter()
+        .filter(counts)
+        .map(|signer| (signer.public_key().default_keyid(), *signer))
+        .collect();
+    metadata::sign(root, &signers.into_values().collect::<Vec<_>>())
 }
 
 fn by_keyid(keys: &[&PublicKey]) -> Keys {

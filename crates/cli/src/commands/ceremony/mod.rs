@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::ceremony::current::Current;
+use crate::output;
 
 /// Hold a key ceremony: make root, targets and bins, on a machine that is on no network.
 ///
@@ -45,6 +46,15 @@ struct FromOption {
 }
 
 impl FromOption {
+    /// As it was typed, to be repeated in the next command.
+    fn as_words(&self) -> String {
+        let words = [("--from", &self.from), ("--root", &self.root)];
+        let given = words.iter().filter_map(|(name, path)| {
+            Some(format!(" {name} {}", output::quoted_path(path.as_deref()?)))
+        });
+        given.collect()
+    }
+
     fn read(&self) -> anyhow::Result<Option<Current>> {
         let from = self.from.as_deref();
         from.map(|from| Current::read(from, self.root.as_deref())).transpose()

@@ -1,9 +1,10 @@
-use std::fs;
-use std::io::IsTerminal as _;
+use std::fs::{self, File};
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use rustix::fs::FlockOperation;
 use waxseal_repository::ceremony::Succession;
 
 use super::FromOption;
@@ -11,6 +12,7 @@ use crate::ceremony::bundle::read_bounded;
 use crate::ceremony::conversation::{Conversation, Who};
 use crate::ceremony::hold::{Held, RealKeys};
 use crate::ceremony::plan_file::PlanFile;
+use crate::ceremony::preflight;
 use crate::ceremony::sheet::both_forms;
 use crate::ceremony::{memory, papers};
 use crate::data_folder::sync_folder;
@@ -51,10 +53,21 @@ impl Perform {
             .into());
         }
         let kept = memory::lock();
-        kept.require()?;
         let plan = PlanFile::read(&self.plan)?;
         let text = read_bounded(&self.plan)?;
         let current = self.from.read()?;
+        // What would end it in the middle is found while nothing is made and nobody was asked.
+        kept.require()?;
+        let findings = preflight::findings(&plan, current.as_ref(), kept);
+        if !findings.is_empty() {
+            return Err(Failure::new(
+                Exit::Failed,
+                format!("the ceremony cannot begin: {}", findings.join("; ")),
+                "nothing was made; see to it, and begin again (`waxseal ceremony rehearse` says the same \
+                 without people)",
+            )
+            .into());
+        }
         let unfinished = Unfinished::beside(&self.output)?;
         let mut talk = Conversation::new(Who::Person);
         talk.say(&format!(
@@ -86,13 +99,20 @@ impl Perform {
         let folder = unfinished.path();
         papers::write(folder, &plan, &text, &made, current.as_ref(), &transcript)?;
         unfinished.finish(&self.output)?;
-        show_next(&self.output, current.is_some(), missing.is_empty());
+        let new_keys = made.holders.iter().any(|key| key.file.is_some());
+        show_next(&self.output, current.is_some(), missing.is_empty(), new_keys);
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// A folder that goes away unless it is finished.
-struct Unfinished(tempfile::TempDir);
+/// How the folder of a ceremony is called as long as that is not finished.
+const UNFINISHED: &str = ".waxseal-unfinished-";
+
+/// A folder that goes away unless it is finished, and is locked meanwhile.
+struct Unfinished {
+    folder: tempfile::TempDir,
+    _lock: File,
+}
 
 impl Unfinished {
     fn beside(output: &Path) -> anyhow::Result<Self> {
@@ -106,17 +126,22 @@ impl Unfinished {
         }
         let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or(Path::new("."));
-        let folder = tempfile::Builder::new().prefix(".waxseal-ceremony-").tempdir_in(parent);
-        Ok(Self(folder.with_context(|| format!("cannot make a folder in {}", parent.display()))?))
+        let failed = || format!("cannot make a folder in {}", parent.display());
+        remove_abandoned(parent).with_context(failed)?;
+        let folder = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(parent);
+        let folder = folder.with_context(failed)?;
+        let lock = File::open(folder.path()).with_context(failed)?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).with_context(failed)?;
+        Ok(Self { folder, _lock: lock })
     }
 
     fn path(&self) -> &Path {
-        self.0.path()
+        self.folder.path()
     }
 
     fn finish(self, output: &Path) -> anyhow::Result<()> {
         sync_folder(self.path())?;
-        let folder = self.0.keep();
+        let folder = self.folder.keep();
         fs::rename(&folder, output).with_context(|| {
             format!(
                 "what was made is in {}, and cannot be moved to {}",
@@ -129,28 +154,62 @@ impl Unfinished {
     }
 }
 
-fn show_next(folder: &Path, follows: bool, complete: bool) {
-    let waxseal = output::own_command();
+/// Removes what a ceremony left that was killed: key files of no use to anybody, since nothing names them.
+fn remove_abandoned(parent: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(parent)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !name.starts_with(UNFINISHED) {
+            continue;
+        }
+        let lock = File::open(&path)?;
+        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            output::note(&format!("another ceremony is being held in {}", path.display()));
+        } else if path.join(papers::EVERYTHING).exists() {
+            output::warning(&format!(
+                "{} has all of a ceremony that was finished: keep it by another name, or remove it",
+                path.display()
+            ));
+        } else {
+            fs::remove_dir_all(&path)?;
+            output::note(&format!(
+                "removed {}, which an interrupted ceremony left; nothing was signed in it",
+                path.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn show_next(folder: &Path, follows: bool, complete: bool, new_keys: bool) {
     let path = |name: &str| output::quoted_path(&folder.join(name));
     output::heading("Next");
     output::line(&format!(
-        "  Print {} and keep it apart from this machine; all compare it with their screens.",
-        path("sheet-1.svg")
+        "  Print {}/sheet-*.svg, compare it with this screen, and keep it apart from this machine.",
+        output::quoted_path(folder)
     ));
     output::line(&format!(
         "  Put {} into the safe, and give {} to the server.",
         path(papers::EVERYTHING),
         path(papers::SERVER)
     ));
-    output::line(
-        "  Each holder takes their key file root-NAME.pem; then remove it from this folder.",
-    );
+    if new_keys {
+        output::line("  Each holder takes their key file root-NAME.pem on a stick of their own.");
+    }
     if !complete {
         output::line("  Whoever signs later takes metadata/*.root.json, and runs:");
-        output::command(&format!("{waxseal} sign show *.root.json"));
-        output::command(&format!("{waxseal} sign --key file:PATH *.root.json"));
+        let first = if follows { "" } else { " --first" };
+        output::command("waxseal sign show *.root.json");
+        output::command(&format!("waxseal sign{first} --key file:PATH *.root.json"));
+        output::line("  What comes back is put together:");
+        output::command("waxseal sign combine FOLDER... --output signed");
     }
     output::line("  On the server:");
+    let roots = match (follows, complete) {
+        (_, true) => "",
+        (false, false) => " --root signed/1.root.json",
+        (true, false) => " signed/*.root.json",
+    };
     let publish = if follows { "publish-root" } else { "init" };
-    output::command(&format!("{waxseal} repo {publish} --bundle {}", papers::SERVER));
+    output::command(&format!("waxseal repo {publish} --bundle {}{roots}", papers::SERVER));
 }

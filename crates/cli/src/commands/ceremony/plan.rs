@@ -7,8 +7,9 @@ use anyhow::Context as _;
 use waxseal_repository::ceremony::Succession;
 
 use super::FromOption;
-use crate::ceremony::hold::{described, read_public};
-use crate::ceremony::plan_file::{KeyPlan, PlanFile, template};
+use crate::ceremony::hold::described;
+use crate::ceremony::plan_file::{PlanFile, template};
+use crate::ceremony::preflight;
 use crate::failure::{Exit, Failure};
 use crate::output;
 
@@ -32,19 +33,17 @@ impl Plan {
         let current = self.from.read()?;
         if let Some(path) = &self.check {
             let plan = PlanFile::read(path)?;
-            for holder in &plan.root.holders {
-                match (&holder.key, &current) {
-                    (KeyPlan::Public(path), _) => drop(read_public(path)?),
-                    (KeyPlan::Present, Some(current)) => drop(current.holder(&holder.name)?),
-                    (KeyPlan::Present, None) => anyhow::bail!(
-                        "the plan says `present` for {}: name what is published with --from",
-                        holder.name
-                    ),
-                    (KeyPlan::New | KeyPlan::There(_), _) => {}
-                }
-            }
             for line in described(&plan, Succession::Planned, false) {
                 output::line(&line);
+            }
+            // What is at hand is another question: a plan is written elsewhere than where the keys are.
+            if let Some(finding) = preflight::plan(&plan, current.as_ref()).first() {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!("the plan cannot be carried out: {finding}"),
+                    "change it, and check it again",
+                )
+                .into());
             }
             output::note(
                 "the plan can be carried out; practise it with `waxseal ceremony rehearse`",
@@ -69,8 +68,9 @@ impl Plan {
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?;
         let (waxseal, plan) = (output::own_command(), output::quoted_path(path));
         output::line(&format!("{} is a plan to fill in. Then:", path.display()));
-        output::command(&format!("{waxseal} ceremony plan --check {plan}"));
-        output::command(&format!("{waxseal} ceremony rehearse {plan}"));
+        let from = self.from.as_words();
+        output::command(&format!("{waxseal} ceremony plan --check {plan}{from}"));
+        output::command(&format!("{waxseal} ceremony rehearse {plan}{from}"));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -6,7 +6,6 @@ use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use waxseal_repository::ceremony::{self, Succession};
-use waxseal_signing::Nobody;
 
 use super::FromOption;
 use crate::ceremony::bundle::{Bundle, read_bounded};
@@ -14,7 +13,8 @@ use crate::ceremony::conversation::{Conversation, Who};
 use crate::ceremony::current::Current;
 use crate::ceremony::founding::Founding;
 use crate::ceremony::hold::{Held, Made};
-use crate::ceremony::plan_file::{KeyPlan, PlanFile};
+use crate::ceremony::plan_file::PlanFile;
+use crate::ceremony::preflight;
 use crate::ceremony::rehearsal::{MadeUp, ThrowawayKeys, Twin};
 use crate::ceremony::{memory, papers};
 use crate::data_folder::DataFolder;
@@ -93,7 +93,7 @@ impl Rehearse {
         std::fs::create_dir(&out)?;
         papers::write(&out, &plan, &read_bounded(&self.plan)?, &made, current, &talk.transcript())?;
         let checks = check(&made, current, &out)?;
-        let warnings = warnings(&plan, kept);
+        let warnings = preflight::findings(&plan, published.as_ref(), kept);
         let files = papers::files(&made.ceremony)?;
         let files = files.iter().map(|file| File { name: file.name(), bytes: file.bytes.len() });
         let report = Report {
@@ -167,38 +167,4 @@ fn check(
     let later = now + SignedDuration::from_hours(24);
     anyhow::ensure!(made.time < later, "the clock went back during the rehearsal");
     Ok(checks)
-}
-
-/// What of the plan is not at hand here.
-fn warnings(plan: &PlanFile, kept: memory::Kept) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if let Err(swappable) = kept.require() {
-        warnings.push(swappable.to_string());
-    }
-    let holders = plan.root.holders.iter().map(|it| (it.name.as_str(), &it.key, it.scheme.0));
-    let keys = holders.chain([("the online key", &plan.online.key, plan.online.scheme.0)]);
-    for (whose, key, scheme) in keys {
-        let problem = match key {
-            KeyPlan::There(uri) => match waxseal_signing::inspect(uri, &Nobody) {
-                Err(error) => Some(error.to_string()),
-                Ok(info) => info.problem.or_else(|| {
-                    let scheme = info
-                        .public_key
-                        .as_ref()
-                        .map_or(Ok(scheme), |key| key.scheme().unwrap_or_default().parse());
-                    let check =
-                        scheme.and_then(|scheme| waxseal_signing::check_scheme(uri, scheme));
-                    check.err().map(|error| error.to_string())
-                }),
-            },
-            KeyPlan::Public(path) => {
-                crate::ceremony::hold::read_public(path).err().map(|error| format!("{error:#}"))
-            }
-            KeyPlan::New | KeyPlan::Present => None,
-        };
-        if let Some(problem) = problem {
-            warnings.push(format!("{whose}: {problem}"));
-        }
-    }
-    warnings
 }

@@ -107,17 +107,20 @@ impl Init {
         let founding = held::Founding::of(&bundle, root.transpose()?.as_slice())?;
         let layout = if self.layout == "index" { Layout::Index } else { Layout::Files };
         let mut config = Config { layout, ..founding.config() };
+        let here = std::path::absolute(".").context("cannot tell the folder this runs in")?;
         match (&self.new.online_key_uri, founding.has_online_key()) {
             (Some(uri), _) => {
-                let here =
-                    std::path::absolute(".").context("cannot tell the folder this runs in")?;
                 let uri = uri.parse::<KeyUri>()?.relative_to(&here);
                 founding.check_online_key(&uri, false)?;
                 config.online_key = uri.to_string();
             }
             (None, true) => {
                 if let Some(source) = &self.passphrase_source {
-                    config.online_key = format!("{}?passphrase-source={source}", config.online_key);
+                    // A path of the source begins here, and that of the key at the data folder.
+                    let key: KeyUri = config.online_key.parse()?;
+                    let path = key.path().unwrap_or_default();
+                    let uri = format!("{key}?passphrase-source={source}").parse::<KeyUri>()?;
+                    config.online_key = uri.relative_to(&here).with_path(&path).to_string();
                 }
                 founding.check_online_key(&config.online_key.parse()?, true)?;
             }

@@ -10,11 +10,15 @@ use waxseal_repository::{Error, Repository};
 
 use super::super::DataOption;
 use crate::ceremony::bundle::{Bundle, Kind, read_bounded};
+use crate::ceremony::current::claims;
 use crate::ceremony::founding::{ONLINE_KEY, with_roots};
 use crate::data_folder::{DataFolder, sync_folder, write_private};
 use crate::failure::{Exit, Failure};
 use crate::host;
 use crate::output;
+
+/// How long a running server is waited for that may not have the new online key, in seconds.
+const NEW_KEY_WAIT: u64 = 10;
 
 /// Publish what a key ceremony made after the first: new roots, targets and bins.
 ///
@@ -51,14 +55,21 @@ impl PublishRoot {
         if self.withdraw {
             return withdraw(&repository);
         }
-        let change = self.record(&folder, &repository)?;
+        let online = repository.offline_roles()?.online_keys().to_vec();
+        let Some(change) = self.record(&folder, &repository)? else {
+            let root = repository.offline_roles()?;
+            let version = root.root().version;
+            output::line(&format!("root version {version} is published already"));
+            return Ok(ExitCode::SUCCESS);
+        };
+        let new_key = !change.after.online_keys().iter().any(|key| online.contains(key));
         let version = change.after.root().version;
         match host::snapshot_process(&folder, Arc::clone(&repository)) {
             Ok(process) => process.publish_all(Timestamp::now())?,
             Err(error) => match error.downcast_ref::<Error>() {
                 Some(Error::SecondWriter { .. }) => {
                     output::note("a server runs: it publishes what was recorded");
-                    self.wait_for(&repository)?;
+                    self.wait_for(&repository, new_key)?;
                 }
                 Some(Error::WrongOnlineKey { .. }) => {}
                 _ => return Err(error.context("it was recorded, and cannot be published now")),
@@ -77,7 +88,12 @@ impl PublishRoot {
     }
 
     /// Checks what came, records it, and puts the new online key where it belongs.
-    fn record(&self, folder: &DataFolder, repository: &Repository) -> anyhow::Result<Change> {
+    /// `None`: its newest root is the published one.
+    fn record(
+        &self,
+        folder: &DataFolder,
+        repository: &Repository,
+    ) -> anyhow::Result<Option<Change>> {
         let before = repository.offline_roles()?;
         let bundle = self.bundle.as_deref().map(Bundle::read).transpose()?;
         if bundle.as_ref().is_some_and(|bundle| bundle.kind == Kind::Everything) {
@@ -89,6 +105,11 @@ impl PublishRoot {
             .into());
         }
         let published = before.root().version;
+        let in_bundle = bundle.as_ref().and_then(|bundle| bundle.roots().into_values().next_back());
+        let mut already = match in_bundle {
+            Some(bytes) => claims(bytes)? == **before.root(),
+            None => false,
+        };
         let mut made = match &bundle {
             Some(bundle) => bundle.ceremony(published),
             None => waxseal_repository::ceremony::Ceremony { roots: Vec::new(), delegations: None },
@@ -101,7 +122,19 @@ impl PublishRoot {
         let roots = self.roots.iter().map(|path| {
             read_bounded(path).with_context(|| format!("cannot read the root {}", path.display()))
         });
-        let made = with_roots(made, &roots.collect::<anyhow::Result<Vec<_>>>()?)?;
+        let roots = roots.collect::<anyhow::Result<Vec<_>>>()?;
+        let mut newer = Vec::new();
+        for bytes in roots {
+            let root = claims(&bytes)?;
+            if root == **before.root() {
+                already = true;
+            }
+            newer.extend((root.version > published).then_some(bytes));
+        }
+        let made = with_roots(made, &newer)?;
+        if made.roots.is_empty() && already {
+            return Ok(None);
+        }
         if made.roots.is_empty() {
             return Err(Failure::new(
                 Exit::Usage,
@@ -110,7 +143,9 @@ impl PublishRoot {
             )
             .into());
         }
-        let change = repository.change_offline_roles(&made, Timestamp::now())?;
+        let change = repository
+            .change_offline_roles(&made, Timestamp::now())
+            .map_err(|error| refused(error, published))?;
         if let Some(key) = bundle.as_ref().and_then(|bundle| bundle.get(ONLINE_KEY)) {
             let path = folder.online_key_file(&change);
             if !path.exists() {
@@ -119,16 +154,38 @@ impl PublishRoot {
                 sync_folder(&folder.keys())?;
             }
         }
-        Ok(change)
+        Ok(Some(change))
     }
 
-    fn wait_for(&self, repository: &Repository) -> anyhow::Result<()> {
-        let until = Instant::now() + Duration::from_secs(self.wait);
+    fn wait_for(&self, repository: &Repository, new_key: bool) -> anyhow::Result<()> {
+        // A server that was started before cannot have it.
+        let wait = if new_key { self.wait.min(NEW_KEY_WAIT) } else { self.wait };
+        let until = Instant::now() + Duration::from_secs(wait);
         while Instant::now() < until && !repository.database().waiting_change()?.is_empty() {
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(())
     }
+}
+
+/// What to do where new roots cannot be published.
+fn refused(error: Error, published: u64) -> anyhow::Error {
+    use waxseal_repository::ceremony::ChangeError;
+    use waxseal_tuf::Error as Refused;
+
+    let hint = match &error {
+        Error::Change(ChangeError::Refused(Refused::Signatures { .. })) => {
+            "`waxseal sign show` says whose signatures are missing; what `waxseal sign combine` put together \
+             is named after the bundle: `--bundle FILE signed/*.root.json`"
+                .to_owned()
+        }
+        Error::Change(_) => format!(
+            "root version {published} is published: if this was made before that, hold the ceremony again \
+             with a new `waxseal ceremony export`"
+        ),
+        _ => return error.into(),
+    };
+    Failure::new(Exit::Failed, error.to_string(), hint).into()
 }
 
 fn still_waits(folder: &DataFolder, change: &Change, waiting: &[ChangedFile]) -> Failure {

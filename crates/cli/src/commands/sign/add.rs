@@ -2,6 +2,9 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+use waxseal_signing::KeyUri;
+
 use super::{Files, TrustedRoot, replace};
 use crate::ceremony::conversation::{Answer, Conversation, Who};
 use crate::ceremony::review::{described, missing};
@@ -18,7 +21,7 @@ pub(crate) struct Add {
 
     /// Your root key: `file:PATH` or `pkcs11:token=TOKEN;object=NAME`
     #[arg(long, value_name = "URI", required = true)]
-    key: String,
+    key: Option<String>,
 
     #[command(flatten)]
     trusted: TrustedRoot,
@@ -34,6 +37,7 @@ pub(crate) struct Add {
 
 impl Add {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let key: KeyUri = self.key.context("--key was not given")?.parse()?;
         let files = Files::read(&self.files)?;
         let trusted = self.trusted.read()?;
         if trusted.is_none() && !self.first {
@@ -52,7 +56,7 @@ impl Add {
         if !self.yes {
             ask(&mut talk)?;
         }
-        let key = waxseal_signing::open(&self.key.parse()?, &Terminal)?;
+        let key = waxseal_signing::open(&key, &Terminal)?;
         let asked: Vec<_> =
             review.steps.iter().filter(|step| step.asks_for(key.public_key())).collect();
         if asked.is_empty() {
@@ -98,6 +102,11 @@ fn ask(talk: &mut Conversation) -> anyhow::Result<()> {
     }
     match talk.confirm("Is this what you were asked to sign?")? {
         Answer::Given(()) => Ok(()),
-        Answer::Back => Err(Failure::new(Exit::Failed, "nothing was signed", "").into()),
+        Answer::Back => Err(Failure::new(
+            Exit::Failed,
+            "nothing was signed",
+            "ask whoever sent these files what they are to change",
+        )
+        .into()),
     }
 }

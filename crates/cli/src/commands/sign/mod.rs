@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use etcetera::base_strategy::{BaseStrategy as _, choose_base_strategy};
-use waxseal_repository::ceremony::review::{Review, RootFile};
+use waxseal_repository::ceremony::review::{Review, ReviewError, RootFile};
 
 use crate::ceremony::bundle::read_bounded;
 use crate::failure::{Exit, Failure};
@@ -25,7 +25,7 @@ pub(crate) struct Sign {
     command: Option<Command>,
 
     #[command(flatten)]
-    add: Option<add::Add>,
+    add: add::Add,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -37,17 +37,11 @@ enum Command {
 
 impl Sign {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        match (self.command, self.add) {
-            (Some(Command::Show(show)), _) => show.run(),
-            (Some(Command::Combine(combine)), _) => combine.run(),
-            (Some(Command::Pin(pin)), _) => pin.run(),
-            (None, Some(add)) => add.run(),
-            (None, None) => Err(Failure::new(
-                Exit::Usage,
-                "no root file was named",
-                "`waxseal sign --key URI 2.root.json` signs; `waxseal sign show 2.root.json` shows first",
-            )
-            .into()),
+        match self.command {
+            Some(Command::Show(show)) => show.run(),
+            Some(Command::Combine(combine)) => combine.run(),
+            Some(Command::Pin(pin)) => pin.run(),
+            None => self.add.run(),
         }
     }
 }
@@ -86,6 +80,16 @@ impl TrustedRoot {
     }
 }
 
+/// Later roots came, and there is nothing to compare them with.
+fn nothing_trusted() -> anyhow::Error {
+    Failure::new(
+        Exit::Usage,
+        "there is no root that you trust, so that nothing can be compared with it",
+        "name the last published root with --root, or keep it with `waxseal sign pin`",
+    )
+    .into()
+}
+
 /// Root files, by the names they were given with.
 struct Files(Vec<(PathBuf, Vec<u8>)>);
 
@@ -113,8 +117,12 @@ impl Files {
         Ok(Self(files))
     }
 
+    /// Against the root that is trusted. Where there is none, only the first root of an index can be shown.
     fn review(&self, trusted: Option<&[u8]>) -> anyhow::Result<Review> {
-        self.with(|files| Ok(Review::new(trusted, files)?))
+        self.with(|files| match Review::new(trusted, files) {
+            Err(ReviewError::Gap { missing: 1 }) if trusted.is_none() => Err(nothing_trusted()),
+            review => Ok(review?),
+        })
     }
 
     fn with<T>(
