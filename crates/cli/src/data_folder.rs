@@ -295,6 +295,12 @@ impl DataFolder {
         Ok(Arc::new(Repository::open(Box::new(store), self.database()?)?))
     }
 
+    /// The same where somebody else may have written to the store.
+    pub(crate) fn repository_after_compromise(&self) -> anyhow::Result<Arc<Repository>> {
+        let store = Box::new(FilesystemStore::open(self.store())?);
+        Ok(Arc::new(Repository::open_after_compromise(store, self.database()?)?))
+    }
+
     /// The fingerprint of root version 1, which clients compare once.
     pub(crate) fn root_fingerprint(&self) -> anyhow::Result<Fingerprint> {
         let key = StoreKey::Metadata { version: 1, role: RoleName::from_static(RoleName::ROOT) };

@@ -291,7 +291,8 @@ pub enum Error {
     #[error(
         "the store's timestamp.json has version {stored}, the database has recorded version {recorded} \
          as published: one of them was restored from an older backup; bring both to the same moment, \
-         for published versions must not be used again for other content"
+         for published versions must not be used again for other content; if somebody else has written \
+         to the store, docs/compromise.md says how to go on"
     )]
     DifferentAge {
         /// Version of `timestamp.json` in the store; 0 when there is none.

@@ -35,7 +35,7 @@ pub struct ForeignFile {
     pub role: RoleName,
     /// Its version.
     pub version: u64,
-    /// Whether the version is so high that it is left behind.
+    /// Whether the version is so high that it is left behind: the file was removed.
     pub out_of_reach: bool,
 }
 
@@ -84,6 +84,13 @@ impl SnapshotProcess {
         let of_bins = newest.iter().filter(|(role, _)| bins.number(role).is_some());
         let highest = raised(of_bins.map(|(_, version)| *version).max().unwrap_or(0));
         database.raise_versions(self.epoch, &roles, highest)?;
+        // They would pass for newer than all that follows.
+        let left_behind: Vec<_> = foreign
+            .iter()
+            .filter(|file| file.out_of_reach)
+            .map(|file| StoreKey::Metadata { version: file.version, role: file.role.clone() })
+            .collect();
+        repository.store().remove(&left_behind)?;
         self.disown();
         if !foreign.is_empty() || timestamp.is_some() {
             warn!(

@@ -15,6 +15,7 @@ mod audit_compare;
 mod audit_remote;
 mod ceremony;
 mod commands;
+mod compromise;
 mod crash;
 mod install;
 mod keys;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use waxseal_repository::ceremony::{Change, ChangedFile, NewDelegations};
-use waxseal_repository::{Error, Repository};
+use waxseal_repository::{Error, ForeignFile, Recovered, Repository};
 
 use super::super::DataOption;
 use crate::ceremony::bundle::{Bundle, Kind, read_bounded};
@@ -15,6 +15,7 @@ use crate::ceremony::founding::{ONLINE_KEY, with_roots};
 use crate::data_folder::{DataFolder, sync_folder, write_private};
 use crate::failure::{Exit, Failure};
 use crate::host;
+use crate::online_key;
 use crate::output;
 
 /// How long a running server is waited for that may not have the new online key, in seconds.
@@ -40,6 +41,15 @@ pub(crate) struct PublishRoot {
     #[arg(long, conflicts_with_all = ["bundle", "roots"])]
     withdraw: bool,
 
+    /// After a compromise: step over whatever somebody else has written to the store, with versions above
+    /// theirs. The server must be stopped, and what the ceremony made with --compromise be published
+    #[arg(long, conflicts_with = "withdraw")]
+    compromise: bool,
+
+    /// How far versions are raised above those that are known of, for what a thief showed to clients alone
+    #[arg(long, value_name = "VERSIONS", default_value_t = 1000, requires = "compromise")]
+    raise: u64,
+
     /// How long a running server is waited for, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     wait: u64,
@@ -51,7 +61,10 @@ pub(crate) struct PublishRoot {
 impl PublishRoot {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let folder = DataFolder::open(&self.data.data)?;
-        let repository = folder.repository()?;
+        let repository = match self.compromise {
+            true => folder.repository_after_compromise()?,
+            false => folder.repository()?,
+        };
         if self.withdraw {
             return withdraw(&repository);
         }
@@ -64,9 +77,20 @@ impl PublishRoot {
         };
         let new_key = !change.after.online_keys().iter().any(|key| online.contains(key));
         let version = change.after.root().version;
+        if self.compromise && !has_key_of(&folder, &change)? {
+            // Nothing more is signed with a key that a thief has.
+            let waiting = repository.database().waiting_change()?;
+            return Err(still_waits(&folder, &change, &waiting).into());
+        }
         match host::snapshot_process(&folder, Arc::clone(&repository)) {
-            Ok(process) => process.publish_all(Timestamp::now())?,
+            Ok(process) => {
+                if self.compromise {
+                    show(&process.recover(self.raise)?);
+                }
+                process.publish_all(Timestamp::now())?;
+            }
             Err(error) => match error.downcast_ref::<Error>() {
+                Some(Error::SecondWriter { .. }) if self.compromise => return Err(error),
                 Some(Error::SecondWriter { .. }) => {
                     output::note("a server runs: it publishes what was recorded");
                     self.wait_for(&repository, new_key)?;
@@ -212,6 +236,28 @@ fn still_waits(folder: &DataFolder, change: &Change, waiting: &[ChangedFile]) ->
         ),
     };
     Failure::new(Exit::Failed, problem, hint)
+}
+
+/// Whether the configured online key is the one of the change.
+fn has_key_of(folder: &DataFolder, change: &Change) -> anyhow::Result<bool> {
+    let online = online_key::open(folder.path(), &folder.config()?)?;
+    Ok(change.after.online_keys().contains(&online.public_key().default_keyid()))
+}
+
+/// What somebody else has written to the store.
+fn show(found: &Recovered) {
+    if let Some(version) = found.timestamp {
+        output::warning(&format!(
+            "timestamp.json was somebody else's, version {version}: it is replaced"
+        ));
+    }
+    for ForeignFile { role, version, out_of_reach } in found.foreign.iter().take(20) {
+        let far = if *out_of_reach { ", so high that it is left behind: removed" } else { "" };
+        output::warning(&format!("{version}.{role}.json is not on record{far}"));
+    }
+    if found.foreign.len() > 20 {
+        output::warning(&format!("and {} more", found.foreign.len() - 20));
+    }
 }
 
 fn withdraw(repository: &Repository) -> anyhow::Result<ExitCode> {
