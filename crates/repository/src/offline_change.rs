@@ -65,7 +65,17 @@ impl Repository {
     ) -> Result<Change, Error> {
         let change = ceremony::check(&self.offline_roles()?, ceremony, now)?;
         self.check_lengths_in(change.after.bins())?;
-        self.database().record_change(&change.files)?;
+        // When some of it is published, the rest is in another stage than it was recorded for.
+        let waiting = self.database().waiting_change()?;
+        let is_brought = |waits: &ChangedFile| {
+            change
+                .files
+                .iter()
+                .any(|file| ChangedFile { stage: waits.stage, ..file.clone() } == *waits)
+        };
+        if waiting.is_empty() || !waiting.iter().all(is_brought) {
+            self.database().record_change(&change.files)?;
+        }
         self.wake().wake();
         Ok(change)
     }

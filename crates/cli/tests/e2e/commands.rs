@@ -234,6 +234,7 @@ fn the_help_is_one_that_a_person_can_use() {
         "repo init",
         "repo import",
         "repo gc",
+        "repo publish-root",
         "repo status",
         "audit",
         "audit repo",
@@ -250,6 +251,15 @@ fn the_help_is_one_that_a_person_can_use() {
         "key inspect",
         "key list",
         "key passphrase",
+        "ceremony",
+        "ceremony plan",
+        "ceremony rehearse",
+        "ceremony perform",
+        "ceremony export",
+        "sign",
+        "sign show",
+        "sign combine",
+        "sign pin",
         "completions",
     ] {
         let words = command.split_whitespace().chain(["--help"]);

@@ -14,6 +14,8 @@ mod audit;
 mod audit_compare;
 mod audit_remote;
 mod ceremony;
+mod ceremony_changes;
+mod ceremony_people;
 mod commands;
 mod compromise;
 mod crash;

@@ -43,6 +43,19 @@ pub(super) struct TokenKey {
 impl TokenKey {
     /// Finds the key and logs in.
     pub(super) fn open(uri: &KeyUri, passphrases: &dyn Passphrases) -> Result<Self, KeyError> {
+        match Self::open_now(uri, passphrases) {
+            // A module that saw a token go can know that it is back only when it starts anew.
+            Err(KeyError::Token(TokenError::Lost { .. } | TokenError::NoToken { .. })) => {
+                let module = Module::of(uri)?;
+                let generation = module.with(|loaded| Ok(loaded.generation))?;
+                module.restart(generation)?;
+                Self::open_now(uri, passphrases)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_now(uri: &KeyUri, passphrases: &dyn Passphrases) -> Result<Self, KeyError> {
         let wanted = Wanted::parse(uri.place())?;
         let module = Module::of(uri)?;
         let number = KEYS.fetch_add(1, Ordering::Relaxed);

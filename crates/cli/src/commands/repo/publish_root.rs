@@ -130,6 +130,18 @@ impl PublishRoot {
         }
         let published = before.root().version;
         let in_bundle = bundle.as_ref().and_then(|bundle| bundle.roots().into_values().next_back());
+        let beside = bundle.as_ref().and_then(|bundle| bundle.roots().remove(&published));
+        if let Some(bytes) = beside
+            && claims(bytes)? != **before.root()
+        {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("root version {published} in this bundle is not the published one"),
+                "it was made from an older state of the index: hold the ceremony again with a new `waxseal \
+                 ceremony export`",
+            )
+            .into());
+        }
         let mut already = match in_bundle {
             Some(bytes) => claims(bytes)? == **before.root(),
             None => false,

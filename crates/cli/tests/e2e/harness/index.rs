@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use waxseal_testkit::peers::{self, CleanCommand, Outcome};
 
 use super::form::Form;
+use super::offline::Offline;
 use super::process::Process;
 use super::wheels::{Wheel, make_wheels};
 use super::{WAXSEAL, tree, waxseal};
@@ -48,6 +49,13 @@ impl Index {
         command.current_dir(folder.path()).run().success();
         let token = waxseal(["token", "add", "tests"]).current_dir(folder.path()).run().success();
         Self::in_folder(folder, Some(token.stdout.trim_end()), |command| command)
+    }
+
+    /// A new index that begins with what a ceremony made, in the folder where it was held.
+    pub(crate) fn of_ceremony(offline: Offline, words: &str) -> Self {
+        offline.run(&format!("repo init {words}")).success();
+        let token = offline.run("token add tests").success();
+        Self::in_folder(offline.into_folder(), Some(token.stdout.trim_end()), |command| command)
     }
 
     /// With the token that was made for it, or the one that its quickstart prints.
