@@ -20,6 +20,8 @@ pub(crate) enum Exit {
     Refused = 3,
     /// An audit came to its end and found something wrong.
     Findings = 4,
+    /// All is well now, and somebody has to do something soon: a role of a key ceremony runs out.
+    Due = 5,
 }
 
 impl From<Exit> for ExitCode {

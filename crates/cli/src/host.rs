@@ -17,6 +17,7 @@ use waxseal_server::{AppState, Limits, Settings};
 
 use crate::collector::Collector;
 use crate::data_folder::DataFolder;
+use crate::expiry;
 use crate::failure::{Exit, Failure};
 use crate::online_key;
 use crate::output;
@@ -57,6 +58,7 @@ pub(crate) struct Host {
     process: Running,
     stop: Stop,
     _collector: Collector,
+    watch: task::JoinHandle<()>,
 }
 
 impl Host {
@@ -105,7 +107,8 @@ impl Host {
                  is published is served, and /readyz says what holds it up",
             );
         }
-        Ok(Self { address, serving, process, stop, _collector: collector })
+        let watch = tokio::spawn(expiry::watch(repository, folder.path().to_owned()));
+        Ok(Self { address, serving, process, stop, _collector: collector, watch })
     }
 
     /// The index's base URL as this machine reaches it, without a slash at the end.
@@ -120,6 +123,7 @@ impl Host {
     /// Waits until it is stopped, and then publishes what was accepted.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let served = self.serving.await?;
+        self.watch.abort();
         output::note("publishing what was accepted, then stopping");
         self.stop.request();
         let process = self.process;

@@ -6,12 +6,14 @@ mod collector;
 mod commands;
 mod config;
 mod data_folder;
+mod expiry;
 mod failure;
 mod host;
 mod online_key;
 mod output;
 mod terminal;
 mod trust;
+mod waiting_change;
 
 use std::process::ExitCode;
 

@@ -41,6 +41,7 @@ mod recover;
 mod refile;
 mod renewal;
 mod repository;
+mod role_status;
 mod snapshot_file;
 mod snapshot_process;
 pub mod store;
@@ -57,5 +58,8 @@ pub use lock::{Holder, LOCK_PATIENCE, LockHeld};
 pub use online_keys::OnlineKeys;
 pub use recover::{ForeignFile, Recovered};
 pub use repository::{Accepted, Publishing, Repository, Upload};
+pub use role_status::{
+    Due, PublishedRole, REMINDERS, RoleSigner, due, is_offline, is_within, published_roles,
+};
 pub use snapshot_process::{Published, SnapshotProcess, Stop, WriterLock};
 pub use target_changes::TargetChanges;

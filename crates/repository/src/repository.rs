@@ -30,7 +30,7 @@ use crate::store::{Object, Store, StoreKey};
 use crate::together::Together;
 
 /// The most bytes a metadata file of ours is read with.
-const METADATA_LIMIT: u64 = 64 << 20;
+pub(crate) const METADATA_LIMIT: u64 = 64 << 20;
 
 /// The most uploads that are appended to the journal in one commit.
 const MAX_TOGETHER: usize = 256;

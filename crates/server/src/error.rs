@@ -297,17 +297,33 @@ pub enum Error {
 }
 
 /// Why an index cannot serve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadinessProblem {
     /// No snapshot was published yet.
     #[error("no snapshot is published yet; its snapshot process has to run once")]
     NothingPublished,
     /// Clients refuse what is published.
     #[error(
-        "what is published has expired, and clients refuse it; its snapshot process has to run, or root \
-         has to be renewed (`waxseal repo status` shows which role it is)"
+        "what is published has expired, and clients refuse it: {}; {}",
+        expired(roles),
+        renewal(roles)
     )]
-    Expired,
+    Expired {
+        /// The roles that have expired; all bins are one, `bin-n`.
+        roles: Vec<RoleName>,
+    },
+}
+
+fn expired(roles: &[RoleName]) -> String {
+    roles.iter().map(RoleName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// Who can make it fresh again.
+fn renewal(roles: &[RoleName]) -> &'static str {
+    match roles.iter().any(waxseal_repository::is_offline) {
+        true => "a key ceremony has to renew it (`waxseal repo status` says how it begins)",
+        false => "its snapshot process has to run",
+    }
 }
 
 /// The cause of a failure, carried to where it is logged.

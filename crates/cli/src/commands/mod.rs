@@ -37,7 +37,7 @@ use crate::terminal::Terminal;
 #[derive(Debug, Parser)]
 #[command(version, subcommand_required = true)]
 #[command(after_help = "Exit codes: 0 success, 1 failure, 2 wrong use, 3 verification refused \
-                        something, 4 an audit found something wrong. `pip` and `run` end with the code of the tool they ran.")]
+                        something, 4 an audit found something wrong, 5 something is due (`repo status`). `pip` and `run` end with the code of the tool they ran.")]
 pub(crate) struct Arguments {
     /// Say on stderr what is being done.
     #[arg(long, short, global = true)]

@@ -19,6 +19,7 @@ mod ceremony_people;
 mod commands;
 mod compromise;
 mod crash;
+mod expiry;
 mod install;
 mod keys;
 mod layout_index;

@@ -82,7 +82,14 @@ impl Index {
     /// An index in memory whose online key is [`online_key`], as `signer` does with it.
     pub(crate) fn signing_with(signer: Box<dyn Signer>, settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self::on_with(Box::new(MemoryStore::new()), folder, settings, signer)
+        let now = Timestamp::now();
+        Self::on_with(Box::new(MemoryStore::new()), folder, settings, signer, now)
+    }
+
+    /// An index in memory whose ceremony was held then.
+    pub(crate) fn founded(when: Timestamp) -> Self {
+        let (store, folder) = (Box::new(MemoryStore::new()), tempfile::tempdir().unwrap());
+        Self::on_with(store, folder, settings(), Box::new(online_key()), when)
     }
 
     /// The same index with a server that was started just now.
@@ -97,7 +104,7 @@ impl Index {
     }
 
     fn on(store: Box<dyn Store>, folder: TempDir, settings: Settings) -> Self {
-        Self::on_with(store, folder, settings, Box::new(online_key()))
+        Self::on_with(store, folder, settings, Box::new(online_key()), Timestamp::now())
     }
 
     fn on_with(
@@ -105,6 +112,7 @@ impl Index {
         folder: TempDir,
         settings: Settings,
         online: Box<dyn Signer>,
+        founded: Timestamp,
     ) -> Self {
         let [root, targets, bins] = ["root", "targets", "bins"]
             .map(|role| [1, 2].map(|number| TestKey::new(&format!("{role} {number}"))));
@@ -120,7 +128,7 @@ impl Index {
             bins: Bins::new(4, BinStyle::Succinct).unwrap(),
             lifetimes: OfflineLifetimes::default(),
         };
-        let ceremony = ceremony::perform(&plan, None, signers, Timestamp::now()).unwrap();
+        let ceremony = ceremony::perform(&plan, None, signers, founded).unwrap();
         let database = SqliteDatabase::open(database_path(&folder)).unwrap();
         let (_, token) = database.create_token("laptop").unwrap();
         let (_, api_token) = database.create_token_for("warehouse", TokenScope::Api).unwrap();

@@ -144,3 +144,23 @@ async fn nothing_is_taken_before_what_expired_is_signed_again_and_reads_are_answ
     stop.request();
     running.join().unwrap().unwrap();
 }
+
+/// What people have to renew is told while there is time, and does not send clients elsewhere; what they
+/// have not renewed does.
+#[tokio::test]
+async fn roles_of_a_ceremony_are_told_before_they_expire_and_when_they_have() {
+    let ready = async |days: i64, status| {
+        let index = Index::founded(Timestamp::now() - SignedDuration::from_hours(24 * days));
+        index.publish();
+        index.get("/readyz").await.expect(status, "ready").text()
+    };
+    let text = ready(200, 200).await;
+    assert!(!text.contains("expires"), "{text}");
+    let text = ready(300, 200).await;
+    for role in ["root", "targets", "bins"] {
+        assert!(text.contains(&format!("\n{role} expires on 20")), "{text}");
+    }
+    let text = ready(366, 503).await;
+    let problem = "has expired, and clients refuse it: bins, root, targets; a key ceremony has to";
+    assert!(text.contains(problem), "{text}");
+}

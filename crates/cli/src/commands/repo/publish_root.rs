@@ -17,6 +17,7 @@ use crate::failure::{Exit, Failure};
 use crate::host;
 use crate::online_key;
 use crate::output;
+use crate::waiting_change;
 
 /// How long a running server is waited for that may not have the new online key, in seconds.
 const NEW_KEY_WAIT: u64 = 10;
@@ -225,9 +226,8 @@ fn refused(error: Error, published: u64) -> anyhow::Error {
 }
 
 fn still_waits(folder: &DataFolder, change: &Change, waiting: &[ChangedFile]) -> Failure {
-    let files: Vec<_> =
-        waiting.iter().map(|file| format!("{}.{}.json", file.version, file.role)).collect();
-    let problem = format!("recorded, and not published yet: {}", files.join(", "));
+    let files = waiting_change::files(waiting).join(", ");
+    let problem = format!("recorded, and not published yet: {files}");
     let key = folder.online_key_file(change);
     let keyid = change.after.online_keys().first().map(ToString::to_string).unwrap_or_default();
     let config = folder.path().join("waxseal.toml");

@@ -9,7 +9,7 @@ use crate::state::AppState;
 
 /// `GET /readyz`: database and store can be read, and what is published can be used. Says how far it is,
 /// and whether publishing is held up; uploads are accepted all the same, so that is no reason to send
-/// clients elsewhere.
+/// clients elsewhere. No more is it that root, targets or bins expire soon, which it says as well.
 pub(crate) async fn ready(State(state): State<AppState>) -> Result<String, Error> {
     let published = *state.repository.published().borrow();
     let held_up = held_up(&state);
@@ -17,9 +17,21 @@ pub(crate) async fn ready(State(state): State<AppState>) -> Result<String, Error
     if let Some(problem) = problem.await? {
         return Err(Error::NotReady { problem, held_up });
     }
-    let accepted = state.blocking(|repository| Ok(repository.database().last_serial()?)).await?;
-    let held_up = held_up.map_or_else(String::new, |held_up| format!("{held_up}\n"));
-    Ok(format!("ready; accepted up to {accepted}, published up to {published}\n{held_up}"))
+    let read = |repository: &Repository| {
+        let running_out = freshness::running_out(repository, Timestamp::now())?;
+        Ok((repository.database().last_serial()?, running_out))
+    };
+    let (accepted, running_out) = state.blocking(read).await?;
+    let mut text = format!("ready; accepted up to {accepted}, published up to {published}\n");
+    let running_out = running_out.into_iter().map(|(role, expires)| {
+        let day = expires.strftime("%Y-%m-%d");
+        format!("{role} expires on {day}: `waxseal repo status` says what to do")
+    });
+    for line in held_up.into_iter().chain(running_out) {
+        text.push_str(&line);
+        text.push('\n');
+    }
+    Ok(text)
 }
 
 fn readiness_problem(
@@ -29,7 +41,8 @@ fn readiness_problem(
     if repository.store().open(&StoreKey::Timestamp)?.is_none() {
         return Ok(Some(ReadinessProblem::NothingPublished));
     }
-    Ok(freshness::is_expired(repository, now)?.then_some(ReadinessProblem::Expired))
+    let roles = freshness::expired(repository, now)?;
+    Ok((!roles.is_empty()).then_some(ReadinessProblem::Expired { roles }))
 }
 
 /// What holds up publishing, and since when.
