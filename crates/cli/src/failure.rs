@@ -85,6 +85,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
                     | waxseal_client::Error::Unverifiable { .. }
                     | waxseal_client::Error::Fingerprint { .. }
                     | waxseal_client::Error::OtherRoot { .. }
+                    | waxseal_client::Error::Follows { .. }
             );
             (if refused { Exit::Refused } else { Exit::Failed }, Some(client.hint().to_string()))
         }

@@ -89,19 +89,31 @@ impl Refreshed {
 /// The first root of an index, which is trusted with nothing yet: for showing its fingerprint, or
 /// comparing it, before [`TrustStores::add`](crate::TrustStores::add).
 pub async fn fetch_root(index: &IndexUrl, settings: &Settings) -> Result<Vec<u8>, Error> {
+    let root = fetch_root_version(index, 1, settings).await?;
+    root.ok_or_else(|| missing("1.root.json", RoleName::ROOT))
+}
+
+/// A version of root as the index hands it out, which is trusted with nothing; `None` where it has none.
+pub(crate) async fn fetch_root_version(
+    index: &IndexUrl,
+    version: u64,
+    settings: &Settings,
+) -> Result<Option<Vec<u8>>, Error> {
     let sources = Sources::new(&index.into(), &Arc::new(settings.clone()))?;
     let file = MetadataFile {
         role: RoleName::from_static(RoleName::ROOT),
-        path: "1.root.json".to_owned(),
+        path: format!("{version}.root.json"),
         max_length: settings.limits.root,
         length: None,
     };
     let mut attempts = sources.attempts();
+    let is_there =
+        |fetched: Option<Vec<u8>>| fetched.ok_or_else(|| missing(&file.path, RoleName::ROOT));
     loop {
-        let fetched = attempts.source().metadata(&file).await;
-        match fetched.and_then(|root| root.ok_or_else(|| missing(&file.path, RoleName::ROOT))) {
+        match attempts.source().metadata(&file).await.and_then(is_there) {
             Err(error) if attempts.go_on_after(&error) => {}
-            result => return result,
+            Err(error) if is_missing(&error) => return Ok(None),
+            result => return result.map(Some),
         }
     }
 }

@@ -85,6 +85,16 @@ pub enum Error {
         /// Fingerprint of the root given now.
         given: Fingerprint,
     },
+    /// The root is one that the trusted root leads to, or came from.
+    #[error(
+        "nothing to replace: root version {version} of {url} and the trusted root follow from each other"
+    )]
+    Follows {
+        /// The index.
+        url: String,
+        /// The version of the root that was to be trusted instead.
+        version: u64,
+    },
     /// The root that the index serves is not the one that was asked for.
     #[error("the root of {url} has the fingerprint {got}, expected {expected}")]
     Fingerprint {
@@ -142,8 +152,11 @@ impl Error {
             }
             Self::SeveralIndexes { .. } => "name one of them with `--index URL`",
             Self::OtherRoot { .. } => {
-                "if its operator confirms that the index was founded anew, run `waxseal trust \
-                 remove URL` and add it again"
+                "if its operator has announced, over another channel, that the root keys were replaced, \
+                 run `waxseal trust replace URL --fingerprint FINGERPRINT` with what was announced"
+            }
+            Self::Follows { .. } => {
+                "update does it: every command that uses the index does that first"
             }
             Self::Fingerprint { .. } => {
                 "nothing was trusted: compare the fingerprint with the operator's again; if it is \
@@ -180,6 +193,7 @@ impl Error {
             Self::NotTrusted { .. } | Self::NoIndex => "not-trusted",
             Self::SeveralIndexes { .. } => "several-indexes",
             Self::OtherRoot { .. } => "other-root",
+            Self::Follows { .. } => "nothing-to-replace",
             Self::Fingerprint { .. } | Self::InvalidFingerprint { .. } => "fingerprint",
             Self::InvalidUrl { .. } => "invalid-url",
             Self::InvalidName(_) => "invalid-name",
@@ -208,6 +222,13 @@ fn verification_hint(error: &waxseal_tuf::Error) -> &'static str {
         E::Missing { .. } => {
             "check that the URL is that of a waxseal index; if it is, the mirror is incomplete: try \
              again later"
+        }
+        // The first files that keys other than the trusted ones would have signed.
+        E::Signatures { role, .. } if ["root", "timestamp"].contains(&role.as_str()) => {
+            "nothing of it was used, and this is how an attack looks: tell the index's operator. Only \
+             where the operator has announced, over another channel than this index, that its root keys \
+             were replaced, with the fingerprint of the new root: `waxseal trust replace URL \
+             --fingerprint FINGERPRINT`"
         }
         E::Misuse { .. } => "report this as a defect of waxseal",
         _ => {

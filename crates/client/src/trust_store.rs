@@ -3,7 +3,8 @@
 //! ```text
 //! BASE/packages.example.org-1f0c…/index.json          URL, when it was added, fingerprint of its first root
 //!                                /lock                held while a file is replaced
-//!                                /metadata/root.json  and the other roles, as they were verified
+//!                                /metadata/root.json  and the other roles, as they were verified; after
+//!                                                     the root was replaced by hand, in /metadata-1, and so on
 //!                                /tmp/                files being written; leftovers mean nothing
 //! ```
 //!
@@ -44,8 +45,34 @@ pub struct TrustedIndex {
     pub url: IndexUrl,
     /// When it was added.
     pub added: Timestamp,
-    /// Fingerprint of the root it was added with.
+    /// Fingerprint of the root it was added with, or that took its place.
     pub fingerprint: Fingerprint,
+    /// Roots that others took the place of by hand, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<Replaced>,
+}
+
+/// A root that was trusted until another one was trusted instead ([`Replacement`](crate::Replacement)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// Fingerprint of the root that the index was added with.
+    pub fingerprint: Fingerprint,
+    /// Version of the root that was trusted last.
+    pub root_version: u64,
+    /// Fingerprint of that one.
+    pub root_fingerprint: Fingerprint,
+    /// When another one took its place.
+    pub when: Timestamp,
+}
+
+impl TrustedIndex {
+    /// The folder of what is trusted: after each replacement another one, so that the record alone decides.
+    fn metadata_folder(&self) -> String {
+        match self.replaced.len() {
+            0 => "metadata".to_owned(),
+            count => format!("metadata-{count}"),
+        }
+    }
 }
 
 impl TrustStores {
@@ -74,7 +101,8 @@ impl TrustStores {
         if let Some(store) = self.store_of(url).map_err(damaged)? {
             return store.check_same_root(root, given);
         }
-        let record = TrustedIndex { url: url.clone(), added: now, fingerprint: given };
+        let (url_here, replaced) = (url.clone(), Vec::new());
+        let record = TrustedIndex { url: url_here, added: now, fingerprint: given, replaced };
         let folder = self.folder(url);
         let Some(()) = self.create(&folder, &record, root)? else {
             // Another process was quicker.
@@ -199,8 +227,7 @@ impl TrustStores {
         let store = TrustStore { folder: aside.path().join("index"), record: record.clone() };
         let metadata = store.metadata();
         metadata.create()?;
-        let text = serde_json::to_vec_pretty(record).map_err(|error| failed()(error.into()))?;
-        metadata.write_file(&store.folder.join("index.json"), &text)?;
+        store.write_record()?;
         metadata.write(&RoleName::from_static(RoleName::ROOT), root)?;
         match fs::rename(&store.folder, folder) {
             Ok(()) => sync_folder(&self.base).map(Some),
@@ -253,7 +280,56 @@ impl TrustStore {
 
     /// Its metadata.
     pub fn metadata(&self) -> MetadataStore {
-        MetadataStore::new(self.folder.join("metadata"), self.folder.clone())
+        let metadata = self.folder.join(self.record.metadata_folder());
+        MetadataStore::new(metadata, self.folder.clone())
+    }
+
+    fn write_record(&self) -> Result<(), Error> {
+        let path = self.folder.join("index.json");
+        let failed = Error::disk(&path, "cannot write it");
+        let text = serde_json::to_vec_pretty(&self.record).map_err(|error| failed(error.into()))?;
+        self.metadata().write_file(&path, &text)
+    }
+
+    /// Trusts this root instead of the one that was `seen`, of that version. Beside the old metadata a
+    /// folder with the new root alone is made; then the record, which says which of the two counts, is
+    /// replaced at once.
+    pub(crate) fn replace_root(
+        &self,
+        root: &[u8],
+        (root_version, seen): (u64, Sha256),
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let role = RoleName::from_static(RoleName::ROOT);
+        let _lock = self.metadata().lock()?;
+        let busy = || Error::Busy { folder: self.folder.clone() };
+        let record = read_record(&self.folder)?.filter(|record| *record == self.record);
+        let mut record = record.ok_or_else(busy)?;
+        let old = self.metadata().read(&role)?.filter(|root| Sha256::of(root) == seen);
+        let old = old.ok_or_else(busy)?;
+        record.replaced.push(Replaced {
+            fingerprint: record.fingerprint,
+            root_version,
+            root_fingerprint: Fingerprint::of(&old),
+            when: now,
+        });
+        record.fingerprint = Fingerprint::of(root);
+        let new = Self { folder: self.folder.clone(), record };
+        let folder = self.folder.join(new.record.metadata_folder());
+        // What a crash left of an earlier try.
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::disk(&folder, "cannot remove it")(error));
+            }
+            _ => {}
+        }
+        new.metadata().create()?;
+        new.metadata().write(&role, root)?;
+        sync_folder(&self.folder)?;
+        new.write_record()?;
+        // No record names it any more: what is left of it means nothing.
+        let _ = fs::remove_dir_all(self.folder.join(self.record.metadata_folder()));
+        Ok(())
     }
 
     fn check_same_root(&self, root: &[u8], given: Fingerprint) -> Result<Added, Error> {

@@ -225,6 +225,7 @@ fn the_help_is_one_that_a_person_can_use() {
         "trust",
         "trust add",
         "trust list",
+        "trust replace",
         "trust remove",
         "pip",
         "run",

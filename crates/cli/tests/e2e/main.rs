@@ -33,4 +33,5 @@ mod sweep;
 mod tampering;
 mod transport;
 mod trust;
+mod trust_replace;
 mod upload;

@@ -1,10 +1,14 @@
+mod replace;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Serialize;
-use waxseal_client::{Added, Fingerprint, IndexUrl, Settings, fetch_root_with_fingerprint};
+use waxseal_client::{
+    Added, Fingerprint, IndexUrl, Replaced, Settings, fetch_root_with_fingerprint,
+};
 use waxseal_tuf::RoleName;
 use waxseal_tuf::metadata::{Root, Unverified};
 
@@ -17,6 +21,7 @@ use crate::trust::TrustOption;
 pub(crate) enum Trust {
     Add(Add),
     List(List),
+    Replace(replace::Replace),
     Remove(Remove),
 }
 
@@ -74,6 +79,7 @@ impl Trust {
         match self {
             Self::Add(add) => add.run(),
             Self::List(list) => list.run(),
+            Self::Replace(replace) => replace.run(),
             Self::Remove(remove) => remove.run(),
         }
     }
@@ -111,6 +117,8 @@ struct Listed {
     fingerprint: String,
     root_version: Option<u64>,
     root_expires: Option<Timestamp>,
+    /// Roots that others took the place of by hand, the oldest first.
+    replaced: Vec<Replaced>,
 }
 
 impl List {
@@ -128,6 +136,7 @@ impl List {
                 fingerprint: index.fingerprint.to_string(),
                 root_version: root.map(|root| root.version),
                 root_expires: root.map(|root| root.expires),
+                replaced: index.replaced,
             });
         }
         if self.json {
@@ -136,15 +145,27 @@ impl List {
             output::note("no index is trusted; `waxseal trust add` trusts one");
         } else {
             let shown = |value: Option<String>| value.unwrap_or_else(|| "unreadable".to_owned());
-            let rows = indexes.into_iter().map(|index| {
+            let rows = indexes.iter().map(|index| {
                 let version = shown(index.root_version.map(|version| version.to_string()));
                 let expires = shown(index.root_expires.map(|time| time.to_string()));
-                vec![index.url, version, expires, index.fingerprint]
+                vec![index.url.clone(), version, expires, index.fingerprint.clone()]
             });
             output::table(&["index", "root", "expires", "fingerprint of its first root"], rows);
+            for index in &indexes {
+                index.replaced.iter().for_each(|replaced| was_replaced(&index.url, replaced));
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn was_replaced(url: &str, replaced: &Replaced) {
+    output::line(&format!(
+        "{url} on {}: root {} was replaced by hand; version {} was the last that followed from it",
+        replaced.when.strftime("%Y-%m-%d %H:%M UTC"),
+        replaced.fingerprint,
+        replaced.root_version
+    ));
 }
 
 impl Remove {
