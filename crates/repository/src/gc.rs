@@ -350,6 +350,7 @@ impl Marks {
     fn mark_entry(&mut self, entry: &Entry) {
         let upload = match entry {
             Entry::Upload(upload) => upload,
+            Entry::Revoke(_) | Entry::Readmit(_) => return,
             // Another index has its files elsewhere, as a rule.
             Entry::Targets(targets) => {
                 for AddTarget { path, file } in &targets.add {

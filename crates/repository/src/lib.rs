@@ -41,6 +41,7 @@ mod recover;
 mod refile;
 mod renewal;
 mod repository;
+mod revoke;
 mod role_status;
 mod snapshot_file;
 mod snapshot_process;

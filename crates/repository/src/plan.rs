@@ -3,7 +3,7 @@
 //! Planning reads and renders; it writes nothing. A Simple page is a function of the journal up to a
 //! serial, so a batch that was planned and lost is planned again with the same pages.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use waxseal_index::simple::{FileEntry, ProjectList, ProjectPage};
 use waxseal_index::{DistributionFilename, NormalizedName, paths};
@@ -54,35 +54,46 @@ impl Planner<'_> {
     /// Applies the entries, in order, to the projects they name, and renders those projects' pages.
     fn apply_entries(&self, entries: &[JournalRow], plan: &mut Plan) -> Result<(), Error> {
         let mut projects: BTreeMap<NormalizedName, Project> = BTreeMap::new();
-        let mut appeared = BTreeSet::new();
         for row in entries {
-            let upload = match &row.entry {
-                Entry::Upload(upload) => upload,
+            let filename = |text: &str| {
+                text.parse::<DistributionFilename>().map_err(|error| Error::JournalCorrupt {
+                    serial: row.serial,
+                    problem: format!("its filename is not one: {error}"),
+                })
+            };
+            match &row.entry {
+                Entry::Upload(upload) => {
+                    let filename = filename(&upload.filename)?;
+                    let project = self.project(&mut projects, filename.project())?;
+                    project.upload(row.serial, upload);
+                    self.publish_file(&filename, upload, plan)?;
+                }
                 Entry::Targets(entry) => {
                     plan.apply_targets(self.repository.bins(), self.layout, entry);
-                    continue;
                 }
-            };
-            let corrupt = |problem| Error::JournalCorrupt { serial: row.serial, problem };
-            let filename: DistributionFilename = upload
-                .filename
-                .parse()
-                .map_err(|error| corrupt(format!("its filename is not one: {error}")))?;
-            let name = filename.project().clone();
-            if !projects.contains_key(&name) {
-                if self.database().project(name.as_str())?.is_none() {
-                    appeared.insert(name.clone());
+                Entry::Revoke(entry) => {
+                    for text in &entry.files {
+                        let filename = filename(text)?;
+                        let project = self.project(&mut projects, filename.project())?;
+                        if project.revoke(row.serial, text) {
+                            self.take_back_file(&filename, plan)?;
+                        }
+                    }
                 }
-                let files = self.database().project_files(name.as_str())?;
-                projects.insert(name.clone(), Project::new(&name, files));
+                // What may be uploaded again comes with an upload.
+                Entry::Readmit(_) => {}
             }
-            if let Some(project) = projects.get_mut(&name) {
-                project.upload(row.serial, upload);
-            }
-            self.publish_file(&filename, upload, plan)?;
         }
+        let (mut appeared, mut vanished) = (BTreeSet::new(), BTreeSet::new());
         for (name, project) in projects {
-            self.render_project(&name, project, plan)?;
+            match (project.was_listed, !project.files.is_empty()) {
+                (false, true) => _ = appeared.insert(name.clone()),
+                (true, false) => _ = vanished.insert(name.clone()),
+                _ => {}
+            }
+            if project.is_changed {
+                self.render_project(&name, project, plan)?;
+            }
         }
         let no_list_yet = || -> Result<bool, Error> {
             let list = project_list_path()?;
@@ -90,10 +101,26 @@ impl Planner<'_> {
             let changed = plan.changes_path(self.repository.bins(), &list);
             Ok(self.first && !changed && self.repository.target(&list)?.is_none())
         };
-        if !appeared.is_empty() || no_list_yet()? {
-            self.render_project_list(appeared, plan)?;
+        if !appeared.is_empty() || !vanished.is_empty() || no_list_yet()? {
+            self.render_project_list(appeared, &vanished, plan)?;
         }
         Ok(())
+    }
+
+    /// A project as the entries before have left it.
+    fn project<'a>(
+        &self,
+        projects: &'a mut BTreeMap<NormalizedName, Project>,
+        name: &NormalizedName,
+    ) -> Result<&'a mut Project, Error> {
+        Ok(match projects.entry(name.clone()) {
+            btree_map::Entry::Occupied(known) => known.into_mut(),
+            btree_map::Entry::Vacant(new) => {
+                let row = self.database().project(name.as_str())?;
+                let files = self.database().project_files(name.as_str())?;
+                new.insert(Project::new(name, row, files))
+            }
+        })
     }
 
     /// The file itself and its core metadata get their plain names, and become targets where the layout
@@ -119,31 +146,60 @@ impl Planner<'_> {
         Ok(())
     }
 
+    /// The file itself and its core metadata are no targets any more. One that came with the same batch
+    /// never gets its plain name.
+    fn take_back_file(
+        &self,
+        filename: &DistributionFilename,
+        plan: &mut Plan,
+    ) -> Result<(), Error> {
+        for path in [paths::distribution(filename), paths::core_metadata(filename)] {
+            let path = target_path(path)?;
+            plan.links.retain(|link| !matches!(&link.to, StoreKey::File(to) if *to == path));
+            plan.change(self.repository.bins(), path, None);
+        }
+        Ok(())
+    }
+
+    /// A project without files has no page.
     fn render_project(
         &self,
         name: &NormalizedName,
-        project: Project,
+        mut project: Project,
         plan: &mut Plan,
     ) -> Result<(), Error> {
+        let gone = project.removed.into_iter().filter(|it| !project.files.contains_key(it));
+        plan.catalog.removed.extend(gone.map(|filename| (name.to_string(), filename)));
+        project.row.empty = project.files.is_empty();
+        if project.row.empty {
+            for path in [paths::project_json(name), paths::project_html(name)] {
+                plan.change(self.repository.bins(), target_path(path)?, None);
+            }
+            plan.catalog.projects.push(project.row);
+            return Ok(());
+        }
         let files = project.files.values().map(file_entry).collect::<Result<_, Error>>()?;
         let last_serial = project.row.last_serial;
         let page = ProjectPage { name: name.clone(), last_serial, files };
         self.render_page(paths::project_json(name), page.to_json(), plan)?;
         self.render_page(paths::project_html(name), page.to_html(), plan)?;
         plan.catalog.projects.push(project.row);
-        plan.catalog.files.extend(project.added);
+        let added = project.files.into_values().filter(|row| project.added.contains(&row.serial));
+        plan.catalog.files.extend(added);
         Ok(())
     }
 
     fn render_project_list(
         &self,
         appeared: BTreeSet<NormalizedName>,
+        vanished: &BTreeSet<NormalizedName>,
         plan: &mut Plan,
     ) -> Result<(), Error> {
         let mut names = appeared;
         for name in self.database().project_names()? {
             names.insert(name.parse().map_err(|error| catalog_damaged(&name, &error))?);
         }
+        names.retain(|name| !vanished.contains(name));
         let list = ProjectList { names };
         self.render_page(paths::PROJECT_LIST_JSON.to_owned(), list.to_json(), plan)?;
         self.render_page(paths::PROJECT_LIST_HTML.to_owned(), list.to_html(), plan)
@@ -216,15 +272,27 @@ impl Changes for Plan {
 struct Project {
     row: ProjectRow,
     files: BTreeMap<String, FileRow>,
-    added: Vec<FileRow>,
+    /// Serials of the uploads that came.
+    added: BTreeSet<u64>,
+    /// Filenames that were revoked; some may have come again.
+    removed: BTreeSet<String>,
+    /// Whether it was on the list of projects before.
+    was_listed: bool,
+    is_changed: bool,
 }
 
 impl Project {
-    fn new(name: &NormalizedName, files: Vec<FileRow>) -> Self {
-        let row =
-            ProjectRow { name: name.to_string(), display_name: String::new(), last_serial: 0 };
+    fn new(name: &NormalizedName, row: Option<ProjectRow>, files: Vec<FileRow>) -> Self {
+        let was_listed = row.as_ref().is_some_and(|row| !row.empty);
+        let row = row.unwrap_or_else(|| ProjectRow {
+            name: name.to_string(),
+            display_name: String::new(),
+            last_serial: 0,
+            empty: false,
+        });
         let files = files.into_iter().map(|row| (row.filename.clone(), row)).collect();
-        Self { row, files, added: Vec::new() }
+        let (added, removed) = (BTreeSet::new(), BTreeSet::new());
+        Self { row, files, added, removed, was_listed, is_changed: false }
     }
 
     fn upload(&mut self, serial: u64, upload: &UploadEntry) {
@@ -242,8 +310,20 @@ impl Project {
         };
         self.row.display_name.clone_from(&upload.display_name);
         self.row.last_serial = serial;
-        self.files.insert(row.filename.clone(), row.clone());
-        self.added.push(row);
+        self.files.insert(row.filename.clone(), row);
+        self.added.insert(serial);
+        self.is_changed = true;
+    }
+
+    /// Whether the file was there.
+    fn revoke(&mut self, serial: u64, filename: &str) -> bool {
+        if self.files.remove(filename).is_none() {
+            return false;
+        }
+        self.row.last_serial = serial;
+        self.removed.insert(filename.to_owned());
+        self.is_changed = true;
+        true
     }
 }
 

@@ -20,8 +20,8 @@ use crate::bins::Bins;
 use crate::ceremony::{self, BINS, Ceremony};
 use crate::current_bins::CurrentBins;
 use crate::database::{
-    Appended, Batch, BinRow, CoreMetadata, Database, FullBin, Growth, ROOM, RoleRow, UploadAppend,
-    UploadEntry,
+    Appended, Batch, BinRow, CoreMetadata, Database, FullBin, Growth, ROOM, Revocation, RoleRow,
+    UploadAppend, UploadEntry,
 };
 use crate::error::Error;
 use crate::layout::Layout;
@@ -116,6 +116,8 @@ pub enum Accepted {
         /// One of those targets.
         path: String,
     },
+    /// It was revoked, or its project was; nothing changed.
+    Revoked(Revocation),
 }
 
 impl Repository {
@@ -214,6 +216,9 @@ impl Repository {
             upload_time: upload.upload_time,
         };
         let identity = upload.filename.identity();
+        if let Some(revoked) = self.database.revocation(&entry.project, &identity)? {
+            return Ok(Accepted::Revoked(revoked));
+        }
         if let Some(claim) = self.database.claimed(&identity)? {
             return self.accepted(claim, &entry);
         }
@@ -265,6 +270,7 @@ impl Repository {
                 }
             }
             Appended::Foreign { path } => Accepted::Foreign { path },
+            Appended::Revoked(revoked) => Accepted::Revoked(revoked),
             Appended::Full(full) => return Err(self.bin_full(full)),
         })
     }

@@ -42,7 +42,7 @@ const ENTRIES_A_BATCH: u64 = 1_000;
 /// snapshot, to be kept and fetched. So they are 32 MB a second at most while uploads come; what comes
 /// meanwhile goes into the next one.
 const GATHERING: Duration = Duration::from_micros(1);
-/// How often it looks whether new offline roles came.
+/// How often it looks whether another process has recorded something.
 const CHANGE_CHECK: Duration = Duration::from_secs(2);
 /// Longest pause after a failure; the first one is a tenth of a second.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -455,17 +455,24 @@ impl SnapshotProcess {
         }
     }
 
-    /// Waits until something is to be done, or for so long. New offline roles come from another process,
-    /// which cannot wake this one.
+    /// Waits until something is to be done, or for so long. New offline roles and what is revoked come from
+    /// another process, which cannot wake this one.
     fn wait(&self, length: Duration) -> Result<(), Error> {
         let end = Instant::now() + length;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let woken = self.repository.wake().wait(left.min(CHANGE_CHECK));
-            if woken || left.is_zero() || self.can_publish_change()? {
+            if woken || left.is_zero() || self.can_publish_change()? || self.has_waiting()? {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether the journal has more than what is published, and there is space for it.
+    fn has_waiting(&self) -> Result<bool, Error> {
+        let database = self.repository.database();
+        let space = !self.without_space.load(Ordering::Relaxed);
+        Ok(space && database.last_serial()? > database.published_serial()?)
     }
 
     /// How often it looks for roles that run out when nothing else happens: each look may make a

@@ -4,6 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use hyper::ext::ReasonPhrase;
+use jiff::Timestamp;
 use waxseal_index::archive::ArchiveError;
 use waxseal_index::{FileKind, FilenameError, NameError};
 use waxseal_repository::StoreError;
@@ -173,6 +174,26 @@ pub enum Error {
         filename: String,
         /// The filename as it was uploaded then.
         used: String,
+    },
+
+    /// The file was revoked, or its project was. Not in the words of [`Error::Taken`]: nobody is to take it
+    /// for done.
+    #[error(
+        "{filename} is not taken: {revoked} was revoked from this index on {} (journal entry {serial}): \
+         {reason}; whoever runs this index can say `waxseal repo revoke --undo {revoked}`",
+        at.strftime("%Y-%m-%d")
+    )]
+    Revoked {
+        /// The filename.
+        filename: String,
+        /// It, or its project.
+        revoked: String,
+        /// The entry that revoked it.
+        serial: u64,
+        /// When.
+        at: Timestamp,
+        /// Why, in the operator's words.
+        reason: String,
     },
 
     /// The project's first upload, while another index has targets among its paths.
@@ -355,6 +376,7 @@ impl Error {
             | Self::Kind { .. }
             // Not 409: uv takes that for "the same file is there already" and reports success.
             | Self::Taken { .. }
+            | Self::Revoked { .. }
             | Self::Foreign { .. } => StatusCode::BAD_REQUEST,
             Self::Stalled { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,

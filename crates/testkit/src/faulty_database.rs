@@ -7,10 +7,11 @@ use std::io;
 use jiff::Timestamp;
 use waxseal_repository::ceremony::ChangedFile;
 use waxseal_repository::database::{
-    Appended, AppendedTargets, Batch, BinRow, Catalog, CatalogChange, Collecting, Database,
-    Decision, Epoch, FileRow, Hold, Holds, Journal, JournalRow, KeyUses, OfflineChanges,
-    ProjectRow, Publication, Reservation, RoleRow, SnapshotRow, TargetsAppend, TokenRow,
-    TokenScope, TokenSecret, Tokens, UploadAppend, UploadEntry,
+    Appended, AppendedRevocation, AppendedTargets, Batch, BinRow, Catalog, CatalogChange,
+    Collecting, Database, Decision, Epoch, FileRow, Hold, Holds, Journal, JournalRow, KeyUses,
+    OfflineChanges, ProjectRow, Publication, Reservation, Revocable, Revocation, Revocations,
+    RoleRow, SnapshotRow, TargetsAppend, TokenRow, TokenScope, TokenSecret, Tokens, UploadAppend,
+    UploadEntry,
 };
 use waxseal_repository::key_use::{Head, KeyUse, Logged};
 use waxseal_repository::{Error, Layout};
@@ -93,6 +94,32 @@ impl Journal for FaultyDatabase {
 
     fn last_serial(&self) -> Result<u64, Error> {
         self.read(Journal::last_serial)
+    }
+}
+
+impl Revocations for FaultyDatabase {
+    fn append_revocation(
+        &self,
+        asked: &[Revocable],
+        reason: &str,
+    ) -> Result<AppendedRevocation, Error> {
+        self.write("append_revocation", |database| database.append_revocation(asked, reason))
+    }
+
+    fn append_readmission(
+        &self,
+        asked: &[Revocable],
+        reason: &str,
+    ) -> Result<AppendedRevocation, Error> {
+        self.write("append_readmission", |database| database.append_readmission(asked, reason))
+    }
+
+    fn revocation(&self, project: &str, identity: &str) -> Result<Option<Revocation>, Error> {
+        self.read(|database| database.revocation(project, identity))
+    }
+
+    fn revocations(&self) -> Result<Vec<Revocation>, Error> {
+        self.read(Revocations::revocations)
     }
 }
 

@@ -235,6 +235,7 @@ fn the_help_is_one_that_a_person_can_use() {
         "repo init",
         "repo import",
         "repo gc",
+        "repo revoke",
         "repo publish-root",
         "repo status",
         "audit",

@@ -1,6 +1,6 @@
 //! Journal and catalog against each other, and versions against the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use waxseal_index::{DistributionFilename, paths};
 use waxseal_tuf::RoleName;
@@ -10,7 +10,7 @@ use super::Auditor;
 use super::report::Kind;
 use super::tally::half;
 use crate::bins::Bins;
-use crate::database::{Batch, Database, Entry, FileRow, UploadEntry};
+use crate::database::{Batch, Database, Entry, FileRow, RevokeEntry, UploadEntry};
 use crate::error::Error;
 use crate::repository::{SNAPSHOT, TIMESTAMP, check_same_age, target_path};
 use crate::store::{Store, StoreError, StoreKey};
@@ -27,6 +27,8 @@ const AT_ONCE: u64 = 1_000;
 struct Met {
     bits: Vec<u64>,
     sum: u128,
+    /// Files that were uploaded and are not in the catalog: to be revoked by a later entry.
+    gone: HashMap<String, u64>,
 }
 
 impl Met {
@@ -53,8 +55,8 @@ impl Met {
 }
 
 impl Auditor<'_> {
-    /// Every entry up to `published` is in the catalog once and as it says, and the files of every
-    /// entry after that wait in the store.
+    /// Every upload up to `published` is in the catalog once and as it says, unless a later entry revokes
+    /// it, and the files of every entry after that wait in the store.
     pub(super) fn journal(&mut self, database: &dyn Database, published: u64) -> Result<(), Error> {
         let last = database.last_serial()?;
         if published > last {
@@ -85,6 +87,13 @@ impl Auditor<'_> {
             }
             debug_assert_eq!(after, newest);
         }
+        let mut gone: Vec<_> = std::mem::take(&mut journal.gone).into_iter().collect();
+        gone.sort_unstable_by_key(|(_, serial)| *serial);
+        for (filename, serial) in gone {
+            let problem =
+                format!("entry {serial}, {filename}, is published and not in the catalog");
+            self.find(Kind::Journal, DATABASE, problem);
+        }
         if after < last {
             let problem = format!("ends at {after}, and {last} entries were counted");
             self.find(Kind::Journal, DATABASE, format!("the journal {problem}"));
@@ -108,20 +117,49 @@ impl Auditor<'_> {
         let upload = match entry {
             Entry::Upload(upload) if waiting => return self.waiting_upload(serial, upload),
             Entry::Upload(upload) => upload,
+            Entry::Revoke(revoked) => {
+                self.report.counts.journal_entries += u64::from(!waiting);
+                return self.revoked(serial, revoked, !waiting, journal);
+            }
             // Compared with their bins where those are read.
-            Entry::Targets(_) => {
+            Entry::Targets(_) | Entry::Readmit(_) => {
                 self.report.counts.journal_entries += u64::from(!waiting);
                 return Ok(());
             }
         };
         journal.meet(serial);
-        journal.add(serial, &upload.project, &upload.filename, &upload.sha256, upload.size);
         if catalog.has(serial) {
+            journal.add(serial, &upload.project, &upload.filename, &upload.sha256, upload.size);
             self.report.counts.journal_entries += 1;
         } else {
-            let problem =
-                format!("entry {serial}, {}, is published and not in the catalog", upload.filename);
-            self.find(Kind::Journal, DATABASE, problem);
+            journal.gone.insert(upload.filename.clone(), serial);
+        }
+        Ok(())
+    }
+
+    /// What an entry revokes is not in the catalog any more, unless it came again. An entry that waits may
+    /// be in it already, as of a batch that is decided.
+    fn revoked(
+        &mut self,
+        serial: u64,
+        revoked: &RevokeEntry,
+        published: bool,
+        journal: &mut Met,
+    ) -> Result<(), Error> {
+        for filename in &revoked.files {
+            self.report.counts.journal_entries +=
+                u64::from(journal.gone.remove(filename).is_some());
+            let (Some(database), true) = (self.database, published) else { continue };
+            let Ok(parsed) = filename.parse::<DistributionFilename>() else {
+                let problem = format!("entry {serial} has the filename {filename:?}");
+                self.find(Kind::Journal, DATABASE, problem);
+                continue;
+            };
+            let row = database.project_file(parsed.project().as_str(), filename)?;
+            if row.is_some_and(|row| row.serial < serial) {
+                let problem = format!("entry {serial} revokes {filename}, which is in the catalog");
+                self.find(Kind::Journal, DATABASE, problem);
+            }
         }
         Ok(())
     }

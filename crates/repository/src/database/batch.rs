@@ -13,7 +13,7 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 use waxseal_tuf::RoleName;
 use waxseal_tuf::hash::Sha256;
 
-use super::catalog::{BinFile, FileRow, ProjectRow, put_file, put_project};
+use super::catalog::{BinFile, FileRow, ProjectRow, put_file, put_project, remove_file};
 use super::contract::Publication;
 use super::pending::{forget_pending, keep_from_uploads};
 use super::row::{microseconds, optional_digest, seconds, signed, unsigned};
@@ -29,6 +29,9 @@ pub struct CatalogChange {
     pub projects: Vec<ProjectRow>,
     /// Files that are new or changed.
     pub files: Vec<FileRow>,
+    /// Files that are gone: the project's normalized name and the file's own. None of them is among the
+    /// others.
+    pub removed: Vec<(String, String)>,
     /// Names of projects that have files of an import and no page: they take no uploads.
     pub imported: Vec<String>,
 }
@@ -224,6 +227,9 @@ impl Publication for SqliteDatabase {
             transaction.prepare_cached(sql)?.execute([signed(batch.serial)?])?;
             change.projects.iter().try_for_each(|project| put_project(transaction, project))?;
             change.files.iter().try_for_each(|file| put_file(transaction, file))?;
+            for (project, filename) in &change.removed {
+                remove_file(transaction, project, filename)?;
+            }
             let folders: Vec<_> =
                 change.imported.iter().map(|project| format!("packages/{project}/")).collect();
             keep_from_uploads(transaction, folders.iter().map(String::as_str))

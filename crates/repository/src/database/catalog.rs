@@ -22,6 +22,8 @@ pub struct ProjectRow {
     pub display_name: String,
     /// The serial of the newest entry about it.
     pub last_serial: u64,
+    /// Whether all its files were revoked: then it has no page, and is on no list.
+    pub empty: bool,
 }
 
 /// A file of a project: all that its line on the Simple page says.
@@ -106,15 +108,20 @@ pub struct BinFile {
 
 impl Catalog for SqliteDatabase {
     fn project(&self, name: &str) -> Result<Option<ProjectRow>, Error> {
-        let sql = "SELECT name, display_name, last_serial FROM project WHERE name = $1";
+        let sql = "SELECT name, display_name, last_serial, empty FROM project WHERE name = $1";
         self.one("reading a project", sql, [name], |row| {
             let (name, display_name) = (row.get(0)?, row.get(1)?);
-            Ok(ProjectRow { name, display_name, last_serial: unsigned(row, 2)? })
+            Ok(ProjectRow {
+                name,
+                display_name,
+                last_serial: unsigned(row, 2)?,
+                empty: row.get(3)?,
+            })
         })
     }
 
     fn project_names(&self) -> Result<Vec<String>, Error> {
-        let sql = "SELECT name FROM project ORDER BY name";
+        let sql = "SELECT name FROM project WHERE empty = 0 ORDER BY name";
         self.many("reading the projects", sql, [], |row| row.get(0))
     }
 
@@ -253,11 +260,27 @@ impl SqliteDatabase {
 pub(super) fn put_project(connection: &Connection, project: &ProjectRow) -> Result<(), Failure> {
     connection
         .prepare_cached(
-            "INSERT INTO project (name, display_name, last_serial) VALUES ($1, $2, $3) \
+            "INSERT INTO project (name, display_name, last_serial, empty) VALUES ($1, $2, $3, $4) \
              ON CONFLICT (name) DO UPDATE SET display_name = excluded.display_name, \
-             last_serial = excluded.last_serial",
+             last_serial = excluded.last_serial, empty = excluded.empty",
         )?
-        .execute((&project.name, &project.display_name, signed(project.last_serial)?))?;
+        .execute((
+            &project.name,
+            &project.display_name,
+            signed(project.last_serial)?,
+            i64::from(project.empty),
+        ))?;
+    Ok(())
+}
+
+/// Takes a file out.
+pub(super) fn remove_file(
+    connection: &Connection,
+    project: &str,
+    filename: &str,
+) -> Result<(), Failure> {
+    let sql = "DELETE FROM file WHERE project = $1 AND filename = $2";
+    connection.prepare_cached(sql)?.execute([project, filename])?;
     Ok(())
 }
 

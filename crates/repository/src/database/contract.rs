@@ -10,6 +10,7 @@ use super::batch::{Batch, CatalogChange, Decision, Epoch, Reservation, SnapshotR
 use super::catalog::{BinRow, FileRow, ProjectRow, RoleRow};
 use super::journal::{Appended, JournalRow, UploadAppend, UploadEntry};
 use super::pending::{AppendedTargets, TargetsAppend};
+use super::revocation::{AppendedRevocation, Revocable, Revocation};
 use super::token::{TokenRow, TokenScope, TokenSecret};
 use crate::ceremony::ChangedFile;
 use crate::key_use::{Head, KeyUse, Logged};
@@ -24,7 +25,8 @@ use crate::{Error, Layout};
 ///   when a connection breaks while it commits; nothing in between. Every other error says that nothing
 ///   was written.
 /// - **Repeatable**: whoever does not know whether a call was made can find out by reading, or make it
-///   again: [`Journal::append_uploads`] answers [`Appended::Same`], [`Journal::append_targets`] with an
+///   again: [`Journal::append_uploads`] answers [`Appended::Same`], [`Revocations::append_revocation`]
+///   [`AppendedRevocation::Nothing`], [`Journal::append_targets`] with an
 ///   idempotency key [`AppendedTargets::Repeated`]; [`Publication::abandon`] with nothing reserved,
 ///   [`Catalog::record_first_roles`], [`Catalog::record_layout`] and [`Tokens::revoke_token`] change
 ///   nothing; [`Publication::reserve`], [`Publication::decide`] and [`Publication::finish`] are refused
@@ -41,6 +43,7 @@ use crate::{Error, Layout};
 /// Methods of [`Publication`] that name an epoch exclude each other in whatever process.
 pub trait Database:
     Journal
+    + Revocations
     + Catalog
     + Publication
     + OfflineChanges
@@ -55,6 +58,7 @@ pub trait Database:
 
 impl<T> Database for T where
     T: Journal
+        + Revocations
         + Catalog
         + Publication
         + OfflineChanges
@@ -84,7 +88,7 @@ pub trait Journal {
     fn append_upload(&self, upload: &UploadEntry, identity: &str) -> Result<Appended, Error>;
 
     /// The upload that has claimed a filename's identity: [`Appended::Taken`] before any bytes are
-    /// read, so that a server can refuse early. Only [`Journal::append_uploads`] decides.
+    /// read, unless it was revoked, so that a server can refuse early. Only [`Journal::append_uploads`] decides.
     fn claimed(&self, identity: &str) -> Result<Option<Appended>, Error>;
 
     /// Records entries that change targets, each unless something stands against it, in one transaction
@@ -101,13 +105,40 @@ pub trait Journal {
     fn last_serial(&self) -> Result<u64, Error>;
 }
 
+/// What was revoked, and takes no upload until it is readmitted. Both are entries of the journal, which say
+/// why; the journal's promises hold for them.
+pub trait Revocations {
+    /// Revokes all of it that was not revoked before, in one entry: nothing when one of them is unknown. With
+    /// a project its files are revoked, those that wait as well.
+    fn append_revocation(
+        &self,
+        asked: &[Revocable],
+        reason: &str,
+    ) -> Result<AppendedRevocation, Error>;
+
+    /// Lets what was revoked be uploaded again, in one entry: files with the bytes that they had. With a
+    /// project the files are readmitted that were revoked with it.
+    fn append_readmission(
+        &self,
+        asked: &[Revocable],
+        reason: &str,
+    ) -> Result<AppendedRevocation, Error>;
+
+    /// What stands against an upload: its file is revoked, by what makes two filenames one, or its project
+    /// by its normalized name.
+    fn revocation(&self, project: &str, identity: &str) -> Result<Option<Revocation>, Error>;
+
+    /// All that is revoked, the oldest first.
+    fn revocations(&self) -> Result<Vec<Revocation>, Error>;
+}
+
 /// What the journal adds up to, and what of it is published. Projects and files change when a batch is
 /// decided, roles and bins when it is finished or abandoned.
 pub trait Catalog {
     /// One project by its normalized name.
     fn project(&self, name: &str) -> Result<Option<ProjectRow>, Error>;
 
-    /// The normalized names of all projects, ordered by their bytes.
+    /// The normalized names of all projects that have files, ordered by their bytes.
     fn project_names(&self) -> Result<Vec<String>, Error>;
 
     /// A project's files by its normalized name, ordered by the bytes of their filenames.

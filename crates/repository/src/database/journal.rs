@@ -9,6 +9,7 @@ use super::catalog::CoreMetadata;
 use super::contract::Journal;
 use super::growth::{FullBin, Growth};
 use super::pending::{self, AppendedTargets, TargetsAppend};
+use super::revocation::{self, Revocation, RevokeEntry};
 use super::row::{digest, microseconds, signed, unsigned};
 use super::sqlite::{Failure, SqliteDatabase};
 use super::targets_entry::TargetsEntry;
@@ -25,6 +26,10 @@ pub enum Entry {
     Upload(UploadEntry),
     /// Another index changed its targets.
     Targets(TargetsEntry),
+    /// Projects and files are taken back.
+    Revoke(RevokeEntry),
+    /// What was taken back may be uploaded again.
+    Readmit(RevokeEntry),
 }
 
 impl Entry {
@@ -32,6 +37,8 @@ impl Entry {
         match self {
             Self::Upload(_) => "upload",
             Self::Targets(_) => "targets",
+            Self::Revoke(_) => "revoke",
+            Self::Readmit(_) => "readmit",
         }
     }
 
@@ -39,7 +46,7 @@ impl Entry {
     pub fn project(&self) -> Option<&str> {
         match self {
             Self::Upload(upload) => Some(&upload.project),
-            Self::Targets(_) => None,
+            Self::Targets(_) | Self::Revoke(_) | Self::Readmit(_) => None,
         }
     }
 
@@ -55,6 +62,9 @@ impl Entry {
         match self {
             Self::Upload(entry) => serde_json::to_string(&Tagged { kind, entry }),
             Self::Targets(entry) => serde_json::to_string(&Tagged { kind, entry }),
+            Self::Revoke(entry) | Self::Readmit(entry) => {
+                serde_json::to_string(&Tagged { kind, entry })
+            }
         }
     }
 
@@ -63,6 +73,8 @@ impl Entry {
         match kind {
             "upload" => Some(serde_json::from_str(text).map(Self::Upload)),
             "targets" => Some(serde_json::from_str(text).map(Self::Targets)),
+            "revoke" => Some(serde_json::from_str(text).map(Self::Revoke)),
+            "readmit" => Some(serde_json::from_str(text).map(Self::Readmit)),
             _ => None,
         }
     }
@@ -130,6 +142,8 @@ pub enum Appended {
     },
     /// A bin has no room for it. Nothing was added.
     Full(FullBin),
+    /// It was revoked, or its project was. Nothing was added.
+    Revoked(Revocation),
 }
 
 /// An entry as the journal has it.
@@ -165,6 +179,8 @@ impl Journal for SqliteDatabase {
     fn claimed(&self, identity: &str) -> Result<Option<Appended>, Error> {
         self.read("looking up a filename", |connection| {
             let claim = claim(connection, identity)?;
+            let is_readmitted = claim.is_some() && revocation::is_readmitted(connection, identity)?;
+            let claim = claim.filter(|_| !is_readmitted);
             Ok(claim.map(|(serial, filename, sha256)| Appended::Taken { serial, filename, sha256 }))
         })
     }
@@ -209,11 +225,15 @@ fn append_upload(
     identity: &str,
     growth: &Growth,
 ) -> Result<Appended, Failure> {
+    if let Some(revoked) = revocation::revocation(transaction, &upload.project, identity)? {
+        return Ok(Appended::Revoked(revoked));
+    }
     if let Some((serial, filename, sha256)) = claim(transaction, identity)? {
-        return Ok(match filename == upload.filename && sha256 == upload.sha256 {
-            true => Appended::Same(serial),
-            false => Appended::Taken { serial, filename, sha256 },
-        });
+        match filename == upload.filename && sha256 == upload.sha256 {
+            true if revocation::is_readmitted(transaction, identity)? => {}
+            true => return Ok(Appended::Same(serial)),
+            false => return Ok(Appended::Taken { serial, filename, sha256 }),
+        }
     }
     if let Some(full) = growth.without_room(transaction)? {
         return Ok(Appended::Full(full));
@@ -226,9 +246,10 @@ fn append_upload(
     transaction
         .prepare_cached(
             "INSERT INTO filename_claim (identity, filename, sha256, serial) \
-             VALUES ($1, $2, $3, $4)",
+             VALUES ($1, $2, $3, $4) ON CONFLICT (identity) DO UPDATE SET serial = excluded.serial",
         )?
         .execute((identity, &upload.filename, upload.sha256.0, signed(serial)?))?;
+    revocation::forget(transaction, identity)?;
     Ok(Appended::New(serial))
 }
 
@@ -241,7 +262,7 @@ pub(super) fn lock(transaction: &Transaction<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn claim(
+pub(super) fn claim(
     connection: &rusqlite::Connection,
     identity: &str,
 ) -> rusqlite::Result<Option<(u64, String, Sha256)>> {

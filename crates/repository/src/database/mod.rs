@@ -14,6 +14,7 @@ mod objects;
 mod offline;
 mod pending;
 mod read_only;
+mod revocation;
 mod row;
 mod sqlite;
 mod targets_entry;
@@ -23,7 +24,7 @@ pub use batch::{Batch, CatalogChange, Decision, Epoch, OfflinePart, Reservation,
 pub use catalog::{BinFile, BinRow, CoreMetadata, FileRow, ProjectRow, RoleRow};
 pub use contract::{
     Catalog, Collecting, Database, Hold, Holds, Journal, KeyUses, OfflineChanges, Publication,
-    Tokens,
+    Revocations, Tokens,
 };
 pub(crate) use growth::ROOM;
 pub use growth::{FullBin, Growth};
@@ -32,6 +33,7 @@ pub use pending::{
     AppendedTargets, Conflict, ConflictReason, Content, Expected, IdempotencyKey, MAX_CONFLICTS,
     TargetsAppend,
 };
+pub use revocation::{AppendedRevocation, Revocable, Revocation, RevokeEntry};
 pub use sqlite::SqliteDatabase;
 pub use targets_entry::{AddTarget, TargetsEntry};
 pub use token::{TokenRow, TokenScope, TokenSecret};

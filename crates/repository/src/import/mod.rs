@@ -24,7 +24,7 @@ use self::partitions::Partitions;
 use crate::batch::{Changes, Contents, Visitor};
 use crate::bin_file::{Change, Entries, NotOurs};
 use crate::cores::on_all_cores;
-use crate::database::CatalogChange;
+use crate::database::{CatalogChange, Revocation};
 use crate::error::Error;
 use crate::plan::{Plan, Planner};
 use crate::snapshot_process::{Published, SnapshotProcess};
@@ -229,7 +229,10 @@ impl SnapshotProcess {
         let rows = self.read_state()?.bins;
         let named = partitions.bins();
         let total = named.len();
-        let projects = self.repository().database().project_names()?.into_iter().collect();
+        let database = self.repository().database();
+        let mut projects: HashSet<_> = database.project_names()?.into_iter().collect();
+        // Of those that are revoked an import makes nothing either.
+        projects.extend(database.revocations()?.iter().filter_map(Revocation::project));
         let done = AtomicUsize::new(0);
         let compare = |bins: &[u32]| -> Result<Comparison<'_>, Error> {
             let mut found = Comparison::new(&projects);

@@ -149,6 +149,21 @@ pub(crate) fn expected(database: &dyn Database, serial: u64) -> BTreeMap<String,
                 }
                 continue;
             }
+            Entry::Revoke(revoked) => {
+                for filename in revoked.files {
+                    let filename: DistributionFilename = filename.parse().unwrap();
+                    let Some(page) = pages.get_mut(filename.project()) else { continue };
+                    let count = page.files.len();
+                    page.files.retain(|file| file.filename != filename);
+                    if page.files.len() < count {
+                        page.last_serial = row.serial;
+                    }
+                    expected.remove(&paths::distribution(&filename));
+                    expected.remove(&paths::core_metadata(&filename));
+                }
+                continue;
+            }
+            Entry::Readmit(_) => continue,
         };
         let filename: DistributionFilename = upload.filename.parse().unwrap();
         let name = filename.project().clone();
@@ -169,6 +184,7 @@ pub(crate) fn expected(database: &dyn Database, serial: u64) -> BTreeMap<String,
             yanked: None,
         });
     }
+    pages.retain(|_, page| !page.files.is_empty());
     let list = ProjectList { names: pages.keys().cloned().collect() };
     // Another index may have lists of its own.
     let mut add_list = |path: &str, list: Vec<u8>| {

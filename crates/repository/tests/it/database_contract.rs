@@ -1,6 +1,7 @@
 //! One suite for every database. A new database is one more way to open a [`Place`].
 
 mod key_use;
+mod revocations;
 mod tokens;
 
 use std::collections::BTreeSet;
@@ -22,6 +23,11 @@ use waxseal_tuf::{RoleName, TargetFile, TargetPath};
 use self::key_use::{
     a_long_log_is_read_in_parts, a_use_is_logged_of_the_reserved_batch_alone,
     a_use_is_logged_with_the_versions_it_uses_or_not_at_all,
+};
+use self::revocations::{
+    a_project_of_which_nothing_is_left_is_on_no_list,
+    what_is_readmitted_comes_with_the_bytes_it_had,
+    what_is_revoked_is_an_entry_and_takes_no_upload,
 };
 use self::tokens::{
     a_revoked_token_is_refused_and_its_name_is_free_again, a_token_has_one_scope,
@@ -85,7 +91,7 @@ fn contents(database: &dyn Database) -> String {
             (database.roles().unwrap(), database.bins().unwrap()),
             (database.batch().unwrap(), database.snapshots_while(&mut |_| true).unwrap()),
             database.tokens().unwrap(),
-            database.key_uses(0).unwrap(),
+            (database.key_uses(0).unwrap(), database.revocations().unwrap()),
         )
     )
 }
@@ -123,6 +129,7 @@ fn change(version: u64) -> CatalogChange {
         serial: version,
     };
     let project = ProjectRow {
+        empty: false,
         name: "flask".to_owned(),
         display_name: "Flask".to_owned(),
         last_serial: version,
@@ -220,6 +227,11 @@ fn every_write(database: &dyn Database, mut after: impl FnMut(&str)) {
     after("abandon");
     database.revoke_token("ci").unwrap().unwrap();
     after("revoke_token");
+    let revoked = [revocations::project("flask")];
+    database.append_revocation(&revoked, "malware").unwrap();
+    after("append_revocation");
+    database.append_readmission(&revoked, "a false alarm").unwrap();
+    after("append_readmission");
 }
 
 fn every_write_is_durable_on_return(place: &Place) {
@@ -282,7 +294,7 @@ fn what_is_refused_changes_nothing(place: &Place) {
     assert_eq!(contents(&*database), before);
     // Of several the others are taken.
     let became = database.append_targets(&[append(&other), append(&one)]).unwrap();
-    assert!(matches!(&became[..], [AppendedTargets::Refused(_), AppendedTargets::New(3)]));
+    assert!(matches!(&became[..], [AppendedTargets::Refused(_), AppendedTargets::New(5)]));
 }
 
 fn a_step_fails_as_a_whole(place: &Place) {
@@ -654,6 +666,9 @@ contract!(
     entries_come_back_as_they_were_after_reopening,
     uploads_that_are_recorded_together_are_answered_one_by_one,
     a_filename_has_one_content_for_good,
+    what_is_revoked_is_an_entry_and_takes_no_upload,
+    what_is_readmitted_comes_with_the_bytes_it_had,
+    a_project_of_which_nothing_is_left_is_on_no_list,
     serials_from_many_writers_are_gapless_and_in_the_order_of_commits,
     of_uploads_of_one_name_at_once_one_wins,
     a_batch_survives_at_each_of_its_steps_and_is_published_by_the_last,

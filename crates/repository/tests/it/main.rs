@@ -28,6 +28,7 @@ mod renewal;
 mod resume;
 mod resume_targets;
 mod review;
+mod revoke;
 mod run;
 mod target_changes;
 mod targets;

@@ -7,7 +7,7 @@ use waxseal_repository::database::TokenScope;
 use super::form::{Form, Received};
 use super::release::{self, Outcome};
 use crate::auth::{authenticate, require};
-use crate::error::Error;
+use crate::error::{Error, shown};
 use crate::multipart::{Multipart, drain};
 use crate::state::AppState;
 
@@ -56,6 +56,15 @@ pub(crate) async fn create(
         Accepted::Same { serial } => serial,
         Accepted::Taken { filename: used } => {
             return Err(Error::Taken { filename: filename.to_string(), used });
+        }
+        Accepted::Revoked(revoked) => {
+            return Err(Error::Revoked {
+                filename: filename.to_string(),
+                revoked: revoked.name,
+                serial: revoked.serial,
+                at: revoked.revoked_at,
+                reason: shown(&revoked.reason),
+            });
         }
         Accepted::Foreign { path } => {
             return Err(Error::Foreign { project: filename.project().to_string(), path });
