@@ -11,6 +11,7 @@
 //! | [`ceremony`] | making root, targets and bins |
 //! | [`bins`] | which role signs a target |
 //! | [`key_use`] | the log of what the online key signed |
+//! | [`restore`] | making targets again what they were before a compromise |
 //! | [`archive`] | digests of it for a device that is on no network |
 //! | [`audit`] | what a strict client and the database say of it |
 //! | [`store`] | what clients download, and the contract that keeps it safe |
@@ -41,6 +42,7 @@ mod recover;
 mod refile;
 mod renewal;
 mod repository;
+pub mod restore;
 mod revoke;
 mod role_status;
 mod snapshot_file;

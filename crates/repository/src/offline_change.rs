@@ -12,6 +12,8 @@
 //! A process that was stopped anywhere finds the rest in the database and goes on. A change whose online key
 //! is not at hand waits, and holds up nothing.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use tracing::{error, info, warn};
 use waxseal_tuf::metadata::{Targets, Unverified};
@@ -199,15 +201,28 @@ impl SnapshotProcess {
             info!(from = old.count(), to = bins.count(), "file all targets in other bins");
             *state = state.with_bins(bins);
         }
-        let to_sign: Vec<u32> = match keyids == state.online && !refiled {
+        let mut to_sign: Vec<u32> = match keyids == state.online && !refiled {
             true => state.unsigned_bins(),
             false => (0..bins.count()).collect(),
         };
+        // What is restored after a compromise goes with the new keys.
+        let mut plan = match files.iter().any(|file| file.role == ROOT) && !refiled {
+            true => {
+                let entries = self.next_entries(database.published_serial()?, u64::MAX)?;
+                Some((self.planner(state)?.plan(&entries)?, entries.last().map(|last| last.serial)))
+            }
+            false => None,
+        };
+        if let Some((plan, _)) = &plan {
+            let all: BTreeSet<_> = plan.bins().chain(to_sign).collect();
+            to_sign = all.into_iter().collect();
+        }
         let object = |file: &ChangedFile| NewObject {
             key: StoreKey::Metadata { version: file.version, role: file.role.clone() },
             bytes: file.bytes.clone(),
         };
-        let objects: Vec<_> = files.iter().filter(|file| file.role != ROOT).map(object).collect();
+        let mut objects: Vec<_> =
+            files.iter().filter(|file| file.role != ROOT).map(object).collect();
         let listed = self.repository.published_offline_files()?;
         let listed_of = |role: RoleName, published: OfflineFile| {
             let new = files.iter().find(|file| file.role == role);
@@ -217,18 +232,25 @@ impl SnapshotProcess {
             bins: listed_of(BINS, listed.bins),
             targets: listed_of(RoleName::targets(), listed.targets),
         });
-        let serial = database.published_serial()?;
-        let changes: &dyn Changes = match &targets {
-            Some(targets) => targets,
-            None => &Nothing,
+        let last = plan.as_ref().and_then(|(_, last)| *last);
+        let after = database.published_serial()?;
+        let none = CatalogChange::default();
+        let (changes, catalog, links): (&dyn Changes, _, _) = match (&targets, &mut plan) {
+            (Some(targets), _) => (targets, &none, Vec::new()),
+            (None, Some((plan, _))) => {
+                objects.append(&mut plan.objects);
+                let links = std::mem::take(&mut plan.links);
+                (&*plan, &plan.catalog, links)
+            }
+            (None, None) => (&Nothing, &none, Vec::new()),
         };
         let part = if refiled { OfflinePart::RolesAndBins } else { OfflinePart::Roles };
         let contents = Contents {
-            after: serial,
-            serial,
+            after,
+            serial: last.unwrap_or(after),
             objects: &objects,
-            links: &[],
-            catalog: &CatalogChange::default(),
+            links: &links,
+            catalog,
             bins: to_sign,
             changes,
             offline: Some(part),

@@ -28,6 +28,8 @@ pub(crate) struct Planner<'a> {
     pub(crate) layout: Layout,
     /// Whether nothing was published yet: then there is no list of projects.
     pub(crate) first: bool,
+    /// Whether what is published may have been changed by somebody else: the list of projects is made again.
+    pub(crate) restores: bool,
 }
 
 /// What journal entries do.
@@ -101,7 +103,8 @@ impl Planner<'_> {
             let changed = plan.changes_path(self.repository.bins(), &list);
             Ok(self.first && !changed && self.repository.target(&list)?.is_none())
         };
-        if !appeared.is_empty() || !vanished.is_empty() || no_list_yet()? {
+        let list_again = self.restores && self.database().hosts_projects()?;
+        if !appeared.is_empty() || !vanished.is_empty() || list_again || no_list_yet()? {
             self.render_project_list(appeared, &vanished, plan)?;
         }
         Ok(())
@@ -178,11 +181,9 @@ impl Planner<'_> {
             plan.catalog.projects.push(project.row);
             return Ok(());
         }
-        let files = project.files.values().map(file_entry).collect::<Result<_, Error>>()?;
-        let last_serial = project.row.last_serial;
-        let page = ProjectPage { name: name.clone(), last_serial, files };
-        self.render_page(paths::project_json(name), page.to_json(), plan)?;
-        self.render_page(paths::project_html(name), page.to_html(), plan)?;
+        let (json, html) = render_page(name, project.row.last_serial, project.files.values())?;
+        self.render_page(paths::project_json(name), json, plan)?;
+        self.render_page(paths::project_html(name), html, plan)?;
         plan.catalog.projects.push(project.row);
         let added = project.files.into_values().filter(|row| project.added.contains(&row.serial));
         plan.catalog.files.extend(added);
@@ -325,6 +326,17 @@ impl Project {
         self.is_changed = true;
         true
     }
+}
+
+/// A project's page, as JSON and as HTML.
+pub(crate) fn render_page<'a>(
+    name: &NormalizedName,
+    last_serial: u64,
+    files: impl IntoIterator<Item = &'a FileRow>,
+) -> Result<(Vec<u8>, Vec<u8>), Error> {
+    let files = files.into_iter().map(file_entry).collect::<Result<_, Error>>()?;
+    let page = ProjectPage { name: name.clone(), last_serial, files };
+    Ok((page.to_json(), page.to_html()))
 }
 
 fn file_entry(row: &FileRow) -> Result<FileEntry, Error> {

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use tracing::{debug, error, info, warn};
 use waxseal_tuf::Signer;
+use waxseal_tuf::hash::Sha256;
 
 use crate::batch::{Contents, Lifetimes, RoleState, State, Writer};
 use crate::database::{Batch, Decision, Epoch, JournalRow, Reservation};
@@ -209,7 +210,7 @@ impl SnapshotProcess {
         let without_space = self.without_space.load(Ordering::Relaxed);
         let (entries, due) = match without_space {
             false => (
-                database.waiting(published, ENTRIES_A_BATCH)?,
+                self.next_entries(published, database.last_restoration()?)?,
                 state.due_bins(self.lifetimes.bin_n, now),
             ),
             true => (Vec::new(), renewal::last_moment(&state.bins, self.lifetimes.bin_n, now)),
@@ -238,6 +239,24 @@ impl SnapshotProcess {
         }
     }
 
+    /// The entries of the next batch. Those up to the serial `together` are in one, however many.
+    pub(crate) fn next_entries(
+        &self,
+        published: u64,
+        together: u64,
+    ) -> Result<Vec<JournalRow>, Error> {
+        let database = self.repository.database();
+        let mut entries = database.waiting(published, ENTRIES_A_BATCH)?;
+        while let Some(last) = entries.last().filter(|last| last.serial < together) {
+            let more = database.waiting(last.serial, ENTRIES_A_BATCH)?;
+            if more.is_empty() {
+                break;
+            }
+            entries.extend(more);
+        }
+        Ok(entries)
+    }
+
     /// Publishes these entries and signs what is due, as one snapshot.
     fn publish_entries(
         &self,
@@ -248,9 +267,7 @@ impl SnapshotProcess {
     ) -> Result<Published, Error> {
         let database = self.repository.database();
         let published = database.published_serial()?;
-        let first = state.snapshot.expires.is_none();
-        let planner = Planner { repository: &self.repository, layout: self.layout, first };
-        let plan = planner.plan(entries)?;
+        let plan = self.planner(state)?.plan(entries)?;
         let bins: BTreeSet<_> = plan.bins().chain(due.iter().copied()).collect();
         let contents = Contents {
             after: published,
@@ -359,6 +376,16 @@ impl SnapshotProcess {
         Ok(same.then_some(batch))
     }
 
+    pub(crate) fn planner(&self, state: &State) -> Result<Planner<'_>, Error> {
+        let database = self.repository.database();
+        Ok(Planner {
+            repository: &self.repository,
+            layout: self.layout,
+            first: state.snapshot.expires.is_none(),
+            restores: database.last_restoration()? > database.published_serial()?,
+        })
+    }
+
     pub(crate) fn writer<'a>(&'a self, online: &'a dyn Signer, now: Timestamp) -> Writer<'a> {
         Writer {
             repository: &self.repository,
@@ -391,7 +418,11 @@ impl SnapshotProcess {
         if batch.offline.is_some() {
             self.create_roots_of_snapshot()?;
         }
-        store.replace_timestamp(batch.previous_timestamp, &batch.timestamp_json)?;
+        let previous = match self.disowned.load(Ordering::Relaxed) {
+            true => self.repository.published_timestamp(true)?.map(|bytes| Sha256::of(&bytes)),
+            false => batch.previous_timestamp,
+        };
+        store.replace_timestamp(previous, &batch.timestamp_json)?;
         self.finish(batch)?;
         for (bin, _) in &batch.bins {
             self.repository.forget_bin(*bin);

@@ -9,13 +9,14 @@ use waxseal_repository::ceremony::ChangedFile;
 use waxseal_repository::database::{
     Appended, AppendedRevocation, AppendedTargets, Batch, BinRow, Catalog, CatalogChange,
     Collecting, Database, Decision, Epoch, FileRow, Hold, Holds, Journal, JournalRow, KeyUses,
-    OfflineChanges, ProjectRow, Publication, Reservation, Revocable, Revocation, Revocations,
-    RoleRow, SnapshotRow, TargetsAppend, TokenRow, TokenScope, TokenSecret, Tokens, UploadAppend,
-    UploadEntry,
+    OfflineChanges, ProjectRow, Publication, Reservation, Restoration, Restorations, Revocable,
+    Revocation, Revocations, RoleRow, SnapshotRow, TargetsAppend, TokenRow, TokenScope,
+    TokenSecret, Tokens, UploadAppend, UploadEntry,
 };
 use waxseal_repository::key_use::{Head, KeyUse, Logged};
 use waxseal_repository::{Error, Layout};
 use waxseal_tuf::RoleName;
+use waxseal_tuf::hash::Sha256;
 
 use crate::faults::{Fault, Faults};
 
@@ -237,6 +238,20 @@ impl Publication for FaultyDatabase {
         more: &mut dyn FnMut(&SnapshotRow) -> bool,
     ) -> Result<Vec<SnapshotRow>, Error> {
         self.read(|database| database.snapshots_while(more))
+    }
+}
+
+impl Restorations for FaultyDatabase {
+    fn restoration(&self, plan: Sha256) -> Result<Option<u64>, Error> {
+        self.read(|database| database.restoration(plan))
+    }
+
+    fn last_restoration(&self) -> Result<u64, Error> {
+        self.read(Restorations::last_restoration)
+    }
+
+    fn append_restoration(&self, plan: Sha256, parts: &[Restoration]) -> Result<u64, Error> {
+        self.write("append_restoration", |database| database.append_restoration(plan, parts))
     }
 }
 

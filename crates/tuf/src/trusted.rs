@@ -25,17 +25,21 @@ use crate::{TargetFile, metadata::Delegations};
 
 /// A role's file: what errors about its bytes name.
 #[derive(Debug, Clone)]
-struct Named {
-    role: RoleName,
-    file: String,
+pub(crate) struct Named {
+    pub(crate) role: RoleName,
+    pub(crate) file: String,
 }
 
 impl Named {
-    fn new(role: &'static str, file: String) -> Self {
+    pub(crate) fn new(role: &'static str, file: String) -> Self {
         Self { role: RoleName::from_static(role), file }
     }
 
-    fn parse<T: Role>(&self, bytes: &[u8], limits: &Limits) -> Result<Unverified<T>, Error> {
+    pub(crate) fn parse<T: Role>(
+        &self,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<Unverified<T>, Error> {
         Unverified::parse_within(bytes, limits).map_err(|problem| {
             let Self { role, file } = self.clone();
             Error::Format { file, role, problem }
@@ -51,7 +55,7 @@ impl Named {
         Err(Error::Expired { file, role, version, expired, now })
     }
 
-    fn check_version(&self, expected: u64, got: u64) -> Result<(), Error> {
+    pub(crate) fn check_version(&self, expected: u64, got: u64) -> Result<(), Error> {
         if got == expected {
             return Ok(());
         }
@@ -60,7 +64,7 @@ impl Named {
     }
 
     /// Checks that the metadata is not another role's that the same key signs.
-    fn check_name(&self, targets: &Targets) -> Result<(), Error> {
+    pub(crate) fn check_name(&self, targets: &Targets) -> Result<(), Error> {
         match &targets.name {
             Some(name) if *name != self.role => {
                 let Self { role, file } = self.clone();
@@ -97,7 +101,7 @@ impl Named {
     }
 
     /// Checks length and digests that snapshot or timestamp list.
-    fn check_listed(&self, listed: &MetaFile, bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn check_listed(&self, listed: &MetaFile, bytes: &[u8]) -> Result<(), Error> {
         let (file, got) = (self.file.clone(), bytes.len() as u64);
         if let Some(expected) = listed.length.filter(|length| *length != got) {
             return Err(Error::Length { file, expected, exact: true, got });
@@ -123,6 +127,10 @@ impl RootPhase {
         let named = Named::new(RoleName::ROOT, "root.json".to_owned());
         let root = verify_root(named.parse(trusted_root, limits)?, &named.file, None)?;
         Ok(Self { root, limits: *limits })
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// The newest root so far.
@@ -523,7 +531,7 @@ impl TrustedMetadata {
 }
 
 /// Checks that a threshold of the delegator's keys signed a targets role; `None` for root's.
-fn verify_targets(
+pub(crate) fn verify_targets(
     root: &Root,
     named: &Named,
     delegator: Option<(Option<&RoleName>, &Verified<Targets>)>,
@@ -554,14 +562,18 @@ fn metadata_path(root: &Root, role: &RoleName, version: u64) -> String {
 }
 
 /// `root version N`, which delegates to the top-level roles.
-struct ByRoot(String);
+pub(crate) struct ByRoot(String);
 
-fn by_root(root: &Root) -> ByRoot {
+pub(crate) fn by_root(root: &Root) -> ByRoot {
     ByRoot(format!("root version {}", root.version))
 }
 
 impl ByRoot {
-    fn of<'a>(&'a self, root: &'a Root, role: &'a crate::metadata::RoleKeys) -> Delegator<'a> {
+    pub(crate) fn of<'a>(
+        &'a self,
+        root: &'a Root,
+        role: &'a crate::metadata::RoleKeys,
+    ) -> Delegator<'a> {
         Delegator { name: &self.0, keys: &root.keys, role }
     }
 }

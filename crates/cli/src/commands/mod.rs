@@ -9,6 +9,7 @@ mod pip;
 mod proxy;
 mod quickstart;
 mod repo;
+mod restore;
 mod run;
 mod serve;
 mod sign;
@@ -62,6 +63,8 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::Audit),
     #[command(subcommand)]
+    Restore(restore::Restore),
+    #[command(subcommand)]
     Token(token::Token),
     #[command(subcommand)]
     Key(key::Key),
@@ -97,6 +100,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Download(command) => command.run(),
         Command::Repo(command) => command.run(),
         Command::Audit(command) => command.run(),
+        Command::Restore(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Key(command) => command.run(),
         Command::Ceremony(command) => command.run(),

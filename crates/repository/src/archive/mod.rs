@@ -31,6 +31,7 @@ use crate::audit::Report;
 
 pub use append::{Appended, append, repair};
 pub use check::{Checked, Difference, ProjectDifferences, check};
+pub(crate) use read::finish as finish_digest;
 pub use read::{Archive, Entries};
 
 /// The form of archives that this program writes and reads.

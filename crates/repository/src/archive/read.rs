@@ -265,7 +265,7 @@ fn read_line(reader: &mut BufReader<File>) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-pub(super) fn finish(context: Context) -> Sha256 {
+pub(crate) fn finish(context: Context) -> Sha256 {
     let mut digest = [0; 32];
     digest.copy_from_slice(context.finish().as_ref());
     Sha256(digest)

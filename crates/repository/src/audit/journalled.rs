@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use waxseal_index::paths;
+use waxseal_index::{DistributionFilename, paths};
 use waxseal_tuf::TargetPath;
 use waxseal_tuf::metadata::TargetFile;
 
@@ -80,6 +80,26 @@ impl Journalled {
         }
     }
 
+    /// What an entry about a file of this index makes of its targets and its project's pages goes by the
+    /// catalog, whatever an entry before said of them: a restoration after a compromise takes those back.
+    fn is_hosted(&mut self, filename: &str) {
+        if self.paths.is_empty() {
+            return;
+        }
+        let Ok(filename) = filename.parse::<DistributionFilename>() else { return };
+        let project = filename.project();
+        for path in [
+            paths::project_json(project),
+            paths::project_html(project),
+            paths::distribution(&filename),
+            paths::core_metadata(&filename),
+        ] {
+            let Ok(path) = TargetPath::new(path) else { continue };
+            let bin = self.bins.bin_of(&path);
+            self.paths.remove(&(bin, half(path.as_str().as_bytes())));
+        }
+    }
+
     /// Gives up bins from the end until there is room.
     fn make_room(&mut self) {
         let (first, end) = self.held;
@@ -147,8 +167,13 @@ impl Auditor<'_> {
             let Some(newest) = rows.last() else { return Ok(()) };
             after = newest.serial;
             for row in &rows {
-                if let Entry::Targets(entry) = &row.entry {
-                    journalled.read(row.serial, entry);
+                match &row.entry {
+                    Entry::Targets(entry) => journalled.read(row.serial, entry),
+                    Entry::Upload(upload) => journalled.is_hosted(&upload.filename),
+                    Entry::Revoke(entry) => {
+                        entry.files.iter().for_each(|filename| journalled.is_hosted(filename));
+                    }
+                    Entry::Readmit(_) => {}
                 }
             }
         }

@@ -131,6 +131,9 @@ impl Auditor<'_> {
         if catalog.has(serial) {
             journal.add(serial, &upload.project, &upload.filename, &upload.sha256, upload.size);
             self.report.counts.journal_entries += 1;
+            // One that was restored after a compromise is the same file as before.
+            let superseded = journal.gone.remove(&upload.filename).is_some();
+            self.report.counts.journal_entries += u64::from(superseded);
         } else {
             journal.gone.insert(upload.filename.clone(), serial);
         }

@@ -190,7 +190,8 @@ impl Publication for SqliteDatabase {
             let mut statement = transaction.prepare_cached(
                 "INSERT INTO bin (number, version, published, expires, length, signed_sha256) \
                  VALUES ($1, $2, 0, 0, 0, $3) \
-                 ON CONFLICT (number) DO UPDATE SET version = excluded.version",
+                 ON CONFLICT (number) DO UPDATE SET version = \
+                 CASE WHEN bin.version > excluded.version THEN bin.version ELSE excluded.version END",
             )?;
             for (number, version) in bins {
                 statement.execute((number, signed(version)?, [0_u8; 0]))?;
@@ -314,7 +315,8 @@ fn use_up(transaction: &Transaction<'_>, role: &str, version: u64) -> Result<(),
     transaction
         .prepare_cached(
             "INSERT INTO role (name, version, published, expires) VALUES ($1, $2, 0, 0) \
-             ON CONFLICT (name) DO UPDATE SET version = excluded.version",
+             ON CONFLICT (name) DO UPDATE SET version = \
+             CASE WHEN role.version > excluded.version THEN role.version ELSE excluded.version END",
         )?
         .execute((role, signed(version)?))?;
     Ok(())
@@ -330,22 +332,25 @@ pub(super) fn publish(
     transaction
         .prepare_cached(
             "INSERT INTO role (name, version, published, expires) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (name) DO UPDATE SET version = excluded.version, \
+             ON CONFLICT (name) DO UPDATE SET version = \
+             CASE WHEN role.version > excluded.version THEN role.version ELSE excluded.version END, \
              published = excluded.published, expires = excluded.expires",
         )?
         .execute((role, version, version, expires.as_second()))?;
     Ok(())
 }
 
-/// Versions only rise, also past those that never reached the store.
+/// Versions only rise: those that are used up may be higher than that of a batch which was decided before, as
+/// after [`Publication::raise_versions`].
 fn put_bins(transaction: &Transaction<'_>, bins: &[(u32, BinFile)]) -> Result<(), Failure> {
     let mut statement = transaction.prepare_cached(
         "INSERT INTO bin (number, version, published, expires, length, signed_sha256) \
          VALUES ($1, $2, $3, $4, $5, $6) \
-         ON CONFLICT (number) DO UPDATE SET version = excluded.version, \
+         ON CONFLICT (number) DO UPDATE SET version = \
+         CASE WHEN bin.version > excluded.version THEN bin.version ELSE excluded.version END, \
          published = excluded.published, expires = excluded.expires, \
          length = excluded.length, signed_sha256 = excluded.signed_sha256 \
-         WHERE bin.version < excluded.version",
+         WHERE bin.published < excluded.version",
     )?;
     for (number, BinFile { version, expires, length, signed_sha256 }) in bins {
         let row = (

@@ -5,11 +5,13 @@ use std::fmt;
 
 use jiff::Timestamp;
 use waxseal_tuf::RoleName;
+use waxseal_tuf::hash::Sha256;
 
 use super::batch::{Batch, CatalogChange, Decision, Epoch, Reservation, SnapshotRow};
 use super::catalog::{BinRow, FileRow, ProjectRow, RoleRow};
 use super::journal::{Appended, JournalRow, UploadAppend, UploadEntry};
 use super::pending::{AppendedTargets, TargetsAppend};
+use super::restoration::Restoration;
 use super::revocation::{AppendedRevocation, Revocable, Revocation};
 use super::token::{TokenRow, TokenScope, TokenSecret};
 use crate::ceremony::ChangedFile;
@@ -47,6 +49,7 @@ pub trait Database:
     + Catalog
     + Publication
     + OfflineChanges
+    + Restorations
     + KeyUses
     + Tokens
     + Holds
@@ -62,6 +65,7 @@ impl<T> Database for T where
         + Catalog
         + Publication
         + OfflineChanges
+        + Restorations
         + KeyUses
         + Tokens
         + Holds
@@ -258,6 +262,21 @@ pub trait OfflineChanges {
     /// Records that clients find this root, which waits no more. The files that go with a snapshot are
     /// recorded by [`Publication::finish`].
     fn root_published(&self, epoch: Epoch, root: &ChangedFile) -> Result<(), Error>;
+}
+
+/// What is restored after a compromise.
+pub trait Restorations {
+    /// The serial of the last entry of the restoration by this plan, the digest of which this is; `None`
+    /// where it was not recorded.
+    fn restoration(&self, plan: Sha256) -> Result<Option<u64>, Error>;
+
+    /// The serial of the last entry of any restoration: all up to it is published as one snapshot. 0 when
+    /// there was none.
+    fn last_restoration(&self) -> Result<u64, Error>;
+
+    /// Records the entries of a restoration in the journal, whatever stands against them there, in one
+    /// transaction and in their order; the serial of the last. Nothing happens where this plan is recorded.
+    fn append_restoration(&self, plan: Sha256, parts: &[Restoration]) -> Result<u64, Error>;
 }
 
 /// The log of the online key's use. It is written to by [`Publication::reserve`] too.

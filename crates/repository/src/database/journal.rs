@@ -241,16 +241,27 @@ fn append_upload(
     if let Some(path) = pending::host(transaction, &upload.project)? {
         return Ok(Appended::Foreign { path });
     }
-    let serial = self::append(transaction, &Entry::Upload(upload.clone()))?;
+    let serial = put_upload(transaction, upload, identity)?;
     growth.keep(transaction, serial)?;
+    Ok(Appended::New(serial))
+}
+
+/// Records an upload, which claims its filename whoever had it.
+pub(super) fn put_upload(
+    transaction: &Transaction<'_>,
+    upload: &UploadEntry,
+    identity: &str,
+) -> Result<u64, Failure> {
+    let serial = self::append(transaction, &Entry::Upload(upload.clone()))?;
     transaction
         .prepare_cached(
             "INSERT INTO filename_claim (identity, filename, sha256, serial) \
-             VALUES ($1, $2, $3, $4) ON CONFLICT (identity) DO UPDATE SET serial = excluded.serial",
+             VALUES ($1, $2, $3, $4) ON CONFLICT (identity) DO UPDATE SET \
+             filename = excluded.filename, sha256 = excluded.sha256, serial = excluded.serial",
         )?
         .execute((identity, &upload.filename, upload.sha256.0, signed(serial)?))?;
     revocation::forget(transaction, identity)?;
-    Ok(Appended::New(serial))
+    Ok(serial)
 }
 
 /// Lets one writer at a time go on, so that what it reads still holds when it writes. On PostgreSQL

@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// The steps, in order; the form of a database is how many of them it has taken. A step that was
 /// released is never changed.
-const STEPS: [&str; 8] = [
+const STEPS: [&str; 9] = [
     include_str!("sql/0001_tables.sql"),
     include_str!("sql/0002_api.sql"),
     include_str!("sql/0003_imports.sql"),
@@ -13,6 +13,7 @@ const STEPS: [&str; 8] = [
     include_str!("sql/0006_key_use.sql"),
     include_str!("sql/0007_offline.sql"),
     include_str!("sql/0008_revoked.sql"),
+    include_str!("sql/0010_restoration.sql"),
 ];
 
 /// The form this program knows.

@@ -14,6 +14,7 @@ mod objects;
 mod offline;
 mod pending;
 mod read_only;
+mod restoration;
 mod revocation;
 mod row;
 mod sqlite;
@@ -24,7 +25,7 @@ pub use batch::{Batch, CatalogChange, Decision, Epoch, OfflinePart, Reservation,
 pub use catalog::{BinFile, BinRow, CoreMetadata, FileRow, ProjectRow, RoleRow};
 pub use contract::{
     Catalog, Collecting, Database, Hold, Holds, Journal, KeyUses, OfflineChanges, Publication,
-    Revocations, Tokens,
+    Restorations, Revocations, Tokens,
 };
 pub(crate) use growth::ROOM;
 pub use growth::{FullBin, Growth};
@@ -33,6 +34,7 @@ pub use pending::{
     AppendedTargets, Conflict, ConflictReason, Content, Expected, IdempotencyKey, MAX_CONFLICTS,
     TargetsAppend,
 };
+pub use restoration::Restoration;
 pub use revocation::{AppendedRevocation, Revocable, Revocation, RevokeEntry};
 pub use sqlite::SqliteDatabase;
 pub use targets_entry::{AddTarget, TargetsEntry};

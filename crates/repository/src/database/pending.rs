@@ -341,6 +341,16 @@ fn owner(connection: &Connection, path: &TargetPath) -> rusqlite::Result<Option<
     Ok(hosted.then(|| ConflictReason::Hosted { project: project.to_owned() }))
 }
 
+/// Records an entry whatever stands against it.
+pub(super) fn put_targets(
+    transaction: &Transaction<'_>,
+    entry: &TargetsEntry,
+) -> Result<u64, Failure> {
+    let serial = append(transaction, &Entry::Targets(entry.clone()))?;
+    remember(transaction, serial, entry)?;
+    Ok(serial)
+}
+
 fn remember(
     transaction: &Transaction<'_>,
     serial: u64,

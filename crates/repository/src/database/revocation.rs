@@ -214,8 +214,15 @@ fn described(
     Ok(Revocation { name, is_project, serial, revoked_at, reason: entry.reason })
 }
 
+/// Lets a project take uploads again.
+pub(super) fn allow_project(transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM revoked_project WHERE name = $1";
+    transaction.prepare_cached(sql)?.execute([name])?;
+    Ok(())
+}
+
 /// Changes nothing unless the answer is a new serial.
-fn revoke(
+pub(super) fn revoke(
     transaction: &Transaction<'_>,
     asked: &[Revocable],
     reason: &str,
@@ -323,6 +330,12 @@ fn readmit(
     Ok(AppendedRevocation::New { serial, entry, before: Vec::new() })
 }
 
+/// What is read of an upload that waits.
+#[derive(Deserialize)]
+struct Waiting {
+    filename: String,
+}
+
 /// Identities and names of a project's files, published or waiting, but for those that are revoked.
 fn files_of(
     transaction: &Transaction<'_>,
@@ -333,10 +346,6 @@ fn files_of(
          SELECT NULL, entry FROM journal WHERE project = $1 AND kind = 'upload' \
          AND serial > (SELECT value FROM state WHERE name = 'published_serial')",
     )?;
-    #[derive(Deserialize)]
-    struct Waiting {
-        filename: String,
-    }
     let mut rows = statement.query([project])?;
     let mut files = BTreeSet::new();
     while let Some(row) = rows.next()? {

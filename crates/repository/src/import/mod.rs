@@ -194,7 +194,12 @@ impl SnapshotProcess {
         let first = state.snapshot.expires.is_none();
         let unsigned =
             state.bins.iter().filter(|row| row.published.is_none()).map(|row| row.number);
-        let planner = Planner { repository: self.repository(), layout: self.layout(), first };
+        let planner = Planner {
+            repository: self.repository(),
+            layout: self.layout(),
+            first,
+            restores: false,
+        };
         let plan = planner.plan(&[])?;
         let bins: BTreeSet<_> = changed.into_iter().chain(unsigned).chain(plan.bins()).collect();
         let targets = partitions.targets();

@@ -25,6 +25,7 @@ mod offline_change;
 mod open;
 mod publish;
 mod renewal;
+mod restore;
 mod resume;
 mod resume_targets;
 mod review;

@@ -20,7 +20,7 @@ use super::resume::{counted, fail_each, prove_whole, until_done};
 
 /// What a ceremony is to change.
 #[derive(Debug, Clone, Copy)]
-struct Wanted {
+pub(crate) struct Wanted {
     holders: [&'static str; 3],
     online: &'static str,
     /// Whose one-time keys sign; `None`: root alone is new.
@@ -41,12 +41,17 @@ const OTHER_HOLDERS: Wanted =
     Wanted { holders: ["root-b", "root-c", "root-d"], one_time: None, ..RENEWAL };
 const OTHER_KEY: Wanted =
     Wanted { holders: ["root-a", "root-b", "root-d"], online: "online-2", ..RENEWAL };
-const COMPROMISE: Wanted = Wanted { succession: Succession::Compromise, ..OTHER_KEY };
+pub(crate) const COMPROMISE: Wanted = Wanted { succession: Succession::Compromise, ..OTHER_KEY };
+
+/// Another online key, and other bins.
+pub(crate) fn with_bins(count: u64, style: BinStyle) -> Wanted {
+    Wanted { bins: Some((count, style)), ..OTHER_KEY }
+}
 
 /// Every root key that was or will be.
 const ROOT_KEYS: [&str; 4] = ["root-a", "root-b", "root-c", "root-d"];
 
-fn hold(repository: &Repository, wanted: Wanted, now: Timestamp) -> Ceremony {
+pub(crate) fn hold(repository: &Repository, wanted: Wanted, now: Timestamp) -> Ceremony {
     let before = repository.offline_roles().unwrap();
     hold_after(&before, wanted, now)
 }
@@ -73,7 +78,7 @@ fn hold_after(before: &ceremony::OfflineRoles, wanted: Wanted, now: Timestamp) -
 type Opened = (Arc<Repository>, SnapshotProcess);
 
 /// Opens what is there, with every online key at hand.
-fn open(index: &Index) -> Result<Opened, Error> {
+pub(crate) fn open(index: &Index) -> Result<Opened, Error> {
     let repository = Arc::new(index.open_repository()?);
     let process = process(index, &repository, &["online", "online-2"])?;
     Ok((repository, process))
@@ -152,11 +157,11 @@ fn run_as(index: &Index, changes: &[Wanted], returning_always: bool) -> usize {
     crashes
 }
 
-fn root_version(repository: &Repository) -> u64 {
+pub(crate) fn root_version(repository: &Repository) -> u64 {
     repository.offline_roles().unwrap().root().version
 }
 
-fn last_root(made: &Ceremony) -> u64 {
+pub(crate) fn last_root(made: &Ceremony) -> u64 {
     claims::<Root>(made.roots.last().unwrap()).version
 }
 

@@ -20,6 +20,8 @@ use crate::data_folder::{DataFolder, published_snapshot};
 use crate::failure::{Exit, Failure};
 use crate::output;
 
+pub(super) use place::{Opened, PinOptions};
+
 /// Prove that an index is whole.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Audit {

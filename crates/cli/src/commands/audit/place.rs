@@ -14,7 +14,7 @@ use crate::trust::TrustOption;
 
 /// What is known of an index from elsewhere.
 #[derive(Debug, clap::Args)]
-pub(super) struct PinOptions {
+pub(in crate::commands) struct PinOptions {
     /// The SHA-256 of the 1.root.json that it must have [default: the root that is trusted for the URL, or
     /// that of the folder]
     #[arg(long, value_name = "FINGERPRINT", conflicts_with = "root")]
@@ -29,7 +29,7 @@ pub(super) struct PinOptions {
 }
 
 impl PinOptions {
-    pub(super) fn pin(&self, opened: &Opened) -> anyhow::Result<Pin> {
+    pub(in crate::commands) fn pin(&self, opened: &Opened) -> anyhow::Result<Pin> {
         if let Some(file) = &self.root {
             let read = std::fs::read(file);
             let root = read.with_context(|| format!("cannot read the root {}", file.display()))?;
@@ -53,13 +53,13 @@ impl PinOptions {
 }
 
 /// Where an index is.
-pub(super) enum Opened {
+pub(in crate::commands) enum Opened {
     Folder(FilesystemStore),
     Url(RemoteIndex, IndexUrl),
 }
 
 impl Opened {
-    pub(super) fn at(place: &Path) -> anyhow::Result<Self> {
+    pub(in crate::commands) fn at(place: &Path) -> anyhow::Result<Self> {
         match super::repo::url_of(place) {
             None => Ok(Self::Folder(super::open(place)?.0)),
             Some(url) => {
@@ -69,7 +69,7 @@ impl Opened {
         }
     }
 
-    pub(super) fn store(&self) -> &dyn Store {
+    pub(in crate::commands) fn store(&self) -> &dyn Store {
         match self {
             Self::Folder(store) => store,
             Self::Url(index, _) => index,

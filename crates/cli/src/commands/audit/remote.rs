@@ -1,18 +1,25 @@
 //! The files of an index at a URL, as an audit asks for them.
 
+use std::io::{Seek as _, Write as _};
+
 use tempfile::NamedTempFile;
 use tokio::runtime::{Builder, Runtime};
 use waxseal_client::{Credentials, Files, IndexUrl, Settings};
 use waxseal_repository::StoreError;
 use waxseal_repository::audit::{Checked, TargetBytes};
-use waxseal_repository::store::{Area, Link, Listing, Object, OpenObject, Store, StoreKey};
+use waxseal_repository::store::{
+    Area, Link, Listing, Object, ObjectReader, OpenObject, Store, StoreKey,
+};
 use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::metadata::TargetFile;
 use waxseal_tuf::{Limits, MetadataFile, RoleName};
 
+/// The most bytes of a file that is fetched without knowing its length.
+const MOST_BYTES: u64 = 16 << 30;
+
 /// The index at a URL as a store that can only be read by name, from many threads at once.
 #[derive(Debug)]
-pub(super) struct RemoteIndex {
+pub(in crate::commands) struct RemoteIndex {
     url: IndexUrl,
     files: Files,
     limits: Limits,
@@ -31,6 +38,20 @@ impl RemoteIndex {
         StoreError::Fetch { url: format!("{}{}", self.url, key.path()), source: Box::new(error) }
     }
 
+    /// Hands the bytes of a target to `take`; how many there were, `None` where there is none. It stops soon
+    /// after `most`.
+    fn target(
+        &self,
+        key: &StoreKey,
+        most: u64,
+        take: impl FnMut(&[u8]),
+    ) -> Result<Option<u64>, StoreError> {
+        let path = key.path();
+        let location = path.strip_prefix(Area::Targets.prefix()).unwrap_or(&path);
+        let got = self.runtime.block_on(self.files.target(location, most, take));
+        got.map_err(|error| self.failed(key, error))
+    }
+
     /// The most bytes of a file of this role, as every client has it.
     fn limit(&self, role: &RoleName) -> u64 {
         match role.as_str() {
@@ -47,11 +68,7 @@ impl TargetBytes for RemoteIndex {
         let Some(mut checker) = file.hashes.checker() else {
             return Ok(Checked::Wrong("has no digest that is known here".to_owned()));
         };
-        let path = key.path();
-        let location = path.strip_prefix(Area::Targets.prefix()).unwrap_or(&path);
-        let got = self.files.target(location, file.length, |bytes| checker.update(bytes));
-        let got = self.runtime.block_on(got).map_err(|error| self.failed(key, error))?;
-        Ok(match got {
+        Ok(match self.target(key, file.length, |bytes| checker.update(bytes))? {
             None => Checked::Absent,
             Some(length) if length != file.length => {
                 let more = if length > file.length { "more than " } else { "" };
@@ -67,13 +84,23 @@ impl TargetBytes for RemoteIndex {
     }
 }
 
-/// Only metadata is read this way; nothing can be listed or written.
+/// Nothing can be listed or written, and of files only those that metadata names are asked for.
 impl Store for RemoteIndex {
     fn read(&self, key: &StoreKey, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let role = match key {
             StoreKey::Metadata { role, .. } => role.clone(),
             StoreKey::Timestamp => RoleName::from_static(RoleName::TIMESTAMP),
-            StoreKey::Target { .. } | StoreKey::File(_) => return Err(refused(key)),
+            StoreKey::Target { .. } => {
+                let mut bytes = Vec::new();
+                let read = self.target(key, limit, |part| bytes.extend_from_slice(part))?;
+                return match read {
+                    Some(length) if length > limit => {
+                        Err(StoreError::TooLarge { key: key.clone(), length, limit })
+                    }
+                    read => Ok(read.map(|_| bytes)),
+                };
+            }
+            StoreKey::File(_) => return Err(refused(key)),
         };
         let path = key.path();
         let path = path.strip_prefix(Area::Metadata.prefix()).unwrap_or(&path).to_owned();
@@ -83,8 +110,26 @@ impl Store for RemoteIndex {
         read.map_err(|error| self.failed(key, error))
     }
 
+    /// The object is fetched to a temporary file first.
     fn open(&self, key: &StoreKey) -> Result<Option<OpenObject>, StoreError> {
-        Err(refused(key))
+        let StoreKey::Target { .. } = key else { return Err(refused(key)) };
+        let failed = |source| StoreError::Io { action: "write", path: key.path().into(), source };
+        let mut file = tempfile::tempfile().map_err(failed)?;
+        let mut written = Ok(());
+        let fetched = self.target(key, MOST_BYTES, |part| {
+            if written.is_ok() {
+                written = file.write_all(part);
+            }
+        })?;
+        written.and_then(|()| file.rewind()).map_err(failed)?;
+        match fetched {
+            Some(length) if length > MOST_BYTES => {
+                Err(StoreError::TooLarge { key: key.clone(), length, limit: MOST_BYTES })
+            }
+            fetched => {
+                Ok(fetched.map(|length| OpenObject { length, reader: ObjectReader::File(file) }))
+            }
+        }
     }
 
     fn list(&self, _area: Area) -> Result<Listing<'_>, StoreError> {

@@ -9,6 +9,8 @@ use std::process::ExitCode;
 
 use super::{DataOption, NewIndexOptions};
 
+pub(super) use publish_root::{NewRoots, published_after_compromise};
+
 /// Make, import into, take back from, clean up and look into an index of one's own.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Repo {

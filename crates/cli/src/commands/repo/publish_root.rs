@@ -69,29 +69,23 @@ impl PublishRoot {
         if self.withdraw {
             return withdraw(&repository);
         }
+        let roots = NewRoots { bundle: self.bundle.clone(), roots: self.roots.clone() };
+        if self.compromise {
+            let no_more = &mut || Ok(());
+            published_after_compromise(&folder, &repository, &roots, self.raise, no_more)?;
+            return published(&repository);
+        }
         let online = repository.offline_roles()?.online_keys().to_vec();
-        let Some(change) = self.record(&folder, &repository)? else {
+        let Some(change) = roots.record(&folder, &repository)? else {
             let root = repository.offline_roles()?;
             let version = root.root().version;
             output::line(&format!("root version {version} is published already"));
             return Ok(ExitCode::SUCCESS);
         };
         let new_key = !change.after.online_keys().iter().any(|key| online.contains(key));
-        let version = change.after.root().version;
-        if self.compromise && !has_key_of(&folder, &change)? {
-            // Nothing more is signed with a key that a thief has.
-            let waiting = repository.database().waiting_change()?;
-            return Err(still_waits(&folder, &change, &waiting).into());
-        }
         match host::snapshot_process(&folder, Arc::clone(&repository)) {
-            Ok(process) => {
-                if self.compromise {
-                    show(&process.recover(self.raise)?);
-                }
-                process.publish_all(Timestamp::now())?;
-            }
+            Ok(process) => process.publish_all(Timestamp::now())?,
             Err(error) => match error.downcast_ref::<Error>() {
-                Some(Error::SecondWriter { .. }) if self.compromise => return Err(error),
                 Some(Error::SecondWriter { .. }) => {
                     output::note("a server runs: it publishes what was recorded");
                     self.wait_for(&repository, new_key)?;
@@ -101,17 +95,78 @@ impl PublishRoot {
             },
         }
         let waiting = repository.database().waiting_change()?;
-        if waiting.is_empty() {
-            let root = repository.offline_roles()?;
-            output::line(&format!(
-                "root version {version} is published; it expires on {}",
-                root.root().expires.strftime("%Y-%m-%d")
-            ));
-            return Ok(ExitCode::SUCCESS);
+        match waiting.is_empty() {
+            true => published(&repository),
+            false => Err(still_waits(&folder, &change, &waiting).into()),
         }
-        Err(still_waits(&folder, &change, &waiting).into())
     }
 
+    fn wait_for(&self, repository: &Repository, new_key: bool) -> anyhow::Result<()> {
+        // A server that was started before cannot have it.
+        let wait = if new_key { self.wait.min(NEW_KEY_WAIT) } else { self.wait };
+        let until = Instant::now() + Duration::from_secs(wait);
+        while Instant::now() < until && !repository.database().waiting_change()?.is_empty() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+}
+
+fn published(repository: &Repository) -> anyhow::Result<ExitCode> {
+    let roles = repository.offline_roles()?;
+    let root = roles.root();
+    output::line(&format!(
+        "root version {} is published; it expires on {}",
+        root.version,
+        root.expires.strftime("%Y-%m-%d")
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Publishes new roots after a compromise, and with them what `restore` records in the journal. The server
+/// is stopped; the same again goes on where it was cut off.
+pub(in crate::commands) fn published_after_compromise(
+    folder: &DataFolder,
+    repository: &Arc<Repository>,
+    roots: &NewRoots,
+    raise: u64,
+    restore: &mut dyn FnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let Some(change) = roots.record(folder, repository)? else { return Ok(()) };
+    let waiting = || repository.database().waiting_change();
+    if !has_key_of(folder, &change)? {
+        // Nothing more is signed with a key that a thief has.
+        return Err(still_waits(folder, &change, &waiting()?).into());
+    }
+    let process = match host::snapshot_process(folder, Arc::clone(repository)) {
+        Ok(process) => process,
+        Err(error) => match error.downcast_ref::<Error>() {
+            Some(Error::WrongOnlineKey { .. }) => {
+                return Err(still_waits(folder, &change, &waiting()?).into());
+            }
+            Some(Error::SecondWriter { .. }) => return Err(error),
+            _ => return Err(error.context("it was recorded, and cannot be published now")),
+        },
+    };
+    show(&process.recover(raise)?);
+    restore()?;
+    process.publish_all(Timestamp::now())?;
+    match waiting()? {
+        waiting if waiting.is_empty() => Ok(()),
+        waiting => Err(still_waits(folder, &change, &waiting).into()),
+    }
+}
+
+/// What a ceremony made after the first.
+#[derive(Debug)]
+pub(in crate::commands) struct NewRoots {
+    /// `server-bundle.tar`.
+    pub(in crate::commands) bundle: Option<PathBuf>,
+    /// Roots with all their signatures, where those came after the ceremony, or root alone changes.
+    pub(in crate::commands) roots: Vec<PathBuf>,
+}
+
+impl NewRoots {
     /// Checks what came, records it, and puts the new online key where it belongs.
     /// `None`: its newest root is the published one.
     fn record(
@@ -192,16 +247,6 @@ impl PublishRoot {
             }
         }
         Ok(Some(change))
-    }
-
-    fn wait_for(&self, repository: &Repository, new_key: bool) -> anyhow::Result<()> {
-        // A server that was started before cannot have it.
-        let wait = if new_key { self.wait.min(NEW_KEY_WAIT) } else { self.wait };
-        let until = Instant::now() + Duration::from_secs(wait);
-        while Instant::now() < until && !repository.database().waiting_change()?.is_empty() {
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        Ok(())
     }
 }
 
