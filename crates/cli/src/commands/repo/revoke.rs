@@ -23,6 +23,7 @@ const NEAR: usize = 5;
 /// upload takes the name: not the file again, and of a project no file at all. The bytes stay in the store
 /// until garbage collection takes them. What came through the API or an import is removed there.
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option that is given or not")]
 pub(crate) struct Revoke {
     /// Projects, by any spelling of their names, and filenames
     #[arg(value_name = "PROJECT|FILENAME", required_unless_present = "list")]
