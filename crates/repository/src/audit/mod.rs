@@ -17,6 +17,7 @@
 //! [`walk`] audits an index that may be far away, of which nothing can be listed, and [`Record`] keeps what
 //! it saw for the next one. [`keys`] is an audit of its own: of the online key's use.
 
+mod bins;
 mod compare;
 mod journalled;
 pub mod keys;

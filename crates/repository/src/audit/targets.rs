@@ -5,19 +5,19 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 
 use waxseal_index::paths;
+use waxseal_tuf::TargetPath;
 use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::metadata::{TargetFile, Targets, Unverified};
 use waxseal_tuf::verify::Verified;
-use waxseal_tuf::{RoleName, TargetPath};
 
+use super::bins::VerifiedBin;
 use super::journalled::{Journalled, ReadBin};
-use super::metadata::{SOON_ONLINE, Signed};
+use super::metadata::Signed;
 use super::pages::Names;
 use super::report::Kind;
 use super::tally::{Entry, Half, Tally};
 use super::{Auditor, metadata_key};
 use crate::bin_file::is_recorded;
-use crate::ceremony::BINS;
 use crate::database::{Batch, BinFile};
 use crate::error::Error;
 use crate::store::{Area, ObjectReader, OpenObject, StoreKey};
@@ -140,7 +140,6 @@ impl Auditor<'_> {
                 pass.found.complete = false;
                 continue;
             };
-            self.report.counts.bins += 1;
             for (path, file) in &targets.targets {
                 self.target(&mut pass, bin, path, file)?;
             }
@@ -159,49 +158,24 @@ impl Auditor<'_> {
         Ok(pass.found)
     }
 
-    /// A bin's metadata, verified; `None` where it is not to be had, which was found then.
+    /// A bin, which is the one that this program published; `None` where it is not to be had.
     fn bin(
         &mut self,
         signed: &Signed,
         bin: u32,
         recorded: &RecordedBins,
     ) -> Result<Option<Verified<Targets>>, Error> {
-        let role = signed.bins.role(bin);
-        let Some(listed) = signed.trusted.snapshot().roles.get(&role) else {
-            let snapshot = metadata_key(&crate::repository::SNAPSHOT, signed.snapshot());
-            self.find(Kind::Inconsistent, snapshot.path(), format!("does not list {role}"));
+        let Some(VerifiedBin { key, bytes, targets, .. }) = self.verified_bin(signed, bin)? else {
             return Ok(None);
-        };
-        let version = listed.version;
-        let key = metadata_key(&role, version);
-        let before = self.report.counts.findings;
-        let Some(bytes) = self.read(&key, super::METADATA_LIMIT)? else {
-            if self.report.counts.findings == before {
-                self.missing_bin(&key, &role, version)?;
-            }
-            return Ok(None);
-        };
-        let by = (&BINS, &signed.delegator);
-        let verified = match signed.trusted.verify_role(&role, Some(by), &bytes) {
-            Ok(verified) => verified,
-            Err(error) => {
-                self.refused(&key, &error);
-                return Ok(None);
-            }
         };
         // Of another version the publishing went on since, or what is wrong is found with versions.
         let is_other =
             |file: &BinFile| file.length != bytes.len() as u64 || !is_recorded(&bytes, file);
-        if recorded.get(&(bin, version)).is_some_and(is_other) {
+        if recorded.get(&(bin, targets.version)).is_some_and(is_other) {
             let problem = "has other bytes than this program published under its name";
             self.find(Kind::Inconsistent, key.path(), problem);
         }
-        if verified.name.is_none() {
-            let problem = "does not say which bin it is: it could be served for another one";
-            self.find(Kind::Inconsistent, key.path(), problem);
-        }
-        self.fresh(&key, verified.expires, SOON_ONLINE);
-        Ok(Some(verified))
+        Ok(Some(targets))
     }
 
     /// What is on record of each bin's file by number and version, as the database has it published, or
@@ -218,22 +192,6 @@ impl Auditor<'_> {
         Ok(files.map(|(bin, file)| ((bin, file.version), file)).collect())
     }
 
-    pub(super) fn missing_bin(
-        &mut self,
-        key: &StoreKey,
-        role: &RoleName,
-        version: u64,
-    ) -> Result<(), Error> {
-        if self.is_superseded(role, version)? {
-            self.report.counts.superseded += 1;
-            let problem = "was published anew and collected during the audit: audit again";
-            self.warn(Kind::Missing, key.path(), problem);
-        } else {
-            self.find(Kind::Missing, key.path(), "is not there, and snapshot names it");
-        }
-        Ok(())
-    }
-
     fn target(
         &mut self,
         pass: &mut Pass<'_>,
@@ -241,20 +199,7 @@ impl Auditor<'_> {
         path: &str,
         file: &TargetFile,
     ) -> Result<(), Error> {
-        self.report.counts.targets += 1;
-        self.report.counts.target_bytes += file.length;
-        let Ok(path) = TargetPath::new(path) else {
-            let problem = "is no target path that a client asks for";
-            self.find(Kind::Malformed, path, problem);
-            return Ok(());
-        };
-        let falls = pass.signed.bins.bin_of(&path);
-        if falls != bin {
-            let (role, other) = (pass.signed.bins.role(bin), pass.signed.bins.role(falls));
-            let problem = format!("stands in {role}, and clients look for it in {other}");
-            self.find(Kind::Misplaced, path.as_str(), problem);
-            return Ok(());
-        }
+        let Some(path) = self.placed(pass.signed, bin, path, file) else { return Ok(()) };
         let own = match Place::of(path.as_str()) {
             Place::List { .. } => pass.names.list_is_own,
             Place::Page { project, .. } | Place::File { project } => pass.names.contains(project),
@@ -449,12 +394,6 @@ impl Auditor<'_> {
         let bytes =
             self.store.read(&StoreKey::Target { path: path.clone(), digest }, PAGE_LIMIT)?;
         Ok(bytes.filter(|bytes| Sha256::of(bytes) == digest))
-    }
-}
-
-impl Signed {
-    fn snapshot(&self) -> u64 {
-        self.trusted.snapshot().version
     }
 }
 

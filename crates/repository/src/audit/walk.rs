@@ -13,7 +13,8 @@ use waxseal_tuf::metadata::{Root, TargetFile, Targets, Unverified};
 use waxseal_tuf::verify::Verified;
 use waxseal_tuf::{RoleName, TargetPath};
 
-use super::metadata::{SOON_ONLINE, Signed};
+use super::bins::VerifiedBin;
+use super::metadata::Signed;
 use super::record::Record;
 use super::report::{Kind, Report};
 use super::targets::check_bytes;
@@ -254,30 +255,9 @@ impl Auditor<'_> {
         bin: u32,
         place: Place<'_>,
     ) -> Result<Option<(RoleName, u64, Sha256)>, Error> {
-        let role = signed.bins.role(bin);
-        let Some(listed) = signed.trusted.snapshot().roles.get(&role) else {
-            let snapshot = metadata_key(&SNAPSHOT, signed.trusted.snapshot().version);
-            self.find(Kind::Inconsistent, snapshot.path(), format!("does not list {role}"));
-            return Ok(None);
-        };
-        let (version, key) = (listed.version, metadata_key(&role, listed.version));
         let before = self.report.counts.findings;
-        let Some(bytes) = self.read(&key, METADATA_LIMIT)? else {
-            if self.report.counts.findings == before {
-                self.missing_bin(&key, &role, version)?;
-            }
-            return Ok(None);
-        };
-        let by = (&BINS, &signed.delegator);
-        let verified = match signed.trusted.verify_role(&role, Some(by), &bytes) {
-            Ok(verified) => verified,
-            Err(error) => {
-                self.refused(&key, &error);
-                return Ok(None);
-            }
-        };
-        self.fresh(&key, verified.expires, SOON_ONLINE);
-        self.report.counts.bins += 1;
+        let Some(read) = self.verified_bin(signed, bin)? else { return Ok(None) };
+        let VerifiedBin { role, bytes, targets: verified, .. } = read;
         let sha256 = Sha256::of(&bytes);
         let was_done = place.done.is_some_and(|done| done.contains(&role, sha256));
         let targets = Some(place.targets).filter(|_| self.settings.deep && !was_done);
@@ -287,7 +267,7 @@ impl Auditor<'_> {
         {
             done.add(&role, sha256)?;
         }
-        Ok(Some((role, version, sha256)))
+        Ok(Some((role, verified.version, sha256)))
     }
 
     fn walk_targets(
@@ -298,18 +278,8 @@ impl Auditor<'_> {
         bytes: Option<&dyn TargetBytes>,
     ) -> Result<(), Error> {
         for (path, file) in &targets.targets {
-            self.report.counts.targets += 1;
-            self.report.counts.target_bytes += file.length;
-            let Ok(path) = TargetPath::new(path.clone()) else {
-                self.find(Kind::Malformed, path, "is no target path that a client asks for");
-                continue;
-            };
-            let falls = signed.bins.bin_of(&path);
-            if falls != bin {
-                let (role, other) = (signed.bins.role(bin), signed.bins.role(falls));
-                let problem = format!("stands in {role}, and clients look for it in {other}");
-                self.find(Kind::Misplaced, path.as_str(), problem);
-            } else if let Some(bytes) = bytes {
+            let Some(path) = self.placed(signed, bin, path, file) else { continue };
+            if let Some(bytes) = bytes {
                 self.walk_target(bytes, path, file)?;
             }
         }
