@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use waxseal_repository::archive::{self, Appended, ArchiveError};
 
-use super::place::{Opened, PinOptions};
+use super::pin::PinOptions;
+use super::place::Opened;
 use crate::failure::{Exit, Failure};
 use crate::output;
 
@@ -58,7 +59,7 @@ impl Archive {
             output::note(&format!("removed {repaired_bytes} bytes that were torn off"));
         }
         let opened = Opened::at(&self.source)?;
-        let pin = self.pin.pin(&opened)?;
+        let pin = self.pin.of_places(&[&opened])?;
         let there = archive::Archive::open(&self.file)?;
         let bar = output::steps();
         bar.set_message("bins");

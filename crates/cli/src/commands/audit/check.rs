@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use waxseal_repository::archive::{self, Checked};
 
 use super::archive::refused;
-use super::place::{Opened, PinOptions};
+use super::pin::PinOptions;
+use super::place::Opened;
 use crate::failure::{Exit, Failure};
 use crate::output;
 
@@ -44,7 +45,7 @@ impl Check {
             .into());
         }
         let opened = Opened::at(&self.source)?;
-        let pin = self.pin.pin(&opened)?;
+        let pin = self.pin.of_places(&[&opened])?;
         let bar = output::steps();
         bar.set_message("bins");
         let checked =

@@ -1,22 +1,17 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Serialize;
-use waxseal_client::Fingerprint;
 use waxseal_repository::audit::{
     self, Ahead, Comparison, Pin, Place, Report, Settings, StoredTargets, WalkSettings, Walked,
 };
-use waxseal_repository::store::{Store as _, StoreKey};
-use waxseal_tuf::RoleName;
-use waxseal_tuf::hash::Sha256;
 
+use super::pin::PinOptions;
 use super::place::Opened;
 use super::repo::{CONNECTIONS, list};
 use crate::failure::Exit;
 use crate::output;
-use crate::trust::TrustOption;
 
 /// Hold two places that have one index against each other.
 ///
@@ -37,21 +32,12 @@ pub(crate) struct Compare {
     #[arg(long)]
     deep: bool,
 
-    /// The SHA-256 of the 1.root.json that both must have [default: the root that is trusted for one of
-    /// the URLs, or that of the first folder]
-    #[arg(long, value_name = "FINGERPRINT", conflicts_with = "root")]
-    fingerprint: Option<Fingerprint>,
-
-    /// A root that both must have, as a file that came over a way you trust
-    #[arg(long, value_name = "FILE")]
-    root: Option<PathBuf>,
-
     /// As JSON
     #[arg(long)]
     json: bool,
 
     #[command(flatten)]
-    trust: TrustOption,
+    pin: PinOptions,
 }
 
 /// What a program is told.
@@ -68,7 +54,7 @@ struct Shown<'a> {
 impl Compare {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let (first, second) = (Opened::at(&self.first)?, Opened::at(&self.second)?);
-        let pin = self.pin(&first, &second)?;
+        let pin = self.pin.of_places(&[&first, &second])?;
         let seen_first = self.walk(&first, &pin)?;
         let seen_second = self.walk(&second, &pin)?;
         let comparison =
@@ -96,39 +82,6 @@ impl Compare {
             }
         };
         Ok(walked?)
-    }
-
-    fn pin(&self, first: &Opened, second: &Opened) -> anyhow::Result<Pin> {
-        if let Some(file) = &self.root {
-            let read = std::fs::read(file);
-            let root = read.with_context(|| format!("cannot read the root {}", file.display()))?;
-            return Ok(Pin::Root(root));
-        }
-        if let Some(fingerprint) = self.fingerprint {
-            return Ok(Pin::Fingerprint(fingerprint.sha256()));
-        }
-        let mut untrusted = None;
-        for opened in [first, second] {
-            let Opened::Url(_, url) = opened else { continue };
-            match self.trust.stores()?.find(url) {
-                Ok(store) => {
-                    let root = store.metadata().read(&RoleName::from_static(RoleName::ROOT))?;
-                    return Ok(Pin::Root(root.context("the trust store has no root of it")?));
-                }
-                Err(error) => untrusted = Some(error),
-            }
-        }
-        for opened in [first, second] {
-            let Opened::Folder(store) = opened else { continue };
-            let key =
-                StoreKey::Metadata { version: 1, role: RoleName::from_static(RoleName::ROOT) };
-            let root = store.read(&key, 1 << 20)?.unwrap_or_default();
-            return Ok(Pin::Fingerprint(Sha256::of(&root)));
-        }
-        match untrusted {
-            Some(error) => Err(error.into()),
-            None => anyhow::bail!("neither place has a root to begin with"),
-        }
     }
 
     fn show(&self, comparison: &Comparison, first_report: &Report, second_report: &Report) {

@@ -4,6 +4,7 @@ mod archive;
 mod check;
 mod compare;
 mod keys;
+mod pin;
 mod place;
 mod remote;
 mod repo;

@@ -5,22 +5,20 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use waxseal_client::{Fingerprint, IndexUrl};
+use waxseal_client::IndexUrl;
 use waxseal_repository::StoreError;
 use waxseal_repository::audit::{
-    self, Checked, Counts, Finding, Pin, Place, Record, Report, Settings, TargetBytes, WalkSettings,
+    self, Checked, Counts, Finding, Place, Record, Report, Settings, TargetBytes, WalkSettings,
 };
 use waxseal_repository::database::Database;
-use waxseal_repository::store::{Store as _, StoreKey};
-use waxseal_tuf::RoleName;
-use waxseal_tuf::hash::Sha256;
+use waxseal_repository::store::StoreKey;
 use waxseal_tuf::metadata::TargetFile;
 
+use super::pin::{self, PinOptions};
 use super::remote::RemoteIndex;
 use super::resume::DoneBins;
 use crate::failure::{Exit, Failure};
 use crate::output;
-use crate::trust::TrustOption;
 
 /// How many files are fetched at a time.
 pub(super) const CONNECTIONS: usize = 8;
@@ -43,14 +41,6 @@ pub(crate) struct Repo {
     #[arg(long)]
     deep: bool,
 
-    /// The SHA-256 of the 1.root.json that the index must have, as its operator shows it
-    #[arg(long, value_name = "FINGERPRINT", conflicts_with = "root")]
-    fingerprint: Option<Fingerprint>,
-
-    /// A root that the index must have, as a file that came over a way you trust
-    #[arg(long, value_name = "FILE")]
-    root: Option<PathBuf>,
-
     /// What --record wrote at an earlier audit: nothing may have gone back since, or been changed
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
@@ -68,7 +58,7 @@ pub(crate) struct Repo {
     json: bool,
 
     #[command(flatten)]
-    trust: TrustOption,
+    pin: PinOptions,
 }
 
 impl Repo {
@@ -115,14 +105,10 @@ impl Repo {
         let mut report =
             super::with_progress(|progress| audit::audit(&store, contract, settings, progress))?;
         let mut record = None;
-        let given = self.given_pin()?;
+        let given = self.pin.given()?;
         if given.is_some() || since.is_some() || self.record.is_some() {
             // Without another it is the one that the folder has.
-            let key =
-                StoreKey::Metadata { version: 1, role: RoleName::from_static(RoleName::ROOT) };
-            let own = || store.read(&key, 1 << 20).map(Option::unwrap_or_default);
-            let pin =
-                given.map_or_else(|| own().map(|root| Pin::Fingerprint(Sha256::of(&root))), Ok)?;
+            let pin = given.map_or_else(|| pin::of_folder(&store), Ok)?;
             let audit = Settings { deep: false, ..settings };
             let settings = WalkSettings { audit, pin: &pin, since, threads: 1 };
             let place = Place { store: &store, targets: &Elsewhere, done: None };
@@ -140,14 +126,7 @@ impl Repo {
         since: Option<&Record>,
     ) -> anyhow::Result<(Report, Option<Record>)> {
         let (url, credentials) = IndexUrl::parse(url)?;
-        let pin = match self.given_pin()? {
-            Some(pin) => pin,
-            None => {
-                let trusted = self.trust.stores()?.find(&url)?.metadata();
-                let root = trusted.read(&RoleName::from_static(RoleName::ROOT))?;
-                Pin::Root(root.context("the trust store has no root of this index")?)
-            }
-        };
+        let pin = self.pin.of_url(&url)?;
         let done = self.resume.as_deref().map(|file| DoneBins::open(file, &url)).transpose()?;
         let index = RemoteIndex::new(url, credentials)?;
         let audit = Settings { now: Timestamp::now(), deep: self.deep };
@@ -162,15 +141,6 @@ impl Repo {
             done.finish()?;
         }
         Ok((walked.report, walked.record))
-    }
-
-    fn given_pin(&self) -> anyhow::Result<Option<Pin>> {
-        if let Some(file) = &self.root {
-            let read = std::fs::read(file);
-            let root = read.with_context(|| format!("cannot read the root {}", file.display()))?;
-            return Ok(Some(Pin::Root(root)));
-        }
-        Ok(self.fingerprint.map(|fingerprint| Pin::Fingerprint(fingerprint.sha256())))
     }
 }
 
