@@ -60,6 +60,7 @@ fn show(folder: &DataFolder, host: &Host, made: Made) -> anyhow::Result<()> {
     output::field("data", &format!("{} ({state})", folder.path().display()));
     output::field("index", &format!("{url}/simple/"));
     output::field("root", &format!("fingerprint {fingerprint}"));
+    output::compare(&fingerprint.to_string());
 
     output::heading("Upload, in another terminal");
     match folder.quickstart_token() {

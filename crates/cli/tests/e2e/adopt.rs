@@ -109,6 +109,9 @@ fn the_lines_that_init_prints_run_as_pasted() {
     let fingerprint = Sha256::of(&root).to_string();
     let trust = format!("trust add http://127.0.0.1:8458 --fingerprint {fingerprint}");
     assert_shows(&printed, &["keys", &format!("fingerprint {fingerprint}"), &trust]);
+    for words in waxseal_tuf::spoken::of_hex(&fingerprint).unwrap().lines() {
+        assert_shows(&printed, &[words]);
+    }
     // No token that nobody asked for.
     assert!(!folder.path().join("my index/keys/upload-token").exists());
     let list = ["token", "list", "--json", "--data", "my index"];

@@ -1,6 +1,7 @@
 //! Which indexes a machine trusts.
 
 use serde_json::Value;
+use waxseal_tuf::spoken;
 
 use crate::harness::{Index, Person, Tool, assert_shows, exited};
 
@@ -32,6 +33,11 @@ fn the_root_may_come_as_a_file() {
     let root = index.data().join("store/tuf/metadata/1.root.json");
     let outcome = person.waxseal(["trust", "add", &index.url, "--root"]).arg(&root).run().success();
     assert_shows(&outcome.stdout, &["is trusted from now on", &index.fingerprint]);
+    // As words, which two people compare aloud: those that the operator sees.
+    for words in spoken::of_hex(&index.fingerprint).unwrap().lines() {
+        assert_shows(&outcome.stdout, &[words]);
+        assert_shows(&index.printed, &[words]);
+    }
     person.install(Tool::Pip, ["blinker"]).run().success();
 
     // A root with a changed byte is not signed by its keys.

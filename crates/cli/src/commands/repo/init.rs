@@ -185,6 +185,7 @@ fn show(folder: &DataFolder, founded: &Founded, config: &Config, development: bo
     };
     output::field("keys", &place);
     output::field("root", &format!("fingerprint {fingerprint}"));
+    output::compare(&fingerprint.to_string());
     let (waxseal, data) = (output::own_command(), output::quoted_path(folder.path()));
     output::heading("Next, one or more of");
     output::command(&format!("{waxseal} repo import --data {data} FILE"));

@@ -104,7 +104,9 @@ impl Add {
             Added::New => "is trusted from now on",
             Added::Already => "is trusted already",
         };
-        output::line(&format!("{url} {text} (root {})", Fingerprint::of(&root)));
+        let fingerprint = Fingerprint::of(&root).to_string();
+        output::line(&format!("{url} {text} (root {fingerprint})"));
+        output::compare(&fingerprint);
         Ok(ExitCode::SUCCESS)
     }
 }
