@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use waxseal_testkit::peers::{self, CleanCommand, Outcome};
+use waxseal_testkit::peers::{CleanCommand, Outcome};
 
 use crate::ceremony_people::{AT_HAND, plan_of_files};
 use crate::harness::{
     Form, Index, Offline, Person, Tool, WAXSEAL, Wheel, assert_shows, exited, make_wheels,
 };
+use crate::python_tuf::script;
 
 const SOURCE: &str = "?passphrase-source=file:pass";
 /// Enough to see an order among the changes.
@@ -192,9 +193,7 @@ impl Life {
 
     /// With python-tuf from the first root on; the version that it trusts then.
     fn follow(&self, folder: &Path) -> String {
-        let script =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/data/python_tuf_paths.py");
-        let command = CleanCommand::new(peers::python()).arg(script).arg(&self.index.url);
+        let command = script("python_tuf_paths.py").arg(&self.index.url);
         let command = command.arg(self.offline.path("first.json")).arg(folder);
         let names = self.wheels[..self.uploaded.get()].iter().zip(0..).map(|(wheel, n)| {
             format!("packages/life{n}/{}", wheel.file_name().unwrap().to_str().unwrap())
@@ -209,7 +208,8 @@ fn an_index_lives_through_every_change() {
     let mut life = Life::new("256");
 
     // The yearly renewal; Barbara signs later, against the root that she trusts.
-    let screen = life.hold("renewal", "", &[], &["barbara", "grace"]);
+    let longer = [("valid-hours = 24", "valid-hours = 48")];
+    let screen = life.hold("renewal", "", &longer, &["barbara", "grace"]);
     assert_shows(
         &screen,
         &["2.root.json: 1 more of", "3.root.json: 1 more of", "signed/*.root.json"],

@@ -9,9 +9,14 @@ use crate::harness::{Index, Person, Tool, Wheel};
 
 /// What python-tuf says of an index.
 pub(crate) fn python_tuf(index: &Index, folder: &Path) -> Outcome {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/data/python_tuf.py");
     let root = index.data().join("store/tuf/metadata/1.root.json");
-    CleanCommand::new(peers::python()).arg(script).arg(&index.url).arg(root).arg(folder).run()
+    script("python_tuf.py").arg(&index.url).arg(root).arg(folder).run()
+}
+
+/// A script of `data/`, which shares a module with others there.
+pub(crate) fn script(name: &str) -> CleanCommand {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/data").join(name);
+    CleanCommand::new(peers::python()).env("PYTHONDONTWRITEBYTECODE", "1").arg(script)
 }
 
 #[test]
