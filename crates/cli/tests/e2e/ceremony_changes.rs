@@ -240,7 +240,15 @@ fn an_index_lives_through_every_change() {
     let roots = ["signed/2.root.json", "signed/3.root.json"];
     let published = life.publish_busily("renewal", &roots).success();
     assert_shows(&published.stdout, &["root version 3 is published; it expires on"]);
-    life.publish("renewal", &roots).success();
+    // What the online key signs is to be valid for longer: it says where, until that is done.
+    let told =
+        "write `online-lifetime-hours = 48` into waxseal-data/waxseal.toml, and restart the server";
+    for outcome in [&published, &life.publish("renewal", &roots).success()] {
+        assert_shows(&outcome.stderr, &["online.valid-hours = 48, and the server 24:", told]);
+    }
+    life.index.configure("online-lifetime-hours", 48);
+    let silent = life.publish("renewal", &roots).success();
+    assert!(!silent.stderr.contains("lifetime"), "{silent}");
     life.read(3);
     life.offline.run("sign pin signed").success();
 

@@ -21,7 +21,8 @@ use crate::data_folder::{DataFolder, published_snapshot};
 use crate::failure::{Exit, Failure};
 use crate::output;
 
-pub(super) use place::{Opened, PinOptions};
+pub(super) use pin::PinOptions;
+pub(super) use place::Opened;
 
 /// Prove that an index is whole.
 #[derive(Debug, clap::Subcommand)]

@@ -17,7 +17,7 @@ const ROOT: RoleName = RoleName::from_static(RoleName::ROOT);
 
 /// What is known of an index from elsewhere.
 #[derive(Debug, clap::Args)]
-pub(super) struct PinOptions {
+pub(in crate::commands) struct PinOptions {
     /// The SHA-256 of the 1.root.json that the index must have, as its operator shows it [default: the root
     /// that is trusted for its URL, or that of the folder]
     #[arg(long, value_name = "FINGERPRINT", conflicts_with = "root")]
@@ -52,7 +52,7 @@ impl PinOptions {
 
     /// The one that was given, or else that is trusted for a URL among these places, or else that of the
     /// first folder. They are places of one index, one at least.
-    pub(super) fn of_places(&self, places: &[&Opened]) -> anyhow::Result<Pin> {
+    pub(in crate::commands) fn of_places(&self, places: &[&Opened]) -> anyhow::Result<Pin> {
         if let Some(pin) = self.given()? {
             return Ok(pin);
         }

@@ -12,6 +12,7 @@ use super::super::DataOption;
 use crate::ceremony::bundle::{Bundle, Kind, read_bounded};
 use crate::ceremony::current::claims;
 use crate::ceremony::founding::{ONLINE_KEY, with_roots};
+use crate::ceremony::plan_file::PlanFile;
 use crate::data_folder::{DataFolder, sync_folder, write_private};
 use crate::failure::{Exit, Failure};
 use crate::host;
@@ -167,16 +168,31 @@ pub(in crate::commands) struct NewRoots {
 }
 
 impl NewRoots {
-    /// Checks what came, records it, and puts the new online key where it belongs.
-    /// `None`: its newest root is the published one.
+    /// Checks what came, records it, and says what of it belongs into the configuration. `None`: its newest
+    /// root is the published one.
     fn record(
         &self,
         folder: &DataFolder,
         repository: &Repository,
     ) -> anyhow::Result<Option<Change>> {
-        let before = repository.offline_roles()?;
         let bundle = self.bundle.as_deref().map(Bundle::read).transpose()?;
-        if bundle.as_ref().is_some_and(|bundle| bundle.kind == Kind::Everything) {
+        let recorded = self.check_and_record(folder, repository, bundle.as_ref())?;
+        if let Some(bundle) = &bundle {
+            compare_lifetimes(folder, bundle)?;
+        }
+        Ok(recorded)
+    }
+
+    /// Checks what came, records it, and puts the new online key where it belongs.
+    /// `None`: its newest root is the published one.
+    fn check_and_record(
+        &self,
+        folder: &DataFolder,
+        repository: &Repository,
+        bundle: Option<&Bundle>,
+    ) -> anyhow::Result<Option<Change>> {
+        let before = repository.offline_roles()?;
+        if bundle.is_some_and(|bundle| bundle.kind == Kind::Everything) {
             return Err(Failure::new(
                 Exit::Usage,
                 "this bundle is for the safe: it has keys that a server must not see",
@@ -185,8 +201,8 @@ impl NewRoots {
             .into());
         }
         let published = before.root().version;
-        let in_bundle = bundle.as_ref().and_then(|bundle| bundle.roots().into_values().next_back());
-        let beside = bundle.as_ref().and_then(|bundle| bundle.roots().remove(&published));
+        let in_bundle = bundle.and_then(|bundle| bundle.roots().into_values().next_back());
+        let beside = bundle.and_then(|bundle| bundle.roots().remove(&published));
         if let Some(bytes) = beside
             && claims(bytes)? != **before.root()
         {
@@ -202,7 +218,7 @@ impl NewRoots {
             Some(bytes) => claims(bytes)? == **before.root(),
             None => false,
         };
-        let mut made = match &bundle {
+        let mut made = match bundle {
             Some(bundle) => bundle.ceremony(published),
             None => waxseal_repository::ceremony::Ceremony { roots: Vec::new(), delegations: None },
         };
@@ -238,7 +254,7 @@ impl NewRoots {
         let change = repository
             .change_offline_roles(&made, Timestamp::now())
             .map_err(|error| refused(error, published))?;
-        if let Some(key) = bundle.as_ref().and_then(|bundle| bundle.get(ONLINE_KEY)) {
+        if let Some(key) = bundle.and_then(|bundle| bundle.get(ONLINE_KEY)) {
             let path = folder.online_key_file(&change);
             if !path.exists() {
                 write_private(&path, key)
@@ -248,6 +264,24 @@ impl NewRoots {
         }
         Ok(Some(change))
     }
+}
+
+/// Says which line to write where the plan of the ceremony has another lifetime of the online roles than the
+/// server: that file is its operator's, as the line of the online key is.
+fn compare_lifetimes(folder: &DataFolder, bundle: &Bundle) -> anyhow::Result<()> {
+    let Some(plan) = bundle.get("plan.toml").map(PlanFile::from_bytes).transpose()? else {
+        return Ok(());
+    };
+    let (planned, config) = (plan.online.valid_hours, folder.path().join("waxseal.toml"));
+    let has = folder.config()?.online_lifetime_hours;
+    if planned != has {
+        output::warning(&format!(
+            "the plan has online.valid-hours = {planned}, and the server {has}: write \
+             `online-lifetime-hours = {planned}` into {}, and restart the server",
+            config.display()
+        ));
+    }
+    Ok(())
 }
 
 /// What to do where new roots cannot be published.

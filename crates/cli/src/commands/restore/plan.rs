@@ -102,7 +102,7 @@ impl Plan {
             Source::Archive(_) => None,
             Source::Index(opened) => {
                 places.push(opened.store());
-                Some(self.pin.pin(opened)?)
+                Some(self.pin.of_places(&[opened])?)
             }
         };
         let good = match (&source, &pin) {
