@@ -61,7 +61,7 @@ fn an_index_and_its_clients_go_on_after_a_stolen_online_key() {
     assert_shows(&refused.stdout, &["timestamp.json", "is signed by 0 of the keys"]);
 }
 
-fn key(index: &Index, name: &str) -> PrivateKey {
+pub(crate) fn key(index: &Index, name: &str) -> PrivateKey {
     let pem = fs::read_to_string(index.data().join(format!("keys/{name}.pem"))).unwrap();
     PrivateKey::from_pkcs8_pem(&pem).unwrap()
 }
@@ -71,7 +71,7 @@ fn claims<T: Role + Clone>(path: &Path) -> T {
 }
 
 /// What a thief writes who has the server: snapshot and timestamp of versions that nobody comes after.
-fn push_versions(metadata: &Path, stolen: &PrivateKey) {
+pub(crate) fn push_versions(metadata: &Path, stolen: &PrivateKey) {
     let far = 1 << 53;
     let mut timestamp: TimestampFile = claims(&metadata.join("timestamp.json"));
     let snapshot = metadata.join(format!("{}.snapshot.json", timestamp.snapshot.version));
@@ -91,7 +91,7 @@ fn push_versions(metadata: &Path, stolen: &PrivateKey) {
 
 /// The ceremony after a compromise, whose files go to the folder `new`: the new online key, and the beginning
 /// of its keyid.
-fn hold_ceremony(index: &Index, metadata: &Path) -> (PrivateKey, String) {
+pub(crate) fn hold_ceremony(index: &Index, metadata: &Path) -> (PrivateKey, String) {
     let read = |name: &str| fs::read(metadata.join(name)).unwrap();
     let (root, targets, bins) = (read("1.root.json"), read("1.targets.json"), read("1.bins.json"));
     let before = OfflineRoles::verify_files(&root, &targets, &bins).unwrap();

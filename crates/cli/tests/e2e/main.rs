@@ -28,6 +28,7 @@ mod proxy;
 mod python_tuf;
 mod quickstart;
 mod refused_uploads;
+mod restore;
 mod revoke;
 mod start;
 mod sweep;

@@ -341,10 +341,6 @@ fn files_of(
     transaction: &Transaction<'_>,
     project: &str,
 ) -> Result<BTreeSet<(String, String)>, Failure> {
-    #[derive(Deserialize)]
-    struct Waiting {
-        filename: String,
-    }
     let mut statement = transaction.prepare_cached(
         "SELECT filename, NULL FROM file WHERE project = $1 UNION ALL \
          SELECT NULL, entry FROM journal WHERE project = $1 AND kind = 'upload' \

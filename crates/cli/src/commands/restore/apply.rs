@@ -80,20 +80,16 @@ impl Apply {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let folder = DataFolder::open(&self.data.data)?;
         let plan = text::read(&self.plan)?;
-        let (restored, repository, findings) = match self.rehearse {
-            false => {
-                let (restored, repository) = self.apply(&folder, &plan)?;
-                (restored, repository, None)
-            }
+        let (done, findings) = match self.rehearse {
+            false => (self.apply(&folder, &plan)?, None),
             true => {
                 let copy = Rehearsal::copy(&folder)?;
-                let (restored, repository) = self.apply(copy.folder(), &plan)?;
-                (restored, repository, Some(copy.audit()?))
+                let done = self.apply(copy.folder(), &plan)?;
+                let findings = copy.audit()?;
+                (done, Some(findings))
             }
         };
-        let snapshot = RoleName::from_static(RoleName::SNAPSHOT);
-        let snapshot = repository.database().role(&snapshot)?.map_or(0, |row| row.published);
-        let root = repository.offline_roles()?.root().version;
+        let Done { restored, snapshot, root } = done;
         let Restored { restored, removed, kept, .. } = restored;
         let rehearsal = self.rehearse;
         if self.json {
@@ -120,11 +116,7 @@ impl Apply {
         Ok(if valid { ExitCode::SUCCESS } else { Exit::Findings.into() })
     }
 
-    fn apply(
-        &self,
-        folder: &DataFolder,
-        plan: &restore::Plan,
-    ) -> anyhow::Result<(Restored, Arc<Repository>)> {
+    fn apply(&self, folder: &DataFolder, plan: &restore::Plan) -> anyhow::Result<Done> {
         let repository = match self.keep_keys {
             true => folder.repository()?,
             false => folder.repository_after_compromise()?,
@@ -136,7 +128,7 @@ impl Apply {
             let process = host::snapshot_process(folder, Arc::clone(&repository))?;
             let restored = restored(&repository, plan, &copies)?;
             process.publish_all(Timestamp::now())?;
-            return Ok((restored, repository));
+            return Done::of(restored, &repository);
         }
         let roots = NewRoots { bundle: self.bundle.clone(), roots: self.root.clone() };
         let mut done = None;
@@ -152,7 +144,24 @@ impl Apply {
             )
             .into());
         };
-        Ok((restored, repository))
+        Done::of(restored, &repository)
+    }
+}
+
+/// What an index is afterwards.
+struct Done {
+    restored: Restored,
+    /// The version of its snapshot.
+    snapshot: u64,
+    /// The version of its root.
+    root: u64,
+}
+
+impl Done {
+    fn of(restored: Restored, repository: &Repository) -> anyhow::Result<Self> {
+        let snapshot = RoleName::from_static(RoleName::SNAPSHOT);
+        let snapshot = repository.database().role(&snapshot)?.map_or(0, |row| row.published);
+        Ok(Self { restored, snapshot, root: repository.offline_roles()?.root().version })
     }
 }
 
