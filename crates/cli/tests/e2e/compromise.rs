@@ -89,9 +89,18 @@ pub(crate) fn push_versions(metadata: &Path, stolen: &PrivateKey) {
     fs::write(metadata.join("timestamp.json"), sign(&timestamp, &[stolen]).unwrap()).unwrap();
 }
 
-/// The ceremony after a compromise, whose files go to the folder `new`: the new online key, and the beginning
-/// of its keyid.
+/// The ceremony after a compromise, whose files go to the folder `new`: the new online key, and its keyid.
 pub(crate) fn hold_ceremony(index: &Index, metadata: &Path) -> (PrivateKey, String) {
+    hold_ceremony_as(index, metadata, Succession::Compromise, "new")
+}
+
+/// The same as it is told.
+pub(crate) fn hold_ceremony_as(
+    index: &Index,
+    metadata: &Path,
+    succession: Succession,
+    name: &str,
+) -> (PrivateKey, String) {
     let read = |name: &str| fs::read(metadata.join(name)).unwrap();
     let (root, targets, bins) = (read("1.root.json"), read("1.targets.json"), read("1.bins.json"));
     let before = OfflineRoles::verify_files(&root, &targets, &bins).unwrap();
@@ -112,12 +121,14 @@ pub(crate) fn hold_ceremony(index: &Index, metadata: &Path) -> (PrivateKey, Stri
     let one_time = OneTimeKeys { targets: &[&t1, &t2], bins: &[&b1, &b2] };
     let root = [&holders[0].1 as &dyn Signer, &holders[1].1];
     let signers = Signers { root: &root, one_time: Some(one_time) };
-    let how = Some((&before, Succession::Compromise));
+    let how = Some((&before, succession));
     let made = ceremony::perform(&plan, how, signers, Timestamp::now()).unwrap();
-    let new = index.folder().join("new");
+    let new = index.folder().join(name);
     fs::create_dir(&new).unwrap();
     let delegations = made.delegations.unwrap();
-    fs::write(new.join("2.root.json"), &made.roots[0]).unwrap();
+    for (version, root) in (2..).zip(&made.roots) {
+        fs::write(new.join(format!("{version}.root.json")), root).unwrap();
+    }
     fs::write(new.join("2.targets.json"), delegations.targets).unwrap();
     fs::write(new.join("2.bins.json"), delegations.bins).unwrap();
     let keyid = online.public_key().default_keyid().to_string();

@@ -5,10 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
+use waxseal_repository::ceremony::Succession;
 use waxseal_signing::create_key_file;
 use waxseal_testkit::peers::{CleanCommand, Outcome};
 
-use crate::compromise::{hold_ceremony, key, push_versions};
+use crate::compromise::{hold_ceremony, hold_ceremony_as, key, push_versions};
 use crate::harness::{Index, Person, Tool, WAXSEAL, Wheel, assert_shows, exited};
 use crate::python_tuf;
 
@@ -109,6 +110,11 @@ fn what_a_thief_added_goes_with_their_key_in_one_snapshot() {
     exited(&open, 1);
     assert_shows(&open.stderr, &["3 files are not decided on yet", "`keep` or `restore`"]);
     stolen.decide();
+    // The first root of a planned change trusts the thief's key.
+    hold_ceremony_as(&stolen.index, &stolen.metadata(), Succession::Planned, "planned");
+    let planned = stolen.run(["restore", "apply", "plan.toml", "--bundle", "planned"]);
+    exited(&planned, 2);
+    assert_shows(&planned.stderr, &["not held with --compromise", "nothing was changed"]);
 
     // A rehearsal leaves everything as it is.
     let timestamp = || fs::read(stolen.metadata().join("timestamp.json")).unwrap();

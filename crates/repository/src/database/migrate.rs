@@ -13,7 +13,7 @@ const STEPS: [&str; 9] = [
     include_str!("sql/0006_key_use.sql"),
     include_str!("sql/0007_offline.sql"),
     include_str!("sql/0008_revoked.sql"),
-    include_str!("sql/0010_restoration.sql"),
+    include_str!("sql/0009_restoration.sql"),
 ];
 
 /// The form this program knows.

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use waxseal_repository::ceremony::{Change, ChangedFile, NewDelegations};
+use waxseal_repository::bins::Bins;
+use waxseal_repository::ceremony::{Change, ChangedFile, NewDelegations, Stage};
 use waxseal_repository::{Error, ForeignFile, Recovered, Repository};
+use waxseal_tuf::RoleName;
 
 use super::super::DataOption;
 use crate::ceremony::bundle::{Bundle, Kind, read_bounded};
@@ -72,8 +74,7 @@ impl PublishRoot {
         }
         let roots = NewRoots { bundle: self.bundle.clone(), roots: self.roots.clone() };
         if self.compromise {
-            let no_more = &mut || Ok(());
-            published_after_compromise(&folder, &repository, &roots, self.raise, no_more)?;
+            published_after_compromise(&folder, &repository, &roots, self.raise, None)?;
             return published(&repository);
         }
         let online = repository.offline_roles()?.online_keys().to_vec();
@@ -124,16 +125,23 @@ fn published(repository: &Repository) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Publishes new roots after a compromise, and with them what `restore` records in the journal. The server
-/// is stopped; the same again goes on where it was cut off.
+/// What records in the journal what is restored.
+pub(in crate::commands) type RecordRestoration<'a> = &'a mut dyn FnMut() -> anyhow::Result<()>;
+
+/// Publishes new roots after a compromise, and with them what is restored. The server is stopped; the same
+/// again goes on where it was cut off.
 pub(in crate::commands) fn published_after_compromise(
     folder: &DataFolder,
     repository: &Arc<Repository>,
     roots: &NewRoots,
     raise: u64,
-    restore: &mut dyn FnMut() -> anyhow::Result<()>,
+    restore: Option<RecordRestoration<'_>>,
 ) -> anyhow::Result<()> {
+    let bins = repository.bins();
     let Some(change) = roots.record(folder, repository)? else { return Ok(()) };
+    if restore.is_some() {
+        check_restorable(repository, &change, bins)?;
+    }
     let waiting = || repository.database().waiting_change();
     if !has_key_of(folder, &change)? {
         // Nothing more is signed with a key that a thief has.
@@ -150,12 +158,36 @@ pub(in crate::commands) fn published_after_compromise(
         },
     };
     show(&process.recover(raise)?);
-    restore()?;
+    if let Some(restore) = restore {
+        restore()?;
+    }
     process.publish_all(Timestamp::now())?;
     match waiting()? {
         waiting if waiting.is_empty() => Ok(()),
         waiting => Err(still_waits(folder, &change, &waiting).into()),
     }
+}
+
+/// What is restored is published in one snapshot, with the root that replaces the stolen keys and in the bins
+/// that there are.
+fn check_restorable(repository: &Repository, change: &Change, bins: Bins) -> anyhow::Result<()> {
+    let replaces = |file: &ChangedFile| {
+        file.stage == Stage::WithSnapshot && file.role.as_str() == RoleName::ROOT
+    };
+    let problem = if !change.files.iter().any(replaces) {
+        "this ceremony was not held with --compromise: its first root trusts the old keys too"
+    } else if change.after.bins().count() != bins.count() {
+        "this ceremony changes the number of bins, in which nothing can be restored at the same time"
+    } else {
+        return Ok(());
+    };
+    repository.withdraw_change()?;
+    Err(Failure::new(
+        Exit::Usage,
+        problem,
+        "nothing was changed; hold it again, with --compromise and the number of bins that there is",
+    )
+    .into())
 }
 
 /// What a ceremony made after the first.

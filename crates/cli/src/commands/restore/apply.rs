@@ -132,10 +132,12 @@ impl Apply {
         }
         let roots = NewRoots { bundle: self.bundle.clone(), roots: self.root.clone() };
         let mut done = None;
-        published_after_compromise(folder, &repository, &roots, self.raise, &mut || {
+        let mut restore = || {
             done = Some(restored(&repository, plan, &copies)?);
             Ok(())
-        })?;
+        };
+        let raise = self.raise;
+        published_after_compromise(folder, &repository, &roots, raise, Some(&mut restore))?;
         let Some(restored) = done.or(before) else {
             return Err(Failure::new(
                 Exit::Failed,

@@ -13,7 +13,7 @@ use waxseal_repository::restore::RestoreError;
 
 use crate::failure::{Exit, Failure};
 
-/// Make the targets of an index again what they were before a compromise, as people decide.
+/// Restore an index after a compromise, as people decide.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Restore {
     Plan(plan::Plan),

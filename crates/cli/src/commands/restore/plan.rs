@@ -102,7 +102,9 @@ impl Plan {
             Source::Archive(_) => None,
             Source::Index(opened) => {
                 places.push(opened.store());
-                Some(self.pin.of_places(&[opened])?)
+                // A backup says nothing by its own root.
+                let own = Opened::at(&self.data.data)?;
+                Some(self.pin.of_places(&[&own, opened])?)
             }
         };
         let good = match (&source, &pin) {
