@@ -149,15 +149,22 @@ impl Life {
         outcome
     }
 
-    /// Names the new online key as `publish-root` says, and starts the server again.
-    fn change_key(&mut self, out: &str, told: &Outcome) {
-        exited(told, 1);
+    /// Names the new online key in the configuration, as `publish-root` says.
+    fn name_key(&self, told: &Outcome) {
         assert_shows(&told.stderr, &["recorded, and not published yet", "has a new online key"]);
         let name = told.stderr.split("file:keys/").nth(1).unwrap().split('?').next().unwrap();
         assert!(self.index.data().join("keys").join(name).is_file(), "{told}");
         let pass = self.offline.path("pass").display().to_string();
         let uri = format!("\"file:keys/{name}?passphrase-source=file:{pass}\"");
-        self.index.configure("online-key", uri);
+        self.index.write_config("online-key", uri);
+    }
+
+    /// The same, and starts the server again.
+    fn change_key(&mut self, out: &str, told: &Outcome) {
+        exited(told, 1);
+        self.index.stop();
+        self.name_key(told);
+        self.index.start();
         // Run again, it says how that ended.
         let until = std::time::Instant::now() + std::time::Duration::from_mins(2);
         while !self.publish(out, &[]).status.success() {
@@ -347,41 +354,59 @@ fn a_change_is_published_without_a_server_and_can_be_given_up() {
     life.read(4);
 }
 
-/// Killed at a sample of its calls, and run again.
+/// Killed at a sample of its calls, and run again: a renewal, and a new online key.
 #[test]
 fn publishing_that_is_killed_is_finished_by_the_next_run() {
     let mut life = Life::new("2");
     life.hold("renewal", "", &[], &[]);
     life.index.stop();
-    let (data, saved) = (life.index.data(), life.index.folder().join("saved"));
-    let copy = |from: &Path, to: &Path| {
-        CleanCommand::new("rm").arg("-rf").arg(to).run().success();
-        CleanCommand::new("cp").arg("-a").arg(from).arg(to).run().success();
-    };
-    copy(&data, &saved);
-    let bundle = life.offline.path("renewal/server-bundle.tar").display().to_string();
-    let mut killed = 0;
-    for (calls, step) in
-        [("rename,renameat,renameat2,link,linkat", 2), ("fsync,fdatasync", 7), ("pwrite64", 13)]
-    {
-        for n in (1..).step_by(step) {
-            copy(&saved, &data);
-            let strace = CleanCommand::new("strace").current_dir(life.index.folder());
-            let strace = strace.args(["--follow-forks", "--quiet=all", "--output=/dev/null"]);
-            let strace = strace.arg(format!("--trace={calls}"));
-            let strace = strace.arg(format!("--inject={calls}:signal=KILL:when={n}"));
-            let words = ["repo", "publish-root", "--bundle", &bundle];
-            if strace.arg(WAXSEAL).args(words).run().status.success() {
-                break;
-            }
-            killed += 1;
-            life.publish("renewal", &[]).success();
-            let audit = life.index.operator(["audit", "repo", "waxseal-data"]).run().success();
-            assert_shows(&audit.screen(), &["is valid"]);
-        }
-    }
-    assert!(killed > 10, "{killed}");
+    life.publish_through_kills("renewal");
     life.index.start();
     life.upload();
     life.read(3);
+
+    let present = ("\nkey = \"present\"\n# How a new one", "\nkey = \"new\"\n# How a new one");
+    life.hold("online", "", &[present], &[]);
+    life.index.stop();
+    let told = life.publish("online", &[]);
+    exited(&told, 1);
+    life.name_key(&told);
+    life.publish_through_kills("online");
+    life.index.start();
+    life.upload();
+    life.read(5);
+}
+
+impl Life {
+    /// Publishes again and again from the same state, killed at one call after the other, and then without.
+    fn publish_through_kills(&self, out: &str) {
+        let (data, saved) = (self.index.data(), self.index.folder().join("saved"));
+        let copy = |from: &Path, to: &Path| {
+            CleanCommand::new("rm").arg("-rf").arg(to).run().success();
+            CleanCommand::new("cp").arg("-a").arg(from).arg(to).run().success();
+        };
+        copy(&data, &saved);
+        let bundle = self.offline.path(&format!("{out}/server-bundle.tar")).display().to_string();
+        let mut killed = 0;
+        for (calls, step) in
+            [("rename,renameat,renameat2,link,linkat", 2), ("fsync,fdatasync", 7), ("pwrite64", 13)]
+        {
+            for n in (1..).step_by(step) {
+                copy(&saved, &data);
+                let strace = CleanCommand::new("strace").current_dir(self.index.folder());
+                let strace = strace.args(["--follow-forks", "--quiet=all", "--output=/dev/null"]);
+                let strace = strace.arg(format!("--trace={calls}"));
+                let strace = strace.arg(format!("--inject={calls}:signal=KILL:when={n}"));
+                let words = ["repo", "publish-root", "--bundle", &bundle];
+                if strace.arg(WAXSEAL).args(words).run().status.success() {
+                    break;
+                }
+                killed += 1;
+                self.publish(out, &[]).success();
+                let audit = self.index.operator(["audit", "repo", "waxseal-data"]).run().success();
+                assert_shows(&audit.screen(), &["is valid"]);
+            }
+        }
+        assert!(killed > 10, "{killed}");
+    }
 }

@@ -293,3 +293,20 @@ fn a_server_without_a_terminal_says_which_line_it_lacks() {
     terminal.expect("serving waxseal-data");
     assert!(!terminal.text().contains(PASSPHRASE), "{}", terminal.text());
 }
+
+/// SoftHSM is full when its folder takes no more bytes.
+#[test]
+fn a_token_that_is_full_says_so() {
+    let token = SoftHsm::new("office");
+    let folder = tempfile::tempdir().unwrap();
+    let pin = folder.path().join("pin");
+    fs::write(&pin, SoftHsm::PIN).unwrap();
+    fs::set_permissions(&pin, Permissions::from_mode(0o600)).unwrap();
+    let uri = format!("pkcs11:token=office;object=third?pin-source=file:{}", pin.display());
+    let full = "trap '' XFSZ; ulimit -f 0; exec \"$@\"";
+    let command = token.set_up(CleanCommand::new("bash")).current_dir(folder.path());
+    let outcome = command.args(["-c", full, "bash", WAXSEAL, "key", "generate", &uri]).run();
+    exited(&outcome, 1);
+    assert_shows(&outcome.stderr, &["the token office failed to make a key", "it may be full"]);
+    assert!(!outcome.screen().contains(SoftHsm::PIN), "{outcome}");
+}

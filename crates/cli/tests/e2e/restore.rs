@@ -214,7 +214,7 @@ fn applying_that_is_killed_is_finished_by_the_next_run() {
     copy(&stolen.index.data(), &kept);
     let mut killed = 0;
     for calls in ["fsync,fdatasync", "rename,renameat2,linkat", "pwrite64"] {
-        for n in (1..).step_by(if calls == "pwrite64" { 17 } else { 5 }) {
+        for n in (1..).step_by(if calls == "pwrite64" { 41 } else { 9 }) {
             fs::remove_dir_all(stolen.index.data()).unwrap();
             copy(&kept, &stolen.index.data());
             let strace = CleanCommand::new("strace").current_dir(stolen.index.folder());

@@ -96,7 +96,9 @@ impl Journalled {
         ] {
             let Ok(path) = TargetPath::new(path) else { continue };
             let bin = self.bins.bin_of(&path);
-            self.paths.remove(&(bin, half(path.as_str().as_bytes())));
+            if let Some(last) = self.paths.get_mut(&(bin, half(path.as_str().as_bytes()))) {
+                last.file = None;
+            }
         }
     }
 

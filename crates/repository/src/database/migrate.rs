@@ -66,12 +66,12 @@ mod tests {
         let later = Connection::open(&path).unwrap();
         later
             .execute_batch(
-                "INSERT INTO schema_step VALUES (9); CREATE TABLE from_the_future (x BIGINT)",
+                "INSERT INTO schema_step VALUES (10); CREATE TABLE from_the_future (x BIGINT)",
             )
             .unwrap();
 
         let error = SqliteDatabase::open(&path).unwrap_err();
-        assert!(matches!(error, Error::DatabaseNewer { found: 9, known: KNOWN, .. }), "{error}");
+        assert!(matches!(error, Error::DatabaseNewer { found: 10, known: KNOWN, .. }), "{error}");
         assert!(error.to_string().contains("run the newer waxseal"), "{error}");
         later.query_row("SELECT COUNT(*) FROM from_the_future", [], |_| Ok(())).unwrap();
     }
