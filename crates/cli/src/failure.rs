@@ -43,6 +43,12 @@ impl Failure {
     pub(crate) fn new(exit: Exit, problem: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { exit, problem: problem.into(), hint: hint.into() }
     }
+
+    /// The same of another place than it was met in.
+    pub(crate) fn of_place(&self, met: &str, place: &str) -> Self {
+        let (problem, hint) = (self.problem.replace(met, place), self.hint.replace(met, place));
+        Self { exit: self.exit, problem, hint }
+    }
 }
 
 impl fmt::Display for Failure {

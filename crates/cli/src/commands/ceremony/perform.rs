@@ -100,7 +100,7 @@ impl Perform {
         papers::write(folder, &plan, &text, &made, current.as_ref(), &transcript)?;
         unfinished.finish(&self.output)?;
         let new_keys = made.holders.iter().any(|key| key.file.is_some());
-        show_next(&self.output, current.is_some(), missing.is_empty(), new_keys);
+        show_next(&self.output, current.is_some().then_some(how), missing.is_empty(), new_keys);
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -181,7 +181,8 @@ fn remove_abandoned(parent: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn show_next(folder: &Path, follows: bool, complete: bool, new_keys: bool) {
+/// `follows`: how it follows from the published root; `None` for the first.
+fn show_next(folder: &Path, follows: Option<Succession>, complete: bool, new_keys: bool) {
     let path = |name: &str| output::quoted_path(&folder.join(name));
     output::heading("Next");
     output::line(&format!(
@@ -198,7 +199,7 @@ fn show_next(folder: &Path, follows: bool, complete: bool, new_keys: bool) {
     }
     if !complete {
         output::line("  Whoever signs later takes metadata/*.root.json, and runs:");
-        let first = if follows { "" } else { " --first" };
+        let first = if follows.is_some() { "" } else { " --first" };
         output::command("waxseal sign show *.root.json");
         output::command(&format!("waxseal sign{first} --key file:PATH *.root.json"));
         output::line("  What comes back is put together:");
@@ -207,9 +208,22 @@ fn show_next(folder: &Path, follows: bool, complete: bool, new_keys: bool) {
     output::line("  On the server:");
     let roots = match (follows, complete) {
         (_, true) => "",
-        (false, false) => " --root signed/1.root.json",
-        (true, false) => " signed/*.root.json",
+        (None, false) => " --root signed/1.root.json",
+        (Some(_), false) => " signed/*.root.json",
     };
-    let publish = if follows { "publish-root" } else { "init" };
-    output::command(&format!("waxseal repo {publish} --bundle {}{roots}", papers::SERVER));
+    let bundle = papers::SERVER;
+    match follows {
+        None => output::command(&format!("waxseal repo init --bundle {bundle}{roots}")),
+        Some(Succession::Planned) => {
+            output::command(&format!("waxseal repo publish-root --bundle {bundle}{roots}"));
+        }
+        Some(Succession::Compromise) => {
+            output::command(&format!(
+                "waxseal repo publish-root --compromise --bundle {bundle}{roots}"
+            ));
+            output::line("  Or, with a plan of what is restored:");
+            let root = if complete { "" } else { " --root signed/*.root.json" };
+            output::command(&format!("waxseal restore apply PLAN --bundle {bundle}{root}"));
+        }
+    }
 }

@@ -84,7 +84,8 @@ impl Apply {
             false => (self.apply(&folder, &plan)?, None),
             true => {
                 let copy = Rehearsal::copy(&folder)?;
-                let done = self.apply(copy.folder(), &plan)?;
+                let done =
+                    self.apply(copy.folder(), &plan).map_err(|error| copy.of_index(error))?;
                 let findings = copy.audit()?;
                 (done, Some(findings))
             }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -12,12 +12,15 @@ use waxseal_repository::WriterLock;
 use waxseal_repository::audit::{Settings, audit};
 
 use crate::data_folder::DataFolder;
+use crate::failure::Failure;
 use crate::output;
 
 /// The copy, beside the index; it is gone when this is dropped. No server of the index runs meanwhile.
 pub(super) struct Rehearsal {
     place: TempDir,
     folder: DataFolder,
+    /// The folder of the index itself.
+    index: PathBuf,
     _lock: WriterLock,
 }
 
@@ -34,7 +37,16 @@ impl Rehearsal {
         let copied = place.path().join("data");
         copy_folder(&path, &copied, false)
             .with_context(|| format!("cannot copy {} to rehearse on it", path.display()))?;
-        Ok(Self { folder: DataFolder::open(&copied)?, place, _lock: lock })
+        Ok(Self { folder: DataFolder::open(&copied)?, index: path, place, _lock: lock })
+    }
+
+    /// An error that was met in the copy, as it will be met in the index.
+    pub(super) fn of_index(&self, error: anyhow::Error) -> anyhow::Error {
+        let met = self.folder.path().display().to_string();
+        match error.downcast_ref::<Failure>() {
+            Some(failure) => failure.of_place(&met, &self.index.display().to_string()).into(),
+            None => error,
+        }
     }
 
     pub(super) fn folder(&self) -> &DataFolder {
