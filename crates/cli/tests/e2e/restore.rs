@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use waxseal_repository::ceremony::Succession;
-use waxseal_signing::create_key_file;
+use waxseal_signing::{PrivateKey, create_key_file};
 use waxseal_testkit::peers::{CleanCommand, Outcome};
 
 use crate::compromise::{hold_ceremony, hold_ceremony_as, key, push_versions};
@@ -58,10 +58,14 @@ impl Stolen {
         fs::write(path, text).unwrap();
     }
 
-    /// The ceremony was held, and the new online key is at hand.
-    fn with_new_keys(&self) {
-        let (new, _) = hold_ceremony(&self.index, &self.metadata());
-        create_key_file(&self.index.data().join("keys/new.pem"), &new, None).unwrap();
+    /// The ceremony is held: the new online key.
+    fn hold(&self) -> PrivateKey {
+        hold_ceremony(&self.index, &self.metadata()).0
+    }
+
+    /// And the new online key is at hand.
+    fn name_key(&self, new: &PrivateKey) {
+        create_key_file(&self.index.data().join("keys/new.pem"), new, None).unwrap();
         self.index.write_config("online-key", "\"file:keys/new.pem?development\"");
     }
 
@@ -105,11 +109,17 @@ fn what_a_thief_added_goes_with_their_key_in_one_snapshot() {
     ]);
     exited(&again, 1);
     assert_shows(&again.stderr, &["has no snapshot 1"]);
-    stolen.with_new_keys();
+    let new = stolen.hold();
     let open = stolen.run(APPLY);
     exited(&open, 1);
     assert_shows(&open.stderr, &["3 files are not decided on yet", "`keep` or `restore`"]);
     stolen.decide();
+    // What is missing is named where the index has it, and not the copy.
+    let waits = stolen.run(APPLY.into_iter().chain(["--rehearse"]));
+    exited(&waits, 1);
+    let config = stolen.index.data().join("waxseal.toml").display().to_string();
+    assert_shows(&waits.stderr, &["it has a new online key", &config]);
+    stolen.name_key(&new);
     // The first root of a planned change trusts the thief's key.
     hold_ceremony_as(&stolen.index, &stolen.metadata(), Succession::Planned, "planned");
     let planned = stolen.run(["restore", "apply", "plan.toml", "--bundle", "planned"]);
@@ -209,7 +219,7 @@ fn applying_that_is_killed_is_finished_by_the_next_run() {
     let stolen = Stolen::new();
     stolen.plan();
     stolen.decide();
-    stolen.with_new_keys();
+    stolen.name_key(&stolen.hold());
     let kept = stolen.index.folder().join("kept");
     copy(&stolen.index.data(), &kept);
     let mut killed = 0;
