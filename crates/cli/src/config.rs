@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
-use waxseal_repository::Layout;
+use waxseal_repository::{HashAlgorithms, Layout};
 use waxseal_signing::KeyUri;
 
 use crate::failure::{Exit, Failure};
@@ -23,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) online_key: String,
     /// What the targets are: pages, files and core metadata, or the pages alone.
     pub(crate) layout: Layout,
+    /// The algorithms whose digests metadata lists for every file.
+    pub(crate) hash_algorithms: HashAlgorithms,
     /// The largest file an upload may have, in bytes.
     pub(crate) max_upload_bytes: u64,
     /// How long the answer to an upload waits until the upload is published, in seconds. After that
@@ -43,6 +45,7 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8458)),
             online_key: "file:keys/online.pem".to_owned(),
             layout: Layout::Files,
+            hash_algorithms: HashAlgorithms::default(),
             max_upload_bytes: 1 << 30,
             publish_wait_seconds: 10,
             online_lifetime_hours: 24,

@@ -48,7 +48,7 @@ pub(crate) fn snapshot_process(
     let hours = SignedDuration::from_hours(i64::from(config.online_lifetime_hours));
     let lifetimes = Lifetimes { bin_n: hours, snapshot: hours, timestamp: hours };
     let process = SnapshotProcess::new(repository, online, lifetimes, lock)?;
-    Ok(process.with_layout(config.layout)?)
+    Ok(process.with_layout(config.layout)?.with_hash_algorithms(config.hash_algorithms)?)
 }
 
 /// An index that is served.

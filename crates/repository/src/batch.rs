@@ -7,7 +7,7 @@ use std::panic::resume_unwind;
 use std::thread::{self, ScopedJoinHandle};
 
 use jiff::{SignedDuration, Timestamp};
-use waxseal_tuf::hash::{Hashed, Hashes, Sha256};
+use waxseal_tuf::hash::{Hashed, Sha256};
 use waxseal_tuf::metadata::{self, MetaFile, canonical, sign_hashed};
 use waxseal_tuf::{KeyId, RoleName, Signer};
 
@@ -338,7 +338,7 @@ impl Writer<'_> {
             snapshot: MetaFile {
                 version: reservation.snapshot,
                 length: Some(snapshot.len() as u64),
-                hashes: Some(Hashes::sha256(Sha256::of(snapshot))),
+                hashes: Some(self.repository.hash_algorithms().hashes_of(snapshot)),
             },
         };
         (Hashed::new(canonical(&timestamp)), expires)

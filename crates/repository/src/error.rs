@@ -10,6 +10,7 @@ use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::{InvalidName, RoleName, SignError};
 
 use crate::ceremony::ChangeError;
+use crate::hash_algorithms::HashAlgorithms;
 use crate::lock::{Holder, LockError, LockHeld, process_text};
 use crate::store::StoreKey;
 
@@ -165,6 +166,66 @@ pub enum Error {
          upload the files to that"
     )]
     LayoutChanged,
+
+    /// Hash algorithms were chosen that no client of before need know.
+    #[error(
+        "this index lists digests of {settled}, and hash-algorithms asks for {wanted} alone: clients that \
+         know only {settled} could not install anything; nothing was changed: write [\"sha256\", \
+         \"sha512\"] first, and the other alone when clients know both (docs/hash-algorithms.md)"
+    )]
+    HashAlgorithmsJump {
+        /// What every target lists.
+        settled: HashAlgorithms,
+        /// What was asked for.
+        wanted: HashAlgorithms,
+    },
+
+    /// Pages vouch for files by SHA-256, so that they would be all that clients verify.
+    #[error(
+        "hash-algorithms asks for {wanted}, and under the layout `index` pages vouch for files with SHA-256 \
+         alone; nothing was changed: write [\"sha256\"]"
+    )]
+    HashAlgorithmsOfLayout {
+        /// What was asked for.
+        wanted: HashAlgorithms,
+    },
+
+    /// A file that was accepted is not what it was.
+    #[error(
+        "{path} {problem}; nothing was published of it: restore this file from a mirror or a backup, and \
+         find out what changed it"
+    )]
+    ObjectDamaged {
+        /// The file, below the store's base.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// A file's name has no room for the digest that goes before it.
+    #[error(
+        "{filename} is too long: this index names files with their SHA-512, which leaves {limit} bytes for \
+         a filename"
+    )]
+    FilenameTooLong {
+        /// The filename.
+        filename: String,
+        /// How many bytes it may have.
+        limit: usize,
+    },
+
+    /// Targets cannot be listed with other digests. What is published stays listed as it was.
+    #[error(
+        "{count} targets cannot be listed with {wanted}, and every other one waits for them: {}", shown.join("; ")
+    )]
+    NotRelisted {
+        /// How many.
+        count: u64,
+        /// What was to be listed.
+        wanted: HashAlgorithms,
+        /// The first of them, each with what is wrong.
+        shown: Vec<String>,
+    },
 
     /// Another snapshot process has taken over. This one can publish nothing any more.
     #[error(

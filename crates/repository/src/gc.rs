@@ -354,8 +354,8 @@ impl Marks {
             // Another index has its files elsewhere, as a rule.
             Entry::Targets(targets) => {
                 for AddTarget { path, file } in &targets.add {
-                    let Some(digest) = file.hashes.listed_sha256() else { continue };
-                    self.waiting.insert(StoreKey::Target { path: path.clone(), digest });
+                    let key = |digest| StoreKey::Target { path: path.clone(), digest };
+                    self.waiting.extend(file.hashes.known().map(key));
                 }
                 return;
             }
@@ -364,7 +364,7 @@ impl Marks {
         let mut mark = |path: String, digest: Sha256| {
             let Ok(path) = TargetPath::new(path) else { return };
             self.waiting.insert(StoreKey::File(path.clone()));
-            self.waiting.insert(StoreKey::Target { path, digest });
+            self.waiting.insert(StoreKey::Target { path, digest: digest.into() });
         };
         mark(paths::distribution(&filename), upload.sha256);
         if let Some(metadata) = upload.metadata {
@@ -534,8 +534,8 @@ fn mark_named(
             if keys.contains(&plain) {
                 named.insert(plain);
             }
-            if let Some(digest) = target.hashes.listed_sha256() {
-                let key = StoreKey::Target { path, digest };
+            for digest in target.hashes.known() {
+                let key = StoreKey::Target { path: path.clone(), digest };
                 if keys.contains(&key) {
                     named.insert(key);
                 }

@@ -46,7 +46,7 @@ impl Repository {
     pub(crate) fn published_offline_files(&self) -> Result<OfflineFiles, Error> {
         let listed = |role| {
             let (version, bytes) = self.published_offline(role)?;
-            Ok::<_, Error>(OfflineFile::of(version, &bytes))
+            Ok::<_, Error>(OfflineFile::of(version, &bytes, self.hash_algorithms()))
         };
         Ok(OfflineFiles { bins: listed(BINS)?, targets: listed(RoleName::targets())? })
     }
@@ -226,7 +226,8 @@ impl SnapshotProcess {
         let listed = self.repository.published_offline_files()?;
         let listed_of = |role: RoleName, published: OfflineFile| {
             let new = files.iter().find(|file| file.role == role);
-            new.map_or(published, |file| OfflineFile::of(file.version, &file.bytes))
+            let algorithms = self.repository.hash_algorithms();
+            new.map_or(published, |file| OfflineFile::of(file.version, &file.bytes, algorithms))
         };
         state.snapshot_text.update_offline(&OfflineFiles {
             bins: listed_of(BINS, listed.bins),

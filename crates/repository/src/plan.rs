@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use waxseal_index::simple::{FileEntry, ProjectList, ProjectPage};
 use waxseal_index::{DistributionFilename, NormalizedName, paths};
-use waxseal_tuf::hash::{Hashes, Sha256};
+use waxseal_tuf::hash::{Digest, Sha256, Sha512};
 use waxseal_tuf::{TargetFile, TargetPath};
 
 use crate::batch::{Changes, NewObject, Visitor};
@@ -19,6 +19,7 @@ use crate::database::{
 };
 use crate::error::Error;
 use crate::layout::Layout;
+use crate::relist;
 use crate::repository::{Repository, target_path};
 use crate::store::{Link, StoreKey};
 
@@ -71,7 +72,7 @@ impl Planner<'_> {
                     self.publish_file(&filename, upload, plan)?;
                 }
                 Entry::Targets(entry) => {
-                    plan.apply_targets(self.repository.bins(), self.layout, entry);
+                    self.apply_targets(entry, plan);
                 }
                 Entry::Revoke(entry) => {
                     for text in &entry.files {
@@ -126,6 +127,20 @@ impl Planner<'_> {
         })
     }
 
+    /// What another index changed: a later entry goes before an earlier one.
+    fn apply_targets(&self, entry: &TargetsEntry, plan: &mut Plan) {
+        let bins = self.repository.bins();
+        for AddTarget { path, file } in &entry.add {
+            let mut file = file.clone();
+            self.repository.hash_algorithms().adopt(&mut file);
+            self.layout.mark(path, &mut file);
+            plan.put(bins, path.clone(), &file);
+        }
+        for path in &entry.remove {
+            plan.change(bins, path.clone(), None);
+        }
+    }
+
     /// The file itself and its core metadata get their plain names, and become targets where the layout
     /// has it so.
     fn publish_file(
@@ -134,16 +149,24 @@ impl Planner<'_> {
         upload: &UploadEntry,
         plan: &mut Plan,
     ) -> Result<(), Error> {
-        let mut published = vec![(paths::distribution(filename), upload.size, upload.sha256)];
+        let file = (paths::distribution(filename), upload.size, upload.sha256, upload.sha512);
+        let mut published = vec![file];
         if let Some(metadata) = upload.metadata {
-            published.push((paths::core_metadata(filename), metadata.size, metadata.sha256));
+            let path = paths::core_metadata(filename);
+            published.push((path, metadata.size, metadata.sha256, None));
         }
-        for (path, length, sha256) in published {
+        for (path, length, sha256, sha512) in published {
             let path = target_path(path)?;
-            let from = StoreKey::Target { path: path.clone(), digest: sha256 };
-            plan.links.push(Link { from, to: StoreKey::File(path.clone()) });
+            let from = StoreKey::Target { path: path.clone(), digest: sha256.into() };
+            plan.links.push(Link { from: from.clone(), to: StoreKey::File(path.clone()) });
             if self.layout.lists_files() {
-                self.put(plan, path, length, sha256);
+                let digests = self.digests(&from, sha256, sha512)?;
+                let others = digests.iter().filter(|digest| **digest != sha256.into());
+                plan.links.extend(others.map(|digest| Link {
+                    from: from.clone(),
+                    to: StoreKey::Target { path: path.clone(), digest: *digest },
+                }));
+                self.put(plan, path, length, &digests);
             }
         }
         Ok(())
@@ -162,6 +185,30 @@ impl Planner<'_> {
             plan.change(self.repository.bins(), path, None);
         }
         Ok(())
+    }
+
+    /// What is listed of a file that was accepted. One that came before SHA-512 was listed is read once more.
+    fn digests(
+        &self,
+        key: &StoreKey,
+        sha256: Sha256,
+        sha512: Option<Sha512>,
+    ) -> Result<Vec<Digest>, Error> {
+        let algorithms = self.repository.hash_algorithms();
+        let mut digests = Vec::new();
+        if algorithms.has_sha256() {
+            digests.push(sha256.into());
+        }
+        if algorithms.has_sha512() {
+            let sha512 = match sha512 {
+                Some(sha512) => sha512,
+                None => {
+                    relist::sha512_of(self.repository, key, &[sha256.into()].into_iter().collect())?
+                }
+            };
+            digests.push(sha512.into());
+        }
+        Ok(digests)
     }
 
     /// A project without files has no page.
@@ -208,15 +255,21 @@ impl Planner<'_> {
 
     fn render_page(&self, path: String, bytes: Vec<u8>, plan: &mut Plan) -> Result<(), Error> {
         let path = target_path(path)?;
-        let (length, sha256) = (bytes.len() as u64, Sha256::of(&bytes));
-        let key = StoreKey::Target { path: path.clone(), digest: sha256 };
-        plan.objects.push(NewObject { key, bytes });
-        self.put(plan, path, length, sha256);
+        let length = bytes.len() as u64;
+        let digests: Vec<_> = self.repository.hash_algorithms().digests_of(&bytes).collect();
+        let key = |digest: &Digest| StoreKey::Target { path: path.clone(), digest: *digest };
+        if let [first, others @ ..] = &*digests {
+            let link = |digest| Link { from: key(first), to: key(digest) };
+            plan.links.extend(others.iter().map(link));
+            plan.objects.push(NewObject { key: key(first), bytes });
+        }
+        self.put(plan, path, length, &digests);
         Ok(())
     }
 
-    fn put(&self, plan: &mut Plan, path: TargetPath, length: u64, sha256: Sha256) {
-        let mut file = TargetFile { length, hashes: Hashes::sha256(sha256), custom: None };
+    fn put(&self, plan: &mut Plan, path: TargetPath, length: u64, digests: &[Digest]) {
+        let hashes = digests.iter().copied().collect();
+        let mut file = TargetFile { length, hashes, custom: None };
         self.layout.mark(&path, &mut file);
         plan.put(self.repository.bins(), path, &file);
     }
@@ -230,18 +283,6 @@ impl Plan {
 
     fn put(&mut self, bins: Bins, path: TargetPath, file: &TargetFile) {
         self.change(bins, path, Some(file.to_canonical()));
-    }
-
-    /// What another index changed: a later entry goes before an earlier one.
-    fn apply_targets(&mut self, bins: Bins, layout: Layout, entry: &TargetsEntry) {
-        for AddTarget { path, file } in &entry.add {
-            let mut file = file.clone();
-            layout.mark(path, &mut file);
-            self.put(bins, path.clone(), &file);
-        }
-        for path in &entry.remove {
-            self.change(bins, path.clone(), None);
-        }
     }
 
     fn changes_path(&self, bins: Bins, path: &TargetPath) -> bool {

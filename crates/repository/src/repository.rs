@@ -2,7 +2,7 @@
 //! key.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 use tokio::sync::watch;
 use waxseal_index::simple::ProjectList;
 use waxseal_index::{DistributionFilename, ProjectName, paths};
-use waxseal_tuf::hash::Sha256;
+use waxseal_tuf::hash::{Sha256, Sha512};
 use waxseal_tuf::metadata::{self, Unverified};
 use waxseal_tuf::{RoleName, TargetFile, TargetPath};
 
@@ -24,6 +24,7 @@ use crate::database::{
     UploadAppend, UploadEntry,
 };
 use crate::error::Error;
+use crate::hash_algorithms::HashAlgorithms;
 use crate::layout::Layout;
 use crate::recent_bins::RecentBins;
 use crate::store::{Object, Store, StoreKey};
@@ -31,6 +32,9 @@ use crate::together::Together;
 
 /// The most bytes a metadata file of ours is read with.
 pub(crate) const METADATA_LIMIT: u64 = 64 << 20;
+
+/// The longest filename, in bytes, where a SHA-512 in hex and a dot are before it, and `.provenance` behind.
+const LONGEST_WITH_SHA512: usize = 255 - 129 - 11;
 
 /// The most uploads that are appended to the journal in one commit.
 const MAX_TOGETHER: usize = 256;
@@ -41,6 +45,7 @@ pub struct Repository {
     store: Box<dyn Store>,
     database: Box<dyn Database>,
     bins: CurrentBins,
+    hash_algorithms: RwLock<HashAlgorithms>,
     published: watch::Sender<u64>,
     publishing: Mutex<Publishing>,
     wake: Wake,
@@ -80,6 +85,9 @@ pub struct Upload {
     pub file: NamedTempFile,
     /// SHA-256 of its bytes.
     pub sha256: Sha256,
+    /// SHA-512 of its bytes, where [`Repository::hash_algorithms`] has that; where it is missing, the file
+    /// is read once more to be published.
+    pub sha512: Option<Sha512>,
     /// How many bytes it has.
     pub size: u64,
     /// The core metadata to publish beside it (PEP 658).
@@ -171,10 +179,12 @@ impl Repository {
     ) -> Result<Self, Error> {
         let bins = read_bins(&*store, &*database)?;
         let published = watch::Sender::new(database.published_serial()?);
+        let hash_algorithms = RwLock::new(database.listing()?.wanted());
         Ok(Self {
             store,
             database,
             bins: CurrentBins::new(bins),
+            hash_algorithms,
             published,
             publishing: Mutex::default(),
             wake: Wake::default(),
@@ -209,12 +219,17 @@ impl Repository {
             version: upload.filename.version().to_string(),
             filename: upload.filename.to_string(),
             sha256: upload.sha256,
+            sha512: upload.sha512,
             size: upload.size,
             metadata: upload.metadata.as_deref().map(CoreMetadata::of),
             requires_python: upload.requires_python.clone(),
             uploaded_by: upload.uploaded_by.clone(),
             upload_time: upload.upload_time,
         };
+        if self.hash_algorithms().has_sha512() && entry.filename.len() > LONGEST_WITH_SHA512 {
+            let (filename, limit) = (entry.filename, LONGEST_WITH_SHA512);
+            return Err(Error::FilenameTooLong { filename, limit });
+        }
         let identity = upload.filename.identity();
         if let Some(revoked) = self.database.revocation(&entry.project, &identity)? {
             return Ok(Accepted::Revoked(revoked));
@@ -256,7 +271,7 @@ impl Repository {
             paths.extend([paths::distribution(filename), paths::core_metadata(filename)]);
         }
         let paths = paths.into_iter().map(target_path).collect::<Result<Vec<_>, _>>()?;
-        Ok(Growth::of_upload(self.bins(), paths.iter()))
+        Ok(Growth::of_upload(self.bins(), self.hash_algorithms(), paths.iter()))
     }
 
     fn accepted(&self, appended: Appended, upload: &UploadEntry) -> Result<Accepted, Error> {
@@ -283,12 +298,12 @@ impl Repository {
     /// Puts the file and its core metadata where the metadata of a snapshot will name them.
     fn store_upload(&self, upload: Upload) -> Result<(), Error> {
         let path = target_path(paths::distribution(&upload.filename))?;
-        let key = StoreKey::Target { path, digest: upload.sha256 };
+        let key = StoreKey::Target { path, digest: upload.sha256.into() };
         let Some(bytes) = &upload.metadata else {
             return Ok(self.store.create_from_file(&key, upload.file, &[])?);
         };
         let path = target_path(paths::core_metadata(&upload.filename))?;
-        let metadata_key = StoreKey::Target { path, digest: Sha256::of(bytes) };
+        let metadata_key = StoreKey::Target { path, digest: Sha256::of(bytes).into() };
         let beside = [Object { key: &metadata_key, bytes }];
         Ok(self.store.create_from_file(&key, upload.file, &beside)?)
     }
@@ -350,13 +365,22 @@ impl Repository {
             paths::PROJECT_LIST_HTML => list.to_html(),
             _ => return false,
         };
-        let digest = Sha256::of(&bytes).to_string();
-        file.is_some_and(|file| file.hashes.file_name_digest() == Some(&*digest))
+        let mut listed = file.into_iter().flat_map(|file| file.hashes.known()).peekable();
+        listed.peek().is_some() && listed.all(|digest| digest.is_of(&bytes))
     }
 
     /// The serial up to which everything is published; it changes when a snapshot is.
     pub fn published(&self) -> watch::Receiver<u64> {
         self.published.subscribe()
+    }
+
+    /// What is listed of everything that is signed from now on.
+    pub fn hash_algorithms(&self) -> HashAlgorithms {
+        *self.hash_algorithms.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn list_with(&self, algorithms: HashAlgorithms) {
+        *self.hash_algorithms.write().unwrap_or_else(PoisonError::into_inner) = algorithms;
     }
 
     /// Which bin signs a target.

@@ -7,29 +7,30 @@
 
 use jiff::Timestamp;
 use waxseal_tuf::RoleName;
-use waxseal_tuf::hash::Sha256;
+use waxseal_tuf::hash::Hashes;
 use waxseal_tuf::metadata::{ROOM_FOR_SIGNATURES, SPEC_VERSION, format_time};
 
 use crate::bins::Bins;
+use crate::hash_algorithms::HashAlgorithms;
 
 /// The files of `targets` and `bins` that a snapshot lists.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct OfflineFiles {
     pub(crate) bins: OfflineFile,
     pub(crate) targets: OfflineFile,
 }
 
 /// One of them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct OfflineFile {
     version: u64,
     length: u64,
-    sha256: Sha256,
+    hashes: Hashes,
 }
 
 impl OfflineFile {
-    pub(crate) fn of(version: u64, bytes: &[u8]) -> Self {
-        Self { version, length: bytes.len() as u64, sha256: Sha256::of(bytes) }
+    pub(crate) fn of(version: u64, bytes: &[u8], algorithms: HashAlgorithms) -> Self {
+        Self { version, length: bytes.len() as u64, hashes: algorithms.hashes_of(bytes) }
     }
 }
 
@@ -48,9 +49,11 @@ pub(crate) struct SnapshotText {
 impl SnapshotText {
     /// Lists the bins with `versions`, by number, and the offline roles.
     pub(crate) fn new(bins: Bins, versions: Vec<u64>, offline: &OfflineFiles) -> Self {
-        let entry = |role: &str, OfflineFile { version, length, sha256 }: &OfflineFile| {
+        let entry = |role: &str, OfflineFile { version, length, hashes }: &OfflineFile| {
+            let digest = |(name, hex): (&str, &str)| format!("\"{name}\":\"{hex}\"");
+            let hashes = hashes.iter().map(digest).collect::<Vec<_>>().join(",");
             format!(
-                "\"{role}.json\":{{\"hashes\":{{\"sha256\":\"{sha256}\"}},\"length\":{length},\
+                "\"{role}.json\":{{\"hashes\":{{{hashes}}},\"length\":{length},\
                  \"version\":{version}}}"
             )
         };
@@ -138,7 +141,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
     use waxseal_testkit::simulator::TestKey;
-    use waxseal_tuf::hash::Hashes;
     use waxseal_tuf::metadata::{MetaFile, Snapshot, sign, sign_canonical};
 
     use super::*;
@@ -150,12 +152,17 @@ mod tests {
         let bins = Bins::new(32, BinStyle::Succinct).unwrap();
         let expires = "2100-01-02T03:04:05Z".parse().unwrap();
         let key = TestKey::new("online");
-        let offline = OfflineFiles {
-            bins: OfflineFile::of(1, b"bins"),
-            targets: OfflineFile::of(12, b"targets"),
+        let mut algorithms = HashAlgorithms::Sha256;
+        let offline = |algorithms| OfflineFiles {
+            bins: OfflineFile::of(1, b"bins", algorithms),
+            targets: OfflineFile::of(12, b"targets", algorithms),
         };
-        let mut text = SnapshotText::new(bins, vec![1; 32], &offline);
+        let mut text = SnapshotText::new(bins, vec![1; 32], &offline(algorithms));
         for round in 1..200_u64 {
+            if let Some(other) = HashAlgorithms::of_number((round / 50).cast_signed()) {
+                algorithms = other;
+                text.update_offline(&offline(algorithms));
+            }
             let changed = [(round % 32, round * round), ((round * 7) % 32, 3 * round + 5)];
             text.update(
                 changed.iter().map(|(bin, version)| (u32::try_from(*bin).unwrap(), *version)),
@@ -163,7 +170,7 @@ mod tests {
             let listed = (0..32).map(|bin| (bins.role(bin), MetaFile::version(text.version(bin))));
             let others = [(BINS, 1, b"bins".as_slice()), (RoleName::targets(), 12, b"targets")];
             let others = others.map(|(role, version, bytes)| {
-                let hashes = Some(Hashes::sha256(Sha256::of(bytes)));
+                let hashes = Some(algorithms.hashes_of(bytes));
                 (role, MetaFile { version, length: Some(bytes.len() as u64), hashes })
             });
             let roles = listed.chain(others).collect();

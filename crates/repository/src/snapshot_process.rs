@@ -34,6 +34,7 @@ use crate::lock::holder_of;
 use crate::offline_change;
 use crate::online_keys::OnlineKeys;
 use crate::plan::Planner;
+use crate::relist::Relisting;
 use crate::renewal;
 use crate::repository::{Publishing, Repository};
 
@@ -89,6 +90,7 @@ pub struct SnapshotProcess {
     without_space: AtomicBool,
     /// Whether `timestamp.json` may be somebody else's.
     disowned: AtomicBool,
+    pub(crate) relisting: Relisting,
     _lock: WriterLock,
 }
 
@@ -131,6 +133,7 @@ impl SnapshotProcess {
             state,
             without_space,
             disowned,
+            relisting: Relisting::default(),
             _lock: lock,
         })
     }
@@ -292,6 +295,10 @@ impl SnapshotProcess {
         &self.repository
     }
 
+    pub(crate) fn state(&self) -> &Mutex<Option<State>> {
+        &self.state
+    }
+
     pub(crate) fn read_state(&self) -> Result<State, Error> {
         State::read(&self.repository, self.disowned.load(Ordering::Relaxed))
     }
@@ -406,9 +413,9 @@ impl SnapshotProcess {
             || due(state.timestamp, self.lifetimes.timestamp)
     }
 
-    /// Publishes until nothing waits and nothing runs out.
+    /// Publishes until nothing waits, nothing runs out, and every target lists what is asked for.
     pub fn publish_all(&self, now: Timestamp) -> Result<(), Error> {
-        while self.publish(now)?.is_some() {}
+        while self.publish(now)?.is_some() || self.relist(now)? {}
         Ok(())
     }
 
@@ -466,6 +473,7 @@ impl SnapshotProcess {
                             self.pause(gathering.saturating_sub(begun.elapsed()), stop);
                         }
                         None if stopping => return self.nothing_left(),
+                        None if self.relists() => {}
                         None => self.wait(self.renewal_check())?,
                     }
                 }
@@ -484,6 +492,19 @@ impl SnapshotProcess {
                 }
             }
         }
+    }
+
+    /// Takes a step of listing targets with other digests; whether there is more to do. That it fails holds
+    /// up nothing.
+    fn relists(&self) -> bool {
+        let step = match self.without_space.load(Ordering::Relaxed) {
+            true => Ok(false),
+            false => self.relist(Timestamp::now()),
+        };
+        step.unwrap_or_else(|failure| {
+            error!("targets are not listed with other hash algorithms yet: {failure}");
+            false
+        })
     }
 
     /// Waits until something is to be done, or for so long. New offline roles and what is revoked come from

@@ -12,6 +12,7 @@ use waxseal_tuf::metadata::TargetFile;
 use waxseal_tuf::{Limits, TargetPath};
 
 use crate::database::{AddTarget, TargetsEntry};
+use crate::hash_algorithms::HashAlgorithms;
 
 /// Most targets and paths in one request.
 pub const MAX_CHANGES: usize = 10_000;
@@ -72,13 +73,19 @@ pub struct Mistake {
 }
 
 impl TargetChanges {
-    /// Reads the JSON of a request.
+    /// Reads the JSON of a request to an index that lists SHA-256 alone.
     pub fn parse(body: &[u8]) -> Result<Self, InvalidChanges> {
+        Self::parse_for(body, HashAlgorithms::Sha256)
+    }
+
+    /// Reads the JSON of a request to an index that lists these digests. SHA-256 is asked for in any case: by
+    /// it requests are compared with what is there.
+    pub fn parse_for(body: &[u8], algorithms: HashAlgorithms) -> Result<Self, InvalidChanges> {
         let limits = Limits { json_depth: MAX_DEPTH, json_values: MAX_VALUES, ..Limits::default() };
         let value = Value::parse_within(body, &limits).map_err(InvalidChanges::Json)?;
         // Two spellings of one request are one request.
         let digest = Sha256::of(&value.to_canonical());
-        let mut reader = Reader::default();
+        let mut reader = Reader { algorithms, ..Reader::default() };
         let mut changes = Self { add: Vec::new(), replace: Vec::new(), remove: Vec::new(), digest };
         if let Some(count) = count(&value).filter(|count| *count > MAX_CHANGES) {
             return Err(InvalidChanges::TooMany { count });
@@ -117,6 +124,7 @@ fn count(request: &Value) -> Option<usize> {
 
 #[derive(Default)]
 struct Reader {
+    algorithms: HashAlgorithms,
     mistakes: Vec<Mistake>,
     /// Where each path stands.
     seen: HashMap<TargetPath, String>,
@@ -202,6 +210,9 @@ impl Reader {
         };
         if hashes.get("sha256").is_none() {
             self.mistake(&format!("{at}/sha256"), "is missing");
+        }
+        if self.algorithms.has_sha512() && hashes.get("sha512").is_none() {
+            self.mistake(&format!("{at}/sha512"), "is missing, and this index lists it");
         }
         for (algorithm, digest) in hashes.iter() {
             let at = format!("{at}/{}", escaped(algorithm));

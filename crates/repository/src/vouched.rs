@@ -99,7 +99,7 @@ fn mark_page(
     keys: &[&StoreKey],
     named: &mut HashSet<StoreKey>,
 ) -> Result<(), Error> {
-    let key = StoreKey::Target { path: path.clone(), digest };
+    let key = StoreKey::Target { path: path.clone(), digest: digest.into() };
     let page = repository.store().read(&key, PAGE_LIMIT)?;
     let listing = page.and_then(|page| {
         let read = match path.file_name().rsplit('.').next() {

@@ -276,6 +276,18 @@ pub enum Error {
         bins: u64,
     },
 
+    /// A filename leaves no room for the digest that is put before it.
+    #[error(
+        "the filename {filename} is too long: this index takes up to {limit} bytes, since it names files \
+         with their SHA-512; nothing was recorded"
+    )]
+    FilenameTooLong {
+        /// The filename.
+        filename: String,
+        /// How many bytes it may have.
+        limit: usize,
+    },
+
     /// The disk of the index is full.
     #[error("the index has no space left; nothing was changed, tell whoever runs it")]
     StorageFull {
@@ -369,6 +381,7 @@ impl Error {
             | Self::MissingField { .. }
             | Self::RepeatedField { .. }
             | Self::FieldValue { .. }
+            | Self::FilenameTooLong { .. }
             | Self::Digest { .. }
             | Self::Filename(_)
             | Self::Archive { .. }
@@ -447,6 +460,9 @@ impl From<waxseal_repository::Error> for Error {
     fn from(error: waxseal_repository::Error) -> Self {
         match error {
             waxseal_repository::Error::Overtaken => Self::Overtaken,
+            waxseal_repository::Error::FilenameTooLong { filename, limit } => {
+                Self::FilenameTooLong { filename: shown(&filename), limit }
+            }
             waxseal_repository::Error::BinFull { bin, length, limit, bins } => {
                 Self::BinFull { bin, length, limit, bins }
             }

@@ -2,14 +2,14 @@
 
 use std::io::Write;
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{Context, SHA256, SHA512};
 use blake2::Blake2b256;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use md5::{Digest, Md5};
 use tempfile::NamedTempFile;
 use waxseal_repository::StoreError;
-use waxseal_tuf::hash::Sha256;
+use waxseal_tuf::hash::{Sha256, Sha512};
 
 use crate::error::{Error, shown};
 use crate::state::AppState;
@@ -30,6 +30,8 @@ pub(crate) struct Spool {
 struct Writer {
     file: NamedTempFile,
     sha256: Context,
+    /// Where the index lists it.
+    sha512: Option<Context>,
     md5: Md5,
     blake2_256: Blake2b256,
 }
@@ -42,6 +44,8 @@ pub(crate) struct Spooled {
     pub(crate) length: u64,
     /// Its digest.
     pub(crate) sha256: Sha256,
+    /// The other one, where the index lists it.
+    pub(crate) sha512: Option<Sha512>,
     md5: String,
     blake2_256: String,
 }
@@ -52,7 +56,9 @@ impl Spool {
         let writer = state.blocking(|repository| {
             let file = repository.store().spool()?;
             let (sha256, md5) = (Context::new(&SHA256), Md5::new());
-            Ok(Writer { file, sha256, md5, blake2_256: Blake2b256::new() })
+            let listed = repository.hash_algorithms().has_sha512();
+            let sha512 = listed.then(|| Context::new(&SHA512));
+            Ok(Writer { file, sha256, sha512, md5, blake2_256: Blake2b256::new() })
         });
         Ok(Self {
             writer: Some(writer.await?),
@@ -87,6 +93,11 @@ impl Spool {
             file: writer.file,
             length: self.length,
             sha256: Sha256(sha256),
+            sha512: writer.sha512.map(|context| {
+                let mut sha512 = [0; 64];
+                sha512.copy_from_slice(context.finish().as_ref());
+                Sha512(sha512)
+            }),
             md5: HEXLOWER.encode(&writer.md5.finalize()),
             blake2_256: HEXLOWER.encode(&writer.blake2_256.finalize()),
         })
@@ -110,6 +121,9 @@ impl Spool {
 impl Writer {
     fn take(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.sha256.update(bytes);
+        if let Some(sha512) = &mut self.sha512 {
+            sha512.update(bytes);
+        }
         self.md5.update(bytes);
         self.blake2_256.update(bytes);
         self.file.write_all(bytes).map_err(|source| {
@@ -135,7 +149,7 @@ impl Spooled {
 }
 
 /// A digest that upload forms carry. All that are there are compared; what proves anything about
-/// the file later is the SHA-256 alone.
+/// the file later is what metadata lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Algorithm {
     Sha256,

@@ -8,15 +8,15 @@ use jiff::Timestamp;
 use waxseal_repository::ceremony::ChangedFile;
 use waxseal_repository::database::{
     Appended, AppendedRevocation, AppendedTargets, Batch, BinRow, Catalog, CatalogChange,
-    Collecting, Database, Decision, Epoch, FileRow, Hold, Holds, Journal, JournalRow, KeyUses,
-    OfflineChanges, ProjectRow, Publication, Reservation, Restoration, Restorations, Revocable,
-    Revocation, Revocations, RoleRow, SnapshotRow, TargetsAppend, TokenRow, TokenScope,
+    Collecting, Database, Decision, Epoch, FileRow, HashListings, Hold, Holds, Journal, JournalRow,
+    KeyUses, OfflineChanges, ProjectRow, Publication, Reservation, Restoration, Restorations,
+    Revocable, Revocation, Revocations, RoleRow, SnapshotRow, TargetsAppend, TokenRow, TokenScope,
     TokenSecret, Tokens, UploadAppend, UploadEntry,
 };
 use waxseal_repository::key_use::{Head, KeyUse, Logged};
-use waxseal_repository::{Error, Layout};
+use waxseal_repository::{Error, Layout, Listing};
 use waxseal_tuf::RoleName;
-use waxseal_tuf::hash::Sha256;
+use waxseal_tuf::hash::{Sha256, Sha512};
 
 use crate::faults::{Fault, Faults};
 
@@ -289,6 +289,29 @@ impl KeyUses for FaultyDatabase {
 
     fn key_uses(&self, after: u64) -> Result<Vec<Logged>, Error> {
         self.read(|database| database.key_uses(after))
+    }
+}
+
+impl HashListings for FaultyDatabase {
+    fn listing(&self) -> Result<Listing, Error> {
+        self.read(HashListings::listing)
+    }
+
+    fn record_listing(&self, epoch: Epoch, listing: Listing) -> Result<(), Error> {
+        self.write("record_listing", |database| database.record_listing(epoch, listing))
+    }
+
+    fn hashed(&self, bin: u32) -> Result<Vec<(Sha256, Sha512)>, Error> {
+        self.read(|database| database.hashed(bin))
+    }
+
+    fn record_hashed(
+        &self,
+        epoch: Epoch,
+        bin: u32,
+        digests: &[(Sha256, Sha512)],
+    ) -> Result<(), Error> {
+        self.write("record_hashed", |database| database.record_hashed(epoch, bin, digests))
     }
 }
 

@@ -77,6 +77,106 @@ impl FromStr for Sha256 {
     }
 }
 
+/// A SHA-512 digest. Displays and parses as 128 lower-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sha512(pub [u8; 64]);
+
+impl Sha512 {
+    /// The digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut out = [0; 64];
+        out.copy_from_slice(digest::digest(&SHA512, bytes).as_ref());
+        Self(out)
+    }
+}
+
+impl fmt::Display for Sha512 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for Sha512 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sha512({self})")
+    }
+}
+
+/// The text is not 128 lower-case hex digits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a SHA-512 digest in lower-case hex: {0:?}")]
+pub struct InvalidSha512(String);
+
+impl FromStr for Sha512 {
+    type Err = InvalidSha512;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSha512> {
+        let invalid = || InvalidSha512(text.chars().take(160).collect());
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| invalid())?;
+        bytes.try_into().map(Self).map_err(|_| invalid())
+    }
+}
+
+/// A digest of any algorithm that is known here. Displays as lower-case hex, and parses from it: the
+/// number of digits tells the algorithm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Digest {
+    /// SHA-256.
+    Sha256(Sha256),
+    /// SHA-512.
+    Sha512(Sha512),
+}
+
+impl Digest {
+    /// The algorithm, as metadata spells it.
+    pub fn algorithm(&self) -> &'static str {
+        match self {
+            Self::Sha256(_) => "sha256",
+            Self::Sha512(_) => "sha512",
+        }
+    }
+
+    /// Whether it is the digest of `bytes`.
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Sha256(digest) => Sha256::of(bytes) == *digest,
+            Self::Sha512(digest) => Sha512::of(bytes) == *digest,
+        }
+    }
+}
+
+impl From<Sha256> for Digest {
+    fn from(digest: Sha256) -> Self {
+        Self::Sha256(digest)
+    }
+}
+
+impl From<Sha512> for Digest {
+    fn from(digest: Sha512) -> Self {
+        Self::Sha512(digest)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sha256(digest) => digest.fmt(f),
+            Self::Sha512(digest) => digest.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Digest {
+    type Err = InvalidSha256;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSha256> {
+        match text.parse() {
+            Ok(digest) => Ok(Self::Sha512(digest)),
+            Err(_) => text.parse().map(Self::Sha256),
+        }
+    }
+}
+
 /// The digests that metadata lists for one file, by algorithm (TUF 4.2, `HASHES`).
 ///
 /// Algorithms this crate does not know are kept, and cannot be checked.
@@ -111,6 +211,30 @@ impl Hashes {
         self.get("sha256")?.parse().ok()
     }
 
+    /// The SHA-512, where it is listed and well formed.
+    pub fn listed_sha512(&self) -> Option<Sha512> {
+        self.get("sha512")?.parse().ok()
+    }
+
+    /// The digests of known algorithms that are well formed, SHA-256 first. Under consistent snapshots
+    /// the file has a name with each (TUF 6.2.2).
+    pub fn known(&self) -> impl Iterator<Item = Digest> + use<> {
+        let sha256 = self.listed_sha256().map(Digest::Sha256);
+        sha256.into_iter().chain(self.listed_sha512().map(Digest::Sha512))
+    }
+
+    /// Lists this digest, in place of another one of its algorithm.
+    pub fn insert(&mut self, digest: Digest) {
+        self.remove(digest.algorithm());
+        self.0.push((Cow::Borrowed(digest.algorithm()), digest.to_string()));
+        self.0.sort_unstable();
+    }
+
+    /// Lists no digest of this algorithm.
+    pub fn remove(&mut self, algorithm: &str) {
+        self.0.retain(|(listed, _)| *listed != algorithm);
+    }
+
     /// Pairs of algorithm and lower-case hex digest, ordered by algorithm.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(a, d)| (a.as_ref(), d.as_str()))
@@ -132,6 +256,14 @@ impl Hashes {
         self.file_name_digest().is_some()
     }
 
+    /// Whether every listed digest of a known algorithm is that of `bytes`, and there is one.
+    pub fn are_of(&self, bytes: &[u8]) -> bool {
+        self.checker().is_some_and(|mut checker| {
+            checker.update(bytes);
+            checker.finish().is_ok()
+        })
+    }
+
     /// Starts checking a file against every listed digest; `None` when no listed algorithm is
     /// known, so that nothing could be checked.
     pub fn checker(&self) -> Option<HashChecker> {
@@ -145,6 +277,15 @@ impl Hashes {
         };
         let contexts: Vec<_> = self.0.iter().filter_map(known).collect();
         (!contexts.is_empty()).then_some(HashChecker { contexts })
+    }
+}
+
+impl FromIterator<Digest> for Hashes {
+    /// Each algorithm once.
+    fn from_iter<I: IntoIterator<Item = Digest>>(digests: I) -> Self {
+        let mut this = Self::default();
+        digests.into_iter().for_each(|digest| this.insert(digest));
+        this
     }
 }
 

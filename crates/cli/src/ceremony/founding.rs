@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use waxseal_repository::ceremony;
+use waxseal_repository::{HashAlgorithms, ceremony};
 use waxseal_signing::{KeyError, KeyUri, Passphrases};
 use waxseal_tuf::PublicKey;
 
@@ -25,6 +25,7 @@ pub(crate) struct Founding {
     online: PublicKey,
     online_file: Option<Vec<u8>>,
     valid_hours: u32,
+    hash_algorithms: HashAlgorithms,
 }
 
 impl Founding {
@@ -60,14 +61,19 @@ impl Founding {
         Ok(Self {
             online,
             online_file: bundle.get(ONLINE_KEY).map(<[u8]>::to_vec),
-            valid_hours: plan.map_or(24, |plan| plan.online.valid_hours),
+            valid_hours: plan.as_ref().map_or(24, |plan| plan.online.valid_hours),
+            hash_algorithms: plan.map(|plan| plan.online.hash_algorithms).unwrap_or_default(),
             ceremony,
         })
     }
 
     /// A configuration for it, with the online key of the bundle.
     pub(crate) fn config(&self) -> Config {
-        Config { online_lifetime_hours: self.valid_hours, ..Config::default() }
+        Config {
+            online_lifetime_hours: self.valid_hours,
+            hash_algorithms: self.hash_algorithms,
+            ..Config::default()
+        }
     }
 
     /// Whether the online key is in the bundle.

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use jiff::SignedDuration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use waxseal_repository::HashAlgorithms;
 use waxseal_repository::bins::{BinStyle, Bins};
 use waxseal_repository::ceremony::{OfflineLifetimes, OfflineRoles};
 use waxseal_signing::{KeyUri, Scheme};
@@ -73,6 +74,9 @@ pub(crate) struct OnlinePlan {
     /// How long what it signs is valid: timestamp, snapshot and every bin.
     #[serde(default = "a_day")]
     pub(crate) valid_hours: u32,
+    /// The algorithms whose digests a new index lists for every file.
+    #[serde(default)]
+    pub(crate) hash_algorithms: HashAlgorithms,
 }
 
 /// Where a key comes from.
@@ -349,6 +353,9 @@ key = "{online}"
 scheme = "ed25519"
 # How long what it signs is valid. The server renews it well before. PEP 458 recommends a day.
 valid-hours = 24
+# The digests that a new index lists of every file: ["sha256"], ["sha256", "sha512"] or ["sha512"]. Later
+# `hash-algorithms` in waxseal.toml says it, without a ceremony.
+hash-algorithms = ["sha256"]
 "#,
         holders = blocks.join("\n")
     )
@@ -384,6 +391,12 @@ mod tests {
             ("key = \"new\"", "key = \"public:\"", "not a known scheme"),
             ("style = \"succinct\"", "style = \"big\"", "`succinct` or `classic`"),
             ("scheme = \"ed25519\"", "scheme = \"rsa\"", "one of: ed25519"),
+            ("hash-algorithms = [\"sha256\"]", "hash-algorithms = []", "is empty"),
+            (
+                "hash-algorithms = [\"sha256\"]",
+                "hash-algorithms = [\"sha1\"]",
+                "\"sha1\", which is none",
+            ),
             ("renew = true", "renew = true\nrenews = 1", "unknown field `renews`"),
             ("packages.example.org", " ", "`name` is empty"),
         ] {

@@ -20,6 +20,7 @@ mod commands;
 mod compromise;
 mod crash;
 mod expiry;
+mod hash_algorithms;
 mod install;
 mod keys;
 mod layout_index;

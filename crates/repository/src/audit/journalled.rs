@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use waxseal_index::{DistributionFilename, paths};
 use waxseal_tuf::TargetPath;
+use waxseal_tuf::hash::Digest;
 use waxseal_tuf::metadata::TargetFile;
 
 use super::Auditor;
@@ -42,7 +43,41 @@ pub(super) struct Journalled {
 struct Last {
     serial: u64,
     /// What it adds; `None`: it removes the path.
-    file: Option<Half>,
+    file: Option<Said>,
+}
+
+/// What is said of a target. Two of them are of one file where they agree in all that both say: with what
+/// digests its target is listed is the index's own to say (`hash-algorithms`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Said {
+    /// Of the SHA-256, where there is one.
+    sha256: Option<Half>,
+    /// Of the SHA-512, where there is one.
+    sha512: Option<Half>,
+    /// Of all else, without whether the page vouches for its files: that is the index's own as well, and
+    /// follows the layout of the time.
+    rest: Half,
+}
+
+impl Said {
+    fn of(path: &TargetPath, file: &TargetFile) -> Self {
+        let digest = |digest: Digest| half(digest.to_string().as_bytes());
+        let sha256 = file.hashes.listed_sha256().map(|listed| digest(listed.into()));
+        let sha512 = file.hashes.listed_sha512().map(|listed| digest(listed.into()));
+        let mut file = file.clone();
+        for known in file.hashes.known() {
+            file.hashes.remove(known.algorithm());
+        }
+        Layout::Index.mark(path, &mut file);
+        Self { sha256, sha512, rest: half(&file.to_canonical()) }
+    }
+
+    fn agrees_with(&self, other: &Self) -> bool {
+        let agree = |a: Option<Half>, b: Option<Half>| a.zip(b).is_none_or(|(a, b)| a == b);
+        agree(self.sha256, other.sha256)
+            && agree(self.sha512, other.sha512)
+            && self.rest == other.rest
+    }
 }
 
 impl Journalled {
@@ -73,7 +108,7 @@ impl Journalled {
         for (path, file) in added.chain(removed) {
             let bin = self.bins.bin_of(path);
             if self.held.0 <= bin && bin < self.held.1 {
-                let last = Last { serial, file: file.map(|file| content(path, file)) };
+                let last = Last { serial, file: file.map(|file| Said::of(path, file)) };
                 self.paths.insert((bin, half(path.as_str().as_bytes())), last);
                 self.make_room();
             }
@@ -123,14 +158,6 @@ impl Journalled {
             .map(|((_, path), last)| (path, last))
             .collect()
     }
-}
-
-/// Stands for what a bin says about a target, whether or not the page vouches for its files: that is
-/// the index's own to say, and follows the layout of the time.
-fn content(path: &TargetPath, file: &TargetFile) -> Half {
-    let mut file = file.clone();
-    Layout::Index.mark(path, &mut file);
-    half(&file.to_canonical())
 }
 
 /// A bin that was read, for its findings.
@@ -199,7 +226,10 @@ impl Auditor<'_> {
             let Some(last) = paths.remove(&half(path.as_bytes())) else { continue };
             // One that is none was found with the targets.
             let Ok(path) = TargetPath::new(path.as_str()) else { continue };
-            if last.file == Some(content(&path, file)) || is_of_uploads(database, &path, last)? {
+            let says = Said::of(&path, file);
+            if last.file.is_some_and(|file| file.agrees_with(&says))
+                || is_of_uploads(database, &path, last)?
+            {
                 self.report.counts.journalled += 1;
             } else if last.serial <= imported {
                 self.report.counts.imported_over += 1;
@@ -312,7 +342,7 @@ mod tests {
                 _ => (1, Some("first")),
             };
             let at = TargetPath::new(path.as_str()).unwrap();
-            let file = says.map(|says| content(&at, &file(says)));
+            let file = says.map(|says| Said::of(&at, &file(says)));
             expected.insert((bins.bin_of(&at), half(path.as_bytes())), Last { serial, file });
         }
         for (limit, least, most) in [(1_000, 1, 1), (200, 3, 8), (40, 8, 16), (1, 16, 16)] {

@@ -179,7 +179,7 @@ impl Auditor<'_> {
             .metadata
             .map(|metadata| (paths::core_metadata(&filename), metadata.sha256, metadata.size));
         for (path, digest, size) in [file].into_iter().chain(metadata) {
-            let key = StoreKey::Target { path: target_path(path)?, digest };
+            let key = StoreKey::Target { path: target_path(path)?, digest: digest.into() };
             match length(self.store, &key) {
                 Ok(Some(length)) if length == size => {
                     self.report.counts.waiting_files += 1;

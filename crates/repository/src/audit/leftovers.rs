@@ -30,7 +30,7 @@ impl Auditor<'_> {
 
     /// Counts what nothing published names.
     ///
-    /// A target has one object and one plain name, so what is listed and was not found on the way is
+    /// A target has an object for each digest that is listed, and one plain name, so what is listed and was not found on the way is
     /// garbage, and no name has to be remembered.
     pub(super) fn garbage(
         &mut self,

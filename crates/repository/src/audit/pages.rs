@@ -352,8 +352,7 @@ impl Auditor<'_> {
                     }
                 }
                 if different.binary_search(&bin).is_ok() && is_compared(pass, &path, pages_only) {
-                    let sha256 = file.hashes.iter().find(|(algorithm, _)| *algorithm == "sha256");
-                    let sha256 = sha256.map(|(_, digest)| digest.to_owned()).unwrap_or_default();
+                    let sha256 = self.sha256_of(&path, &file).unwrap_or_default();
                     named.insert(path.to_string(), (sha256, file.length));
                 }
             }

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 
+use aws_lc_rs::digest::{Context, SHA256};
+use data_encoding::HEXLOWER;
 use waxseal_index::paths;
 use waxseal_tuf::TargetPath;
-use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::metadata::{TargetFile, Targets, Unverified};
 use waxseal_tuf::verify::Verified;
 
@@ -205,13 +206,44 @@ impl Auditor<'_> {
             Place::Page { project, .. } | Place::File { project } => pass.names.contains(project),
             Place::Other => false,
         };
-        let sha256 = file.hashes.iter().find(|(algorithm, _)| *algorithm == "sha256");
-        let Some((_, sha256)) = sha256.filter(|_| own || pass.has_targets) else {
+        let listed = file.hashes.iter().filter(|(name, _)| matches!(*name, "sha256" | "sha512"));
+        let listed = listed.count();
+        if listed == 0 || !(own || pass.has_targets) {
             self.report.counts.elsewhere += 1;
             return Ok(());
-        };
-        let target = Target { bin, path: &path, file, sha256 };
+        }
+        if file.hashes.known().count() < listed {
+            let problem = match file.hashes.listed_sha256() {
+                None if file.hashes.iter().any(|(name, _)| name == "sha256") => {
+                    "has a SHA-256 that is none"
+                }
+                _ => "has a SHA-512 that is none",
+            };
+            self.find(Kind::Malformed, path.as_str(), problem);
+            return Ok(());
+        }
+        // Pages say the SHA-256 of a file, whatever its metadata lists.
+        let sha256 = if own { self.sha256_of(&path, file) } else { Some(String::new()) };
+        if sha256.is_none() {
+            pass.files.leave_out(bin);
+            pass.html.leave_out(bin);
+        }
+        let sha256 = sha256.unwrap_or_default();
+        let target = Target { bin, path: &path, file, sha256: &sha256 };
         self.placed_target(pass, &target, own)
+    }
+
+    /// The SHA-256 of a target in hex: what is listed, or that of its bytes; `None` where those are not there
+    /// or not what is listed, which is found elsewhere.
+    pub(super) fn sha256_of(&self, path: &TargetPath, file: &TargetFile) -> Option<String> {
+        if let Some(listed) = file.hashes.listed_sha256() {
+            return Some(listed.to_string());
+        }
+        let digest = file.hashes.known().next()?;
+        let object = self.store.open(&StoreKey::Target { path: path.clone(), digest }).ok()??;
+        let mut sha256 = Context::new(&SHA256);
+        read_bytes(object, file, |bytes| sha256.update(bytes)).ok()?.ok()?;
+        Some(HEXLOWER.encode(sha256.finish().as_ref()))
     }
 
     /// Looks at the object of a target, and compares what it says.
@@ -234,10 +266,8 @@ impl Auditor<'_> {
                 _ => {}
             }
         }
-        let Ok(digest) = target.sha256.parse::<Sha256>() else {
-            self.find(Kind::Malformed, target.path.as_str(), "has a SHA-256 that is none");
-            return Ok(());
-        };
+        let mut digests = target.file.hashes.known();
+        let Some(digest) = digests.next() else { return Ok(()) };
         let key = StoreKey::Target { path: target.path.clone(), digest };
         let object = match self.store.open(&key) {
             Ok(object) => object,
@@ -255,6 +285,10 @@ impl Auditor<'_> {
         pass.found.objects += 1;
         pass.found.object_bytes += object.length;
         let inode = inode(&object);
+        for digest in digests {
+            let key = StoreKey::Target { path: target.path.clone(), digest };
+            self.other_name(pass, &key, target.file, inode)?;
+        }
         let keep =
             own && matches!(place, Place::List { json: true } | Place::Page { json: true, .. });
         let Some(bytes) = self.object(&key, target.file, object, keep) else { return Ok(()) };
@@ -265,6 +299,32 @@ impl Auditor<'_> {
             }
             Place::File { .. } => self.plain_name(pass, target, inode, own)?,
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Checks the name that a target has with another digest: clients may ask for any.
+    fn other_name(
+        &mut self,
+        pass: &mut Pass<'_>,
+        key: &StoreKey,
+        file: &TargetFile,
+        inode: Option<(u64, u64)>,
+    ) -> Result<(), Error> {
+        let object = match self.store.open(key) {
+            Ok(Some(object)) => object,
+            Ok(None) => {
+                let problem = "is not there, and the same target is under another digest";
+                self.find(Kind::TargetMissing, key.path(), problem);
+                return Ok(());
+            }
+            Err(error) => return self.unreadable(key, error),
+        };
+        pass.found.objects += 1;
+        pass.found.object_bytes += object.length;
+        let itself = self::inode(&object);
+        if itself.is_none() || itself != inode {
+            self.object(key, file, object, false);
         }
         Ok(())
     }
@@ -387,13 +447,10 @@ impl Auditor<'_> {
         path: &TargetPath,
         file: &TargetFile,
     ) -> Result<Option<Vec<u8>>, Error> {
-        let sha256 = file.hashes.iter().find(|(algorithm, _)| *algorithm == "sha256");
-        let Some(digest) = sha256.and_then(|(_, digest)| digest.parse().ok()) else {
-            return Ok(None);
-        };
+        let Some(digest) = file.hashes.known().next() else { return Ok(None) };
         let bytes =
             self.store.read(&StoreKey::Target { path: path.clone(), digest }, PAGE_LIMIT)?;
-        Ok(bytes.filter(|bytes| Sha256::of(bytes) == digest))
+        Ok(bytes.filter(|bytes| file.hashes.known().all(|digest| digest.is_of(bytes))))
     }
 }
 
@@ -404,23 +461,35 @@ pub(super) fn check_bytes(
     file: &TargetFile,
     keep: u64,
 ) -> io::Result<Result<Vec<u8>, String>> {
+    let mut kept = Vec::new();
+    let read = read_bytes(object, file, |bytes| {
+        if kept.len() as u64 + bytes.len() as u64 <= keep {
+            kept.extend_from_slice(bytes);
+        }
+    })?;
+    Ok(read.map(|()| kept))
+}
+
+/// The same, with each piece shown to `visit`.
+fn read_bytes(
+    object: OpenObject,
+    file: &TargetFile,
+    mut visit: impl FnMut(&[u8]),
+) -> io::Result<Result<(), String>> {
     let Some(mut checker) = file.hashes.checker() else {
         return Ok(Err("has no digest that is known here".to_owned()));
     };
     let mut reader = object.reader;
     let mut buffer = vec![0; 1 << 16];
-    let mut kept = Vec::new();
     loop {
         let read = reader.read(&mut buffer)?;
         if read == 0 {
             break;
         }
         checker.update(&buffer[..read]);
-        if kept.len() as u64 + read as u64 <= keep {
-            kept.extend_from_slice(&buffer[..read]);
-        }
+        visit(&buffer[..read]);
     }
-    Ok(checker.finish().map(|()| kept).map_err(|mismatch| mismatch.to_string()))
+    Ok(checker.finish().map_err(|mismatch| mismatch.to_string()))
 }
 
 /// Which file on which disk it is, to tell that two names are one file.

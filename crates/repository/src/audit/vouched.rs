@@ -62,7 +62,7 @@ impl Auditor<'_> {
         }
         // It was written from one.
         let Ok(digest) = sha256.parse::<Sha256>() else { return Ok(()) };
-        let key = StoreKey::Target { path: path.clone(), digest };
+        let key = StoreKey::Target { path: path.clone(), digest: digest.into() };
         let object = match self.store.open(&key) {
             Ok(Some(object)) => object,
             Ok(None) => {

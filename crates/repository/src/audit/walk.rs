@@ -280,7 +280,7 @@ impl Auditor<'_> {
         for (path, file) in &targets.targets {
             let Some(path) = self.placed(signed, bin, path, file) else { continue };
             if let Some(bytes) = bytes {
-                self.walk_target(bytes, path, file)?;
+                self.walk_target(bytes, &path, file)?;
             }
         }
         Ok(())
@@ -289,25 +289,32 @@ impl Auditor<'_> {
     fn walk_target(
         &mut self,
         bytes: &dyn TargetBytes,
-        path: TargetPath,
+        path: &TargetPath,
         file: &TargetFile,
     ) -> Result<(), Error> {
-        let Some(digest) = file.hashes.listed_sha256() else {
-            // Files are kept under their SHA-256 alone.
+        // Files are kept under the digests that are known here.
+        let mut names = file.hashes.known().peekable();
+        if names.peek().is_none() {
             self.report.counts.elsewhere += 1;
             return Ok(());
-        };
-        let key = StoreKey::Target { path, digest };
-        match bytes.check(&key, file) {
-            Ok(Checked::Right) => {
-                self.report.counts.target_files += 1;
-                self.report.counts.hashed += 1;
+        }
+        let mut is_right = true;
+        // A client may ask for any of them.
+        for digest in names {
+            let key = StoreKey::Target { path: path.clone(), digest };
+            match bytes.check(&key, file) {
+                Ok(Checked::Right) => continue,
+                Ok(Checked::Wrong(problem)) => self.find(Kind::TargetChanged, key.path(), problem),
+                Ok(Checked::Absent) => {
+                    self.find(Kind::TargetMissing, key.path(), "is a target, and not there");
+                }
+                Err(error) => self.unreadable(&key, error)?,
             }
-            Ok(Checked::Wrong(problem)) => self.find(Kind::TargetChanged, key.path(), problem),
-            Ok(Checked::Absent) => {
-                self.find(Kind::TargetMissing, key.path(), "is a target, and not there");
-            }
-            Err(error) => self.unreadable(&key, error)?,
+            is_right = false;
+        }
+        if is_right {
+            self.report.counts.target_files += 1;
+            self.report.counts.hashed += 1;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use waxseal_tuf::RoleName;
-use waxseal_tuf::hash::Sha256;
+use waxseal_tuf::hash::{Sha256, Sha512};
 
 use super::batch::{Batch, CatalogChange, Decision, Epoch, Reservation, SnapshotRow};
 use super::catalog::{BinRow, FileRow, ProjectRow, RoleRow};
@@ -15,6 +15,7 @@ use super::restoration::Restoration;
 use super::revocation::{AppendedRevocation, Revocable, Revocation};
 use super::token::{TokenRow, TokenScope, TokenSecret};
 use crate::ceremony::ChangedFile;
+use crate::hash_algorithms::Listing;
 use crate::key_use::{Head, KeyUse, Logged};
 use crate::{Error, Layout};
 
@@ -51,6 +52,7 @@ pub trait Database:
     + OfflineChanges
     + Restorations
     + KeyUses
+    + HashListings
     + Tokens
     + Holds
     + Send
@@ -67,6 +69,7 @@ impl<T> Database for T where
         + OfflineChanges
         + Restorations
         + KeyUses
+        + HashListings
         + Tokens
         + Holds
         + Send
@@ -300,6 +303,27 @@ pub trait KeyUses {
     /// Records after the number `after`, in the order of their numbers, as they stand there: some of
     /// them, and at least one where there is one.
     fn key_uses(&self, after: u64) -> Result<Vec<Logged>, Error>;
+}
+
+/// Which digests metadata lists, and what was hashed on the way from some to others.
+pub trait HashListings {
+    /// What targets list; SHA-256 alone where nothing else was recorded.
+    fn listing(&self) -> Result<Listing, Error>;
+
+    /// Records it. Where they are not being listed anew any more, what was hashed is forgotten.
+    fn record_listing(&self, epoch: Epoch, listing: Listing) -> Result<(), Error>;
+
+    /// What was hashed of the targets of a bin: two digests of the same bytes each. Bins may have had other
+    /// numbers then.
+    fn hashed(&self, bin: u32) -> Result<Vec<(Sha256, Sha512)>, Error>;
+
+    /// Adds to what was hashed of a bin.
+    fn record_hashed(
+        &self,
+        epoch: Epoch,
+        bin: u32,
+        digests: &[(Sha256, Sha512)],
+    ) -> Result<(), Error>;
 }
 
 /// What twine and uv send as the password of `__token__`, and what programs bring to the API. The text

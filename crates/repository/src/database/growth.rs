@@ -17,6 +17,7 @@ use super::row::{signed, unsigned};
 use super::sqlite::Failure;
 use super::targets_entry::{AddTarget, TargetsEntry};
 use crate::bins::Bins;
+use crate::hash_algorithms::HashAlgorithms;
 
 /// So long a bin may become by what is accepted. What is above it is for what is in no entry: more
 /// digits of versions and of the lengths of pages that change, a longer signature, the two lists of
@@ -26,8 +27,11 @@ pub(crate) const ROOM: u64 = Limits::TARGETS - (64 << 10);
 /// The most that the layout's field adds to a target.
 const MARK: usize = 48;
 
-/// The most that an upload's target has beside its path: one digest, and a length.
+/// The most that an upload's target has beside its path: a SHA-256, and a length.
 const UPLOADED: usize = 128;
+
+/// The most that a SHA-512 adds to it.
+const SHA512: usize = 144;
 
 /// What an entry adds to each bin, in bytes at most.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,9 +48,14 @@ pub struct FullBin {
 
 impl Growth {
     /// That of targets which an upload makes, each of this index's own.
-    pub(crate) fn of_upload<'a>(bins: Bins, paths: impl Iterator<Item = &'a TargetPath>) -> Self {
+    pub(crate) fn of_upload<'a>(
+        bins: Bins,
+        algorithms: HashAlgorithms,
+        paths: impl Iterator<Item = &'a TargetPath>,
+    ) -> Self {
         let mut growth = Self::default();
-        paths.for_each(|path| growth.add(bins, path, UPLOADED));
+        let file = UPLOADED + if algorithms.has_sha512() { SHA512 } else { 0 };
+        paths.for_each(|path| growth.add(bins, path, file));
         growth
     }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, Transaction};
 use serde::{Deserialize, Serialize};
-use waxseal_tuf::hash::Sha256;
+use waxseal_tuf::hash::{Sha256, Sha512};
 
 use super::catalog::CoreMetadata;
 use super::contract::Journal;
@@ -21,6 +21,7 @@ const MOST_READ: usize = 16 << 20;
 
 /// One entry of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "most entries are uploads")]
 pub enum Entry {
     /// A file was accepted.
     Upload(UploadEntry),
@@ -94,6 +95,9 @@ pub struct UploadEntry {
     /// The digest of its bytes.
     #[serde(with = "as_text")]
     pub sha256: Sha256,
+    /// Its SHA-512, where that was listed when it came.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "as_text::optional")]
+    pub sha512: Option<Sha512>,
     /// Its length in bytes.
     pub size: u64,
     /// Its core metadata as a file of its own (PEP 658), where it has one.
@@ -343,5 +347,32 @@ pub(super) mod as_text {
         D: Deserializer<'de>,
     {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+
+    /// The same of what may be missing.
+    pub(in crate::database) mod optional {
+        use super::{Deserialize, Deserializer, Display, Error, FromStr, Serializer};
+
+        #[expect(clippy::ref_option, reason = "so serde calls it")]
+        pub(in crate::database) fn serialize<T: Display, S: Serializer>(
+            value: &Option<T>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            match value {
+                Some(value) => serializer.collect_str(value),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        pub(in crate::database) fn deserialize<'de, T, D>(
+            deserializer: D,
+        ) -> Result<Option<T>, D::Error>
+        where
+            T: FromStr<Err: Display>,
+            D: Deserializer<'de>,
+        {
+            let text = Option::<String>::deserialize(deserializer)?;
+            text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
+        }
     }
 }

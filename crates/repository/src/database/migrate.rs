@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// The steps, in order; the form of a database is how many of them it has taken. A step that was
 /// released is never changed.
-const STEPS: [&str; 9] = [
+const STEPS: [&str; 10] = [
     include_str!("sql/0001_tables.sql"),
     include_str!("sql/0002_api.sql"),
     include_str!("sql/0003_imports.sql"),
@@ -14,6 +14,7 @@ const STEPS: [&str; 9] = [
     include_str!("sql/0007_offline.sql"),
     include_str!("sql/0008_revoked.sql"),
     include_str!("sql/0009_restoration.sql"),
+    include_str!("sql/0010_hash_algorithms.sql"),
 ];
 
 /// The form this program knows.
@@ -66,12 +67,12 @@ mod tests {
         let later = Connection::open(&path).unwrap();
         later
             .execute_batch(
-                "INSERT INTO schema_step VALUES (10); CREATE TABLE from_the_future (x BIGINT)",
+                "INSERT INTO schema_step VALUES (11); CREATE TABLE from_the_future (x BIGINT)",
             )
             .unwrap();
 
         let error = SqliteDatabase::open(&path).unwrap_err();
-        assert!(matches!(error, Error::DatabaseNewer { found: 10, known: KNOWN, .. }), "{error}");
+        assert!(matches!(error, Error::DatabaseNewer { found: 11, known: KNOWN, .. }), "{error}");
         assert!(error.to_string().contains("run the newer waxseal"), "{error}");
         later.query_row("SELECT COUNT(*) FROM from_the_future", [], |_| Ok(())).unwrap();
     }

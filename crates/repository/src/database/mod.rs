@@ -9,6 +9,7 @@ mod contract;
 mod growth;
 mod journal;
 mod key_use;
+mod listing;
 mod migrate;
 mod objects;
 mod offline;
@@ -24,8 +25,8 @@ mod token;
 pub use batch::{Batch, CatalogChange, Decision, Epoch, OfflinePart, Reservation, SnapshotRow};
 pub use catalog::{BinFile, BinRow, CoreMetadata, FileRow, ProjectRow, RoleRow};
 pub use contract::{
-    Catalog, Collecting, Database, Hold, Holds, Journal, KeyUses, OfflineChanges, Publication,
-    Restorations, Revocations, Tokens,
+    Catalog, Collecting, Database, HashListings, Hold, Holds, Journal, KeyUses, OfflineChanges,
+    Publication, Restorations, Revocations, Tokens,
 };
 pub(crate) use growth::ROOM;
 pub use growth::{FullBin, Growth};

@@ -4,7 +4,8 @@
 //! {"path": "packages/flask/flask-3.0-py3-none-any.whl", "length": 101760, "hashes": {"sha256": "…"}}
 //! ```
 //!
-//! `path`, `length` and `hashes` as in TUF metadata, `hashes` with a SHA-256; `custom` may be there.
+//! `path`, `length` and `hashes` as in TUF metadata, `hashes` with a digest of each algorithm that the index
+//! lists; `custom` may be there.
 //! Lengths and `custom` are bounded as in requests of the API. The file may be packed by gzip or
 //! Zstandard.
 
@@ -23,6 +24,7 @@ use waxseal_tuf::{TargetFile, TargetPath};
 use super::partitions::{Partitions, Shares};
 use super::{ImportError, ImportProgress, Source, file_error, open};
 use crate::bins::Bins;
+use crate::hash_algorithms::HashAlgorithms;
 use crate::layout::Layout;
 use crate::target_changes::{custom_problem, length_problem, values_problem};
 
@@ -31,6 +33,21 @@ const CHUNK: usize = 1 << 20;
 
 /// Longest line in bytes: a path and its `custom`.
 const LONGEST: usize = 1 << 20;
+
+/// How the index takes targets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Takes {
+    pub(super) bins: Bins,
+    pub(super) layout: Layout,
+    pub(super) algorithms: HashAlgorithms,
+}
+
+impl Takes {
+    /// Whether a line with a SHA-256 alone says all that is listed.
+    fn takes_usual(self, path: &str) -> bool {
+        self.algorithms == HashAlgorithms::Sha256 && !self.layout.marks(path)
+    }
+}
 
 /// Whole lines, and the number of the first.
 struct Chunk {
@@ -41,7 +58,7 @@ struct Chunk {
 /// Reads the file into `partitions`; the digest of its bytes.
 pub(super) fn read(
     path: &Path,
-    (bins, layout): (Bins, Layout),
+    into: Takes,
     partitions: &Partitions,
     progress: &(dyn Fn(ImportProgress) + Sync),
 ) -> Result<Source, ImportError> {
@@ -58,7 +75,7 @@ pub(super) fn read(
     let failure = Mutex::new(None);
     thread::scope(|scope| {
         for _ in 0..workers {
-            scope.spawn(|| work(&receiver, (bins, layout), partitions, &failure));
+            scope.spawn(|| work(&receiver, into, partitions, &failure));
         }
         let report = || {
             let bytes = bytes.load(Ordering::Relaxed);
@@ -86,7 +103,7 @@ pub(super) fn read(
 
 /// The first two lines that say different things of a target. It reads the file once more, which only a
 /// failed import does; `None` also where that does not succeed.
-pub(super) fn different(path: &Path, target: &str, layout: Layout) -> Option<(u64, u64)> {
+pub(super) fn different(path: &Path, target: &str, into: Takes) -> Option<(u64, u64)> {
     // A pipe gives its bytes once.
     if !path.is_file() {
         return None;
@@ -101,7 +118,9 @@ pub(super) fn different(path: &Path, target: &str, layout: Layout) -> Option<(u6
         if !plain && !line.contains(&b'\\') {
             continue;
         }
-        let Ok((path, said)) = unusual(line.trim_ascii(), layout) else { continue };
+        let Ok((path, said)) = unusual(line.trim_ascii(), into.layout, into.algorithms) else {
+            continue;
+        };
         match &known {
             _ if path.as_str() != target => {}
             None => known = Some((number, said)),
@@ -174,7 +193,7 @@ fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
 
 fn work(
     chunks: &Mutex<Receiver<Chunk>>,
-    (bins, layout): (Bins, Layout),
+    into: Takes,
     partitions: &Partitions,
     failure: &Mutex<Option<ImportError>>,
 ) {
@@ -182,7 +201,7 @@ fn work(
     loop {
         let chunk = chunks.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(chunk) = chunk else { return };
-        if let Err(problem) = take(&chunk, (bins, layout), &mut shares) {
+        if let Err(problem) = take(&chunk, into, &mut shares) {
             let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
             // Of two bad lines the first is named, as far as both were met.
             let earlier = match (&*failure, &problem) {
@@ -199,11 +218,7 @@ fn work(
     }
 }
 
-fn take(
-    chunk: &Chunk,
-    (bins, layout): (Bins, Layout),
-    shares: &mut Shares<'_>,
-) -> Result<(), ImportError> {
+fn take(chunk: &Chunk, into: Takes, shares: &mut Shares<'_>) -> Result<(), ImportError> {
     let ends = memchr::memchr_iter(b'\n', &chunk.text).chain([chunk.text.len()]);
     let mut begin = 0;
     for (number, end) in (chunk.first..).zip(ends) {
@@ -213,14 +228,14 @@ fn take(
             continue;
         }
         let bad = |problem| ImportError::Line { line: number, problem };
-        match usual(line).filter(|(path, ..)| !layout.marks(path)) {
+        match usual(line).filter(|(path, ..)| into.takes_usual(path)) {
             Some((path, length, sha256)) => {
                 TargetPath::check(path).map_err(|error| bad(error.to_string()))?;
-                shares.push_usual(bins.bin_of_str(path), path, length, sha256);
+                shares.push_usual(into.bins.bin_of_str(path), path, length, sha256);
             }
             None => {
-                let (path, file) = unusual(line, layout).map_err(bad)?;
-                shares.push(bins.bin_of(&path), path.as_str(), &file);
+                let (path, file) = unusual(line, into.layout, into.algorithms).map_err(bad)?;
+                shares.push(into.bins.bin_of(&path), path.as_str(), &file);
             }
         }
     }
@@ -253,7 +268,11 @@ fn after<'a>(text: &'a str, first: &str, second: &str) -> Option<&'a str> {
 }
 
 /// Any line that is right.
-fn unusual(line: &[u8], layout: Layout) -> Result<(TargetPath, Vec<u8>), String> {
+fn unusual(
+    line: &[u8],
+    layout: Layout,
+    algorithms: HashAlgorithms,
+) -> Result<(TargetPath, Vec<u8>), String> {
     let value = Value::parse(line).map_err(|problem| column_alone(&problem))?;
     let Value::Object(mut object) = value else {
         return Err("is not a JSON object".to_owned());
@@ -276,9 +295,15 @@ fn unusual(line: &[u8], layout: Layout) -> Result<(TargetPath, Vec<u8>), String>
     }
     let file = TargetFile::from_json(&Value::Object(object).to_json());
     let mut file = file.map_err(|error| error.to_string())?;
-    if file.hashes.listed_sha256().is_none() {
-        return Err("`hashes` has no SHA-256 of 64 lower-case hex digits".to_owned());
+    if let Some(missing) = algorithms.missing_in(&file.hashes) {
+        return Err(match missing {
+            "sha256" => "`hashes` has no SHA-256 of 64 lower-case hex digits".to_owned(),
+            _ => "`hashes` has no SHA-512 of 128 lower-case hex digits, which hash-algorithms of \
+                  waxseal.toml asks for"
+                .to_owned(),
+        });
     }
+    algorithms.adopt(&mut file);
     if let Some(problem) = values_problem(&path, &file) {
         return Err(problem);
     }
@@ -346,7 +371,7 @@ mod tests {
         ] {
             let line = line(text);
             let (path, length, sha256) = usual(&line).unwrap();
-            let (slow_path, slow) = unusual(&line, Layout::Files).unwrap();
+            let (slow_path, slow) = unusual(&line, Layout::Files, HashAlgorithms::Sha256).unwrap();
             assert_eq!(path, slow_path.as_str());
             let file = format!("{{\"hashes\":{{\"sha256\":\"{sha256}\"}},\"length\":{length}}}");
             assert_eq!(file.as_bytes(), slow);
@@ -357,7 +382,7 @@ mod tests {
             r#"{"path":"a","length":12,"hashes":{"sha256":"HASH"},"custom":{"a":"\"}"}}"#,
         ] {
             assert_eq!(usual(&line(text)), None);
-            unusual(&line(text), Layout::Files).unwrap();
+            unusual(&line(text), Layout::Files, HashAlgorithms::Sha256).unwrap();
         }
         let long = format!(
             r#"{{"path":"a","length":1,"hashes":{{"sha256":"HASH"}},"custom":{{"a":"{}"}}}}"#,
@@ -392,7 +417,7 @@ mod tests {
             let line = line(text);
             let found = usual(&line).map(|(path, ..)| TargetPath::check(path));
             assert!(!matches!(found, Some(Ok(()))), "{text}");
-            let error = unusual(&line, Layout::Files).unwrap_err();
+            let error = unusual(&line, Layout::Files, HashAlgorithms::Sha256).unwrap_err();
             assert!(problem == "JSON" || error.contains(problem), "{text}: {error}");
         }
     }

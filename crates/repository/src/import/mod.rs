@@ -178,13 +178,15 @@ impl SnapshotProcess {
     ) -> Result<Imported, ImportError> {
         let bins = self.repository().bins();
         let partitions = Partitions::new(bins, options)?;
-        let source = lines::read(file, (bins, self.layout()), &partitions, progress)?;
+        let algorithms = self.repository().hash_algorithms();
+        let into = lines::Takes { bins, layout: self.layout(), algorithms };
+        let source = lines::read(file, into, &partitions, progress)?;
 
         self.publish_before_import(source, now)?;
         let (changed, imported) =
             self.compare(&partitions, options, progress).map_err(|error| match error {
                 ImportError::Twice { path, .. } => {
-                    let lines = lines::different(file, &path, self.layout());
+                    let lines = lines::different(file, &path, into);
                     ImportError::Twice { path, lines }
                 }
                 other => other,
@@ -212,7 +214,7 @@ impl SnapshotProcess {
             after: serial,
             serial,
             objects: &plan.objects,
-            links: &[],
+            links: &plan.links,
             catalog: &CatalogChange { imported, ..CatalogChange::default() },
             bins: bins.into_iter().collect(),
             changes: &WithPlan { partitions: &partitions, plan: &plan },

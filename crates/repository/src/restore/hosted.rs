@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use waxseal_index::{DistributionFilename, NormalizedName, paths};
 use waxseal_tuf::TargetFile;
-use waxseal_tuf::hash::Sha256;
 
 use super::RestoreError;
 use super::compare::{Difference, Differences, Waiting, WaitingFile, change_of, described};
@@ -114,8 +113,7 @@ impl Hosted<'_> {
         let (json, html_bytes) = render_page(&self.project, serial, rows)?;
         let is = |path: &str, bytes: &[u8]| {
             let found = differences.get(path).and_then(|found| found.now.as_ref());
-            let listed = found.and_then(|file| file.hashes.listed_sha256());
-            !differences.contains_key(path) || listed == Some(Sha256::of(bytes))
+            !differences.contains_key(path) || found.is_some_and(|file| file.hashes.are_of(bytes))
         };
         if is(&path, &json) && is(&html, &html_bytes) {
             return Ok(None);
@@ -219,7 +217,7 @@ impl Hosted<'_> {
             let last = rows.last()?;
             // A damaged row is no file of a good page.
             let made = render_page(&self.project, last.serial, &rows);
-            let is_it = |json: &[u8]| page.hashes.listed_sha256() == Some(Sha256::of(json));
+            let is_it = |json: &[u8]| page.hashes.are_of(json);
             if made.is_ok_and(|(json, _)| is_it(&json)) {
                 let files = rows.iter().map(|row| (row.filename.clone(), of_row(row)));
                 return Some(files.collect());

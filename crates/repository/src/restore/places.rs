@@ -28,18 +28,18 @@ pub struct Places<'a> {
 impl Places<'_> {
     /// The bytes of a page; `None` where no place has them.
     pub(super) fn page(&self, path: &TargetPath, file: &TargetFile) -> Option<Vec<u8>> {
-        let digest = file.hashes.listed_sha256()?;
+        let digest = file.hashes.known().next()?;
         let key = StoreKey::Target { path: path.clone(), digest };
         // One that cannot be asked has it not.
         let read = |store: &dyn Store| store.read(&key, PAGE_LIMIT).ok().flatten();
         let stores = std::iter::once(self.store).chain(self.copies.iter().copied());
-        stores.filter_map(read).find(|bytes| Sha256::of(bytes) == digest)
+        stores.filter_map(read).find(|bytes| file.hashes.are_of(bytes))
     }
 
     /// Has the index's own store hold a target, and its file under its plain name if that is there with
     /// other bytes gives way. The length of the target.
     pub(super) fn bring(&self, path: &TargetPath, digest: Sha256) -> Result<u64, RestoreError> {
-        let key = StoreKey::Target { path: path.clone(), digest };
+        let key = StoreKey::Target { path: path.clone(), digest: digest.into() };
         let plain = StoreKey::File(path.clone());
         if self.store.open(&plain).map_err(Error::from)?.is_some()
             && length_if_right(self.store, &plain, digest)?.is_none()

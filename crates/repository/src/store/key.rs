@@ -3,13 +3,10 @@
 use std::fmt;
 
 use data_encoding::HEXUPPER;
-use waxseal_tuf::hash::Sha256;
+use waxseal_tuf::hash::Digest;
 use waxseal_tuf::{RoleName, TargetPath};
 
 use super::Area;
-
-/// Length of a SHA-256 digest in hex.
-const DIGEST_LENGTH: usize = 64;
 
 /// The name of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,8 +24,8 @@ pub enum StoreKey {
     Target {
         /// The target's path.
         path: TargetPath,
-        /// The digest of its bytes.
-        digest: Sha256,
+        /// A digest of its bytes. The target has a name with each that metadata lists.
+        digest: Digest,
     },
     /// `files/<target path>`, a target under its own name. Only for what keeps its bytes for good:
     /// distribution files and what stands beside them, never Simple index pages.
@@ -137,8 +134,7 @@ fn decode_role(encoded: &str) -> Option<RoleName> {
 
 fn target_key(rest: &str) -> Option<StoreKey> {
     let (folder, name) = rest.rsplit_once('/').map_or(("", rest), |(folder, name)| (folder, name));
-    let (digest, name) = name.split_at_checked(DIGEST_LENGTH)?;
-    let name = name.strip_prefix('.')?;
+    let (digest, name) = name.split_once('.')?;
     let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
     Some(StoreKey::Target { path: TargetPath::new(path).ok()?, digest: digest.parse().ok()? })
 }
@@ -162,6 +158,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
     use proptest::prelude::*;
+    use waxseal_tuf::hash::{Sha256, Sha512};
 
     use super::*;
 
@@ -171,7 +168,8 @@ mod tests {
 
     #[test]
     fn paths_are_the_public_ones() {
-        let digest = Sha256::of(b"wheel");
+        let digest = Digest::from(Sha256::of(b"wheel"));
+        let longer = Digest::from(Sha512::of(b"wheel"));
         let role = RoleName::new("bin-0a").unwrap();
         let odd = RoleName::new("../a b").unwrap();
         let wheel = target("packages/flask/flask-3.0-py3-none-any.whl");
@@ -187,6 +185,10 @@ mod tests {
                 format!("tuf/targets/packages/flask/{digest}.flask-3.0-py3-none-any.whl"),
             ),
             (StoreKey::Target { path: target("x"), digest }, format!("tuf/targets/{digest}.x")),
+            (
+                StoreKey::Target { path: target("x"), digest: longer },
+                format!("tuf/targets/{longer}.x"),
+            ),
             (StoreKey::File(wheel), "files/packages/flask/flask-3.0-py3-none-any.whl".to_owned()),
         ];
         for (key, path) in cases {
@@ -244,7 +246,7 @@ mod tests {
             "application/vnd.pypi.integrity.v1+json"
         );
         let page = |path: &str| {
-            StoreKey::Target { path: target(path), digest: Sha256::of(b"") }.content_type()
+            StoreKey::Target { path: target(path), digest: Sha256::of(b"").into() }.content_type()
         };
         assert_eq!(page("simple/a/vnd.pypi.simple.v1.json"), "application/vnd.pypi.simple.v1+json");
         assert_eq!(page("simple/vnd.pypi.simple.v1.html"), "application/vnd.pypi.simple.v1+html");
@@ -267,8 +269,13 @@ mod tests {
         prop_oneof![
             Just(StoreKey::Timestamp),
             (any::<u64>(), role).prop_map(|(version, role)| StoreKey::Metadata { version, role }),
-            (path.clone(), any::<[u8; 32]>())
-                .prop_map(|(path, digest)| StoreKey::Target { path, digest: Sha256(digest) }),
+            (path.clone(), any::<[u8; 32]>()).prop_map(|(path, digest)| StoreKey::Target {
+                path,
+                digest: Sha256(digest).into()
+            }),
+            (path.clone(), any::<[u8; 32]>()).prop_map(|(path, bytes)| {
+                StoreKey::Target { path, digest: Sha512::of(&bytes).into() }
+            }),
             path.prop_map(StoreKey::File),
         ]
     }

@@ -103,6 +103,7 @@ pub(crate) fn upload(filename: &str, bytes: &[u8]) -> UploadEntry {
         version: "3.0".to_owned(),
         filename: filename.to_owned(),
         sha256: Sha256::of(bytes),
+        sha512: None,
         size: bytes.len() as u64,
         metadata: Some(CoreMetadata { sha256: Sha256::of(b"Name: Flask"), size: 11 }),
         requires_python: Some(">=3.8".to_owned()),

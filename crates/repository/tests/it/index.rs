@@ -23,7 +23,7 @@ use waxseal_testkit::faulty_database::FaultyDatabase;
 use waxseal_testkit::faulty_store::FaultyStore;
 use waxseal_testkit::simulator::TestKey;
 use waxseal_tuf::Signer;
-use waxseal_tuf::hash::Sha256;
+use waxseal_tuf::hash::{Sha256, Sha512};
 
 use super::audit;
 
@@ -219,6 +219,7 @@ pub(crate) fn upload(
         display_name: name.parse().unwrap(),
         file,
         sha256: Sha256::of(bytes),
+        sha512: repository.hash_algorithms().has_sha512().then(|| Sha512::of(bytes)),
         size: bytes.len() as u64,
         metadata: wheel.then(|| format!("Name: {name}\nVersion: {}\n", filename.version()).into()),
         requires_python: wheel.then(|| ">=3.9".to_owned()),

@@ -215,7 +215,7 @@ fn files_of_a_page_that_is_not_here_are_kept() {
     process.publish(hours(1)).unwrap().unwrap();
     let page = "simple/flask/vnd.pypi.simple.v1.json";
     let digest = repository.target(&path(page)).unwrap().unwrap().hashes.listed_sha256().unwrap();
-    let key = StoreKey::Target { path: path(page), digest };
+    let key = StoreKey::Target { path: path(page), digest: digest.into() };
     let bytes = repository.store().read(&key, LIMIT).unwrap().unwrap();
     repository.store().remove(std::slice::from_ref(&key)).unwrap();
     collect(&repository);

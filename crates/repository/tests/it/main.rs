@@ -24,6 +24,7 @@ mod locks;
 mod offline_change;
 mod open;
 mod publish;
+mod relist;
 mod renewal;
 mod restore;
 mod resume;
@@ -44,7 +45,7 @@ fn metadata(version: u64, role: &str) -> StoreKey {
 }
 
 fn target(path: &str, bytes: &[u8]) -> StoreKey {
-    StoreKey::Target { path: TargetPath::new(path).unwrap(), digest: Sha256::of(bytes) }
+    StoreKey::Target { path: TargetPath::new(path).unwrap(), digest: Sha256::of(bytes).into() }
 }
 
 fn file(path: &str) -> StoreKey {

@@ -60,6 +60,7 @@ fn upload_entry(filename: &str, bytes: &[u8]) -> Restoration {
         version: parsed.version().to_string(),
         filename: filename.to_owned(),
         sha256: Sha256::of(bytes),
+        sha512: None,
         size: bytes.len() as u64,
         metadata: None,
         requires_python: None,
@@ -114,7 +115,7 @@ fn decide(plan: &mut Plan, decide: impl Fn(&FilePlan) -> Decision) {
 fn found(repository: &Repository, path: &str) -> Option<Vec<u8>> {
     let path = TargetPath::new(path).unwrap();
     let file = repository.target(&path).unwrap()?;
-    let digest = file.hashes.listed_sha256().unwrap();
+    let digest = file.hashes.known().next().unwrap();
     repository.store().read(&StoreKey::Target { path, digest }, LIMIT).unwrap()
 }
 

@@ -107,7 +107,8 @@ fn a_project_is_gone_from_the_list_too_and_its_objects_are_garbage() {
     // In the ordinary way: three snapshots and the grace time later.
     let path = TargetPath::new(format!("packages/flask/{WHEEL}")).unwrap();
     let digest = Sha256::of(WHEEL.as_bytes());
-    let keys = [StoreKey::Target { path: path.clone(), digest }, StoreKey::File(path)];
+    let keys =
+        [StoreKey::Target { path: path.clone(), digest: digest.into() }, StoreKey::File(path)];
     let is_there = |key| repository.store().read(key, LIMIT).unwrap().is_some();
     assert!(keys.iter().all(is_there));
     for hour in [20, 40, 60] {

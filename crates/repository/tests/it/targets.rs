@@ -46,7 +46,7 @@ fn send(repository: &Repository, changes: TargetChanges) -> AcceptedTargets {
 fn store(repository: &Repository, path: &str, content: &str) {
     let path = TargetPath::new(path).unwrap();
     let digest = Sha256::of(content.as_bytes());
-    let from = StoreKey::Target { path: path.clone(), digest };
+    let from = StoreKey::Target { path: path.clone(), digest: digest.into() };
     repository.store().create(&[Object { key: &from, bytes: content.as_bytes() }]).unwrap();
     if path.as_str().starts_with("packages/") {
         let to = StoreKey::File(path);

@@ -3,11 +3,12 @@ use std::process::ExitCode;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use waxseal_repository::database::{
-    Catalog as _, Journal as _, OfflineChanges as _, SqliteDatabase,
+    Catalog as _, HashListings as _, Journal as _, OfflineChanges as _, SqliteDatabase,
 };
 use waxseal_repository::store::FilesystemStore;
 use waxseal_repository::{
-    Due, Layout, PublishedRole, RoleSigner, due, is_offline, is_within, published_roles,
+    Due, HashAlgorithms, Layout, Listing, PublishedRole, RoleSigner, due, is_offline, is_within,
+    published_roles,
 };
 use waxseal_tuf::RoleName;
 
@@ -43,6 +44,10 @@ struct Report {
     /// Version of the published snapshot; none before the first.
     snapshot: Option<u64>,
     layout: Layout,
+    /// The algorithms whose digests every target lists.
+    hash_algorithms: HashAlgorithms,
+    /// Those with which targets are being listed anew.
+    hash_algorithms_next: Option<HashAlgorithms>,
     /// Serial of the newest journal entry.
     journal_serial: u64,
     /// Serial up to which the journal is published.
@@ -128,6 +133,11 @@ fn show(report: Report, now: Timestamp) {
     let waiting = report.journal_serial - report.published_serial.min(report.journal_serial);
     output::field("projects", &report.projects.to_string());
     output::field("layout", &report.layout.to_string());
+    let listed = match report.hash_algorithms_next {
+        None => report.hash_algorithms.to_string(),
+        Some(next) => format!("{}, and {next} bin by bin", report.hash_algorithms),
+    };
+    output::field("hashes", &listed);
     let snapshot = match report.snapshot {
         Some(version) => format!("snapshot {version}, up to serial {}", report.published_serial),
         None => "nothing yet".to_owned(),
@@ -184,7 +194,14 @@ impl Report {
         });
         let reminders: Vec<_> = reminders.chain(outlived(&published)).collect();
         let snapshot = published_snapshot(database)?;
+        // Recorded by the first process that publishes, as the layout is.
+        let listing = match snapshot {
+            Some(_) => database.listing()?,
+            None => Listing { settled: folder.config()?.hash_algorithms, moving_to: None },
+        };
         Ok(Self {
+            hash_algorithms: listing.settled,
+            hash_algorithms_next: listing.moving_to,
             snapshot,
             // Recorded by the first process that publishes.
             layout: database.layout()?.map_or_else(|| Ok(folder.config()?.layout), anyhow::Ok)?,

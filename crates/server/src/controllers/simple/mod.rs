@@ -48,8 +48,9 @@ async fn page(
         let published = path.clone();
         let target = state.blocking(move |repository| Ok(repository.target(&published)?));
         let Some(target) = target.await? else { return Ok(None) };
-        let digest = target.hashes.listed_sha256();
-        let digest = digest.ok_or_else(|| Error::internal(format!("{path} has no SHA-256")))?;
+        let digest = target.hashes.known().next();
+        let no_digest = || Error::internal(format!("{path} has no digest that is known here"));
+        let digest = digest.ok_or_else(no_digest)?;
         let presentation = presentation(&digest.to_string(), format);
         let key = StoreKey::Target { path: path.clone(), digest };
         if let Some(response) = object::respond(state, asked, key, &presentation).await? {

@@ -56,7 +56,7 @@ pub(crate) async fn create(
     };
     let bytes = api::read_body(&headers, body, BODY_LIMIT, state.settings.upload_idle).await?;
     let accepted = state.blocking(move |repository| {
-        let changes = match TargetChanges::parse(&bytes) {
+        let changes = match TargetChanges::parse_for(&bytes, repository.hash_algorithms()) {
             Ok(changes) => changes,
             Err(invalid) => return Ok(Err(refusal(invalid))),
         };

@@ -34,6 +34,7 @@ pub(super) fn accept(
         display_name: core_metadata.name,
         file: file.file,
         sha256: file.sha256,
+        sha512: file.sha512,
         size: file.length,
         metadata: metadata_file,
         requires_python: core_metadata.requires_python,
