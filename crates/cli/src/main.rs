@@ -11,6 +11,7 @@ mod failure;
 mod host;
 mod online_key;
 mod output;
+mod plan_text;
 mod terminal;
 mod trust;
 mod waiting_change;

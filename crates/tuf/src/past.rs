@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::limits::Limits;
 use crate::metadata::{Root, Snapshot, Targets};
 use crate::names::RoleName;
-use crate::trusted::{Named, RootPhase, by_root, verify_targets};
+use crate::trusted::{Named, RootPhase, by_root, verify_listed};
 use crate::verify::{Verified, verify};
 
 /// A snapshot by who signed it, and the roles that it lists. No client takes it for the newest one: nothing is
@@ -57,12 +57,8 @@ impl PastSnapshot {
         })?;
         let file = format!("{}.{}.json", listed.version, role.encoded());
         let named = Named { role: role.clone(), file };
-        named.check_listed(listed, bytes)?;
-        let new = named.parse(bytes, &self.limits)?;
         let delegator = delegator.map(|(name, verified)| (Some(name), verified));
-        let new = verify_targets(&self.root, &named, delegator, new)?;
-        named.check_name(&new)?;
-        named.check_version(listed.version, new.version)?;
-        Ok(new)
+        let new = named.parse(bytes, &self.limits)?;
+        verify_listed(&self.root, &named, listed, delegator, new)
     }
 }

@@ -55,7 +55,7 @@ impl Named {
         Err(Error::Expired { file, role, version, expired, now })
     }
 
-    pub(crate) fn check_version(&self, expected: u64, got: u64) -> Result<(), Error> {
+    fn check_version(&self, expected: u64, got: u64) -> Result<(), Error> {
         if got == expected {
             return Ok(());
         }
@@ -64,7 +64,7 @@ impl Named {
     }
 
     /// Checks that the metadata is not another role's that the same key signs.
-    pub(crate) fn check_name(&self, targets: &Targets) -> Result<(), Error> {
+    fn check_name(&self, targets: &Targets) -> Result<(), Error> {
         match &targets.name {
             Some(name) if *name != self.role => {
                 let Self { role, file } = self.clone();
@@ -520,18 +520,31 @@ impl TrustedMetadata {
         new: Unverified<Targets>,
     ) -> Result<Verified<Targets>, Error> {
         let (named, listed) = self.named(delegated)?;
-        named.check_listed(listed, &new.bytes)?;
         let delegator = delegator.map(|verified| (delegated.delegator.as_ref(), verified));
-        let new = verify_targets(&self.root, &named, delegator, new)?;
-        named.check_name(&new)?;
-        named.check_version(listed.version, new.version)?;
+        let new = verify_listed(&self.root, &named, listed, delegator, new)?;
         named.check_expiry(&*new, self.now)?;
         Ok(new)
     }
 }
 
+/// Checks a targets role against what a snapshot lists of it, and who signed it (TUF 5.6.2 to 5.6.4): all
+/// but its age.
+pub(crate) fn verify_listed(
+    root: &Root,
+    named: &Named,
+    listed: &MetaFile,
+    delegator: Option<(Option<&RoleName>, &Verified<Targets>)>,
+    unverified: Unverified<Targets>,
+) -> Result<Verified<Targets>, Error> {
+    named.check_listed(listed, &unverified.bytes)?;
+    let new = verify_targets(root, named, delegator, unverified)?;
+    named.check_name(&new)?;
+    named.check_version(listed.version, new.version)?;
+    Ok(new)
+}
+
 /// Checks that a threshold of the delegator's keys signed a targets role; `None` for root's.
-pub(crate) fn verify_targets(
+fn verify_targets(
     root: &Root,
     named: &Named,
     delegator: Option<(Option<&RoleName>, &Verified<Targets>)>,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -16,7 +15,7 @@ use waxseal_repository::ceremony::{OfflineLifetimes, OfflineRoles};
 use waxseal_signing::{KeyUri, Scheme};
 
 use super::current::holders;
-use crate::failure::{Exit, Failure};
+use crate::plan_text;
 
 /// The most bytes of a plan.
 const MAX_LENGTH: u64 = 1 << 20;
@@ -117,18 +116,7 @@ fn a_day() -> u32 {
 impl PlanFile {
     /// Reads a plan and checks what can be known without keys.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let failed = |problem: String| {
-            Failure::new(
-                Exit::Usage,
-                format!("cannot read the plan {}: {problem}", path.display()),
-                "`waxseal ceremony plan --output plan.toml` writes one to fill in",
-            )
-        };
-        let length = fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
-        if length > MAX_LENGTH {
-            return Err(failed(format!("{length} bytes are no plan")).into());
-        }
-        let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        let text = plan_text::read(path, MAX_LENGTH, "waxseal ceremony plan --output plan.toml")?;
         let mut plan = Self::parse(&text)
             .with_context(|| format!("the plan {} cannot be carried out", path.display()))?;
         plan.resolve(path.parent().unwrap_or(Path::new("")));
@@ -414,7 +402,7 @@ mod tests {
         let text = template(None)
             .replacen("key = \"new\"", "key = \"public:ada.pem\"", 1)
             .replacen("key = \"new\"", "key = \"file:grace.pem\"", 1);
-        fs::write(&path, text).unwrap();
+        std::fs::write(&path, text).unwrap();
         let plan = PlanFile::read(&path).unwrap();
         assert_eq!(plan.root.holders[0].key, KeyPlan::Public(folder.path().join("ada.pem")));
         let KeyPlan::There(uri) = &plan.root.holders[1].key else { panic!() };

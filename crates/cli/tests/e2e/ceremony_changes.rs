@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use waxseal_testkit::peers::{CleanCommand, Outcome};
+use waxseal_testkit::peers::Outcome;
 
 use crate::ceremony_people::{AT_HAND, plan_of_files};
 use crate::harness::{
-    Form, Index, Offline, Person, Tool, WAXSEAL, Wheel, assert_shows, exited, make_wheels,
+    Form, Index, Offline, Person, Tool, Wheel, assert_shows, exited, killed_at_writes, make_wheels,
 };
 use crate::python_tuf::script;
 
@@ -354,7 +354,7 @@ fn a_change_is_published_without_a_server_and_can_be_given_up() {
     life.read(4);
 }
 
-/// Killed at a sample of its calls, and run again: a renewal, and a new online key.
+/// Killed at a write, and run again: a renewal, and a new online key.
 #[test]
 fn publishing_that_is_killed_is_finished_by_the_next_run() {
     let mut life = Life::new("2");
@@ -378,35 +378,13 @@ fn publishing_that_is_killed_is_finished_by_the_next_run() {
 }
 
 impl Life {
-    /// Publishes again and again from the same state, killed at one call after the other, and then without.
+    /// Publishes, killed at a write, and then without.
     fn publish_through_kills(&self, out: &str) {
-        let (data, saved) = (self.index.data(), self.index.folder().join("saved"));
-        let copy = |from: &Path, to: &Path| {
-            CleanCommand::new("rm").arg("-rf").arg(to).run().success();
-            CleanCommand::new("cp").arg("-a").arg(from).arg(to).run().success();
-        };
-        copy(&data, &saved);
         let bundle = self.offline.path(&format!("{out}/server-bundle.tar")).display().to_string();
-        let mut killed = 0;
-        for (calls, step) in
-            [("rename,renameat,renameat2,link,linkat", 2), ("fsync,fdatasync", 7), ("pwrite64", 13)]
-        {
-            for n in (1..).step_by(step) {
-                copy(&saved, &data);
-                let strace = CleanCommand::new("strace").current_dir(self.index.folder());
-                let strace = strace.args(["--follow-forks", "--quiet=all", "--output=/dev/null"]);
-                let strace = strace.arg(format!("--trace={calls}"));
-                let strace = strace.arg(format!("--inject={calls}:signal=KILL:when={n}"));
-                let words = ["repo", "publish-root", "--bundle", &bundle];
-                if strace.arg(WAXSEAL).args(words).run().status.success() {
-                    break;
-                }
-                killed += 1;
-                self.publish(out, &[]).success();
-                let audit = self.index.operator(["audit", "repo", "waxseal-data"]).run().success();
-                assert_shows(&audit.screen(), &["is valid"]);
-            }
-        }
-        assert!(killed > 10, "{killed}");
+        killed_at_writes(&self.index, &["repo", "publish-root", "--bundle", &bundle], || {
+            self.publish(out, &[]).success();
+            let audit = self.index.operator(["audit", "repo", "waxseal-data"]).run().success();
+            assert_shows(&audit.screen(), &["is valid"]);
+        });
     }
 }

@@ -2,15 +2,14 @@
 //! meet it.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::Value;
 use waxseal_repository::ceremony::Succession;
 use waxseal_signing::{PrivateKey, create_key_file};
-use waxseal_testkit::peers::{CleanCommand, Outcome};
+use waxseal_testkit::peers::Outcome;
 
 use crate::compromise::{hold_ceremony, hold_ceremony_as, key, push_versions};
-use crate::harness::{Index, Person, Tool, WAXSEAL, Wheel, assert_shows, exited};
+use crate::harness::{Index, Person, Tool, Wheel, assert_shows, copy, exited, killed_at_writes};
 use crate::python_tuf;
 
 const APPLY: [&str; 5] = ["restore", "apply", "plan.toml", "--bundle", "new"];
@@ -213,36 +212,16 @@ fn bytes_come_back_from_a_backup() {
     Person::trusting(&index).install(Tool::Pip, ["alpha==1.0"]).run().success();
 }
 
-/// Killed at a sample of its system calls, each time from the same state, it is gone on from by the same command.
+/// Killed at a write, it is gone on from by the same command.
 #[test]
 fn applying_that_is_killed_is_finished_by_the_next_run() {
     let stolen = Stolen::new();
     stolen.plan();
     stolen.decide();
     stolen.name_key(&stolen.hold());
-    let kept = stolen.index.folder().join("kept");
-    copy(&stolen.index.data(), &kept);
-    let mut killed = 0;
-    for calls in ["fsync,fdatasync", "rename,renameat2,linkat", "pwrite64"] {
-        for n in (1..).step_by(if calls == "pwrite64" { 41 } else { 9 }) {
-            fs::remove_dir_all(stolen.index.data()).unwrap();
-            copy(&kept, &stolen.index.data());
-            let strace = CleanCommand::new("strace").current_dir(stolen.index.folder());
-            let strace = strace.args(["--follow-forks", "--quiet=all", "--output=/dev/null"]);
-            let strace = strace.arg(format!("--trace={calls}"));
-            let strace = strace.arg(format!("--inject={calls}:signal=KILL:when={n}"));
-            if strace.arg(WAXSEAL).args(APPLY).run().status.success() {
-                break;
-            }
-            killed += 1;
-            let again = stolen.run(APPLY).success();
-            assert_shows(&again.stdout, &["2 removed, 1 kept", "root 2 are published"]);
-            stolen.run(["audit", "repo", "waxseal-data"]).success();
-        }
-    }
-    assert!(killed > 10, "{killed}");
-}
-
-fn copy(from: &Path, to: &Path) {
-    CleanCommand::new("cp").arg("--archive").arg(from).arg(to).run().success();
+    killed_at_writes(&stolen.index, &APPLY, || {
+        let again = stolen.run(APPLY).success();
+        assert_shows(&again.stdout, &["2 removed, 1 kept", "root 2 are published"]);
+        stolen.run(["audit", "repo", "waxseal-data"]).success();
+    });
 }

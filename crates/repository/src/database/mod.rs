@@ -31,6 +31,7 @@ pub use contract::{
 pub(crate) use growth::ROOM;
 pub use growth::{FullBin, Growth};
 pub use journal::{Appended, Entry, JournalRow, UploadAppend, UploadEntry};
+pub(crate) use pending::project_of;
 pub use pending::{
     AppendedTargets, Conflict, ConflictReason, Content, Expected, IdempotencyKey, MAX_CONFLICTS,
     TargetsAppend,

@@ -402,7 +402,7 @@ pub(super) fn keep_from_uploads<'a>(
 }
 
 /// The project in whose folders a path is.
-fn project_of(path: &str) -> Option<&str> {
+pub(crate) fn project_of(path: &str) -> Option<&str> {
     let mut segments = path.splitn(3, '/');
     match (segments.next(), segments.next(), segments.next()) {
         (Some("simple" | "packages"), Some(project), Some(_)) => Some(project),

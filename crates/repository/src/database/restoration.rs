@@ -18,7 +18,7 @@ pub enum Restoration {
     /// A file that is what it was again, whatever its name has now.
     Upload {
         /// What the journal will say.
-        entry: UploadEntry,
+        entry: Box<UploadEntry>,
         /// What makes two filenames one.
         identity: String,
     },

@@ -203,7 +203,7 @@ impl Made<'_> {
         };
         let entry = UploadEntry {
             project: project.to_owned(),
-            display_name: project.to_owned(),
+            display_name: self.display_name(project)?,
             version: filename.version().to_string(),
             filename: name.to_owned(),
             sha256,
@@ -214,7 +214,13 @@ impl Made<'_> {
             uploaded_by: self.by.clone(),
             upload_time: good.upload_time,
         };
-        Ok(Restoration::Upload { entry, identity: filename.identity() })
+        Ok(Restoration::Upload { entry: Box::new(entry), identity: filename.identity() })
+    }
+
+    /// A project's name as its newest upload spells it; no page says that.
+    fn display_name(&self, project: &str) -> Result<String, Error> {
+        let row = self.repository.database().project(project)?;
+        Ok(row.map_or_else(|| project.to_owned(), |row| row.display_name))
     }
 
     /// Has a project's pages made again.
@@ -227,7 +233,7 @@ impl Made<'_> {
         })?;
         let entry = UploadEntry {
             project: row.project,
-            display_name: project.to_owned(),
+            display_name: self.display_name(project)?,
             version: row.version,
             filename: row.filename,
             sha256: row.sha256,
@@ -238,7 +244,8 @@ impl Made<'_> {
             uploaded_by: self.by.clone(),
             upload_time: row.upload_time,
         };
-        self.parts.push(Restoration::Upload { entry, identity: filename.identity() });
+        self.parts
+            .push(Restoration::Upload { entry: Box::new(entry), identity: filename.identity() });
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use super::places::Places;
 use super::plan::{Change, FilePlan, Good, Plan, State};
 use super::{MOST_DIFFERENCES, RestoreError};
 use crate::bin_file::Entries;
-use crate::database::{BinRow, Entry, JournalRow, UploadEntry};
+use crate::database::{BinRow, Entry, JournalRow, UploadEntry, project_of};
 use crate::error::Error;
 use crate::repository::Repository;
 
@@ -269,13 +269,4 @@ pub(super) fn change_of(is_there: bool, was_there: bool) -> Change {
 pub(super) fn described(file: &TargetFile) -> String {
     let mut digests = file.hashes.iter();
     digests.next().map_or_else(String::new, |(name, digest)| format!("{name}:{digest}"))
-}
-
-/// The project in whose folders a path is.
-fn project_of(path: &str) -> Option<&str> {
-    let mut segments = path.splitn(3, '/');
-    match (segments.next(), segments.next(), segments.next()) {
-        (Some("simple" | "packages"), Some(project), Some(_)) => Some(project),
-        _ => None,
-    }
 }

@@ -1,7 +1,7 @@
 use std::iter;
 
 use waxseal_tuf::hash::{Hashes, Sha256};
-use waxseal_tuf::metadata::{Root, Targets, Unverified};
+use waxseal_tuf::metadata::Targets;
 use waxseal_tuf::trusted::RootPhase;
 use waxseal_tuf::verify::Verified;
 use waxseal_tuf::{Limits, PastSnapshot, RoleName, TargetFile};
@@ -101,23 +101,15 @@ impl<'a> Past<'a> {
         let failed = |problem: String| RestoreError::Snapshot { snapshot, problem };
         let key = StoreKey::Metadata { version: snapshot, role: SNAPSHOT };
         let bytes = read(store, &key).map_err(failed)?;
-        let mut signed = None;
         // The newest root whose keys signed it: keys may be the same from one root to the next.
-        for root in roots(store, pin).map_err(failed)? {
-            match root.past_snapshot(&bytes) {
-                Ok(past) => signed = Some(Ok(past)),
-                Err(error) if signed.is_none() => signed = Some(Err(error)),
-                Err(error) => {
-                    if let Some(Err(before)) = &mut signed {
-                        *before = error;
-                    }
-                }
+        let mut signed = Err("there is no root".to_owned());
+        for root in roots(store, pin).map_err(failed)?.into_iter().rev() {
+            signed = root.past_snapshot(&bytes).map_err(|error| error.to_string());
+            if signed.is_ok() {
+                break;
             }
         }
-        let verified = match signed {
-            Some(verified) => verified.map_err(|error| failed(error.to_string()))?,
-            None => return Err(failed("there is no root".to_owned())),
-        };
+        let verified = signed.map_err(failed)?;
         if verified.snapshot().version != snapshot {
             let is = verified.snapshot().version;
             return Err(failed(format!("{} is version {is}", key.path())));
@@ -161,7 +153,6 @@ fn roots(store: &dyn Store, pin: &Pin) -> Result<Vec<RootPhase>, String> {
         }
         Pin::Root(bytes) => bytes.clone(),
     };
-    Unverified::<Root>::parse(&first).map_err(|error| error.to_string())?;
     let phase = RootPhase::new(&first, &Limits::default()).map_err(|error| error.to_string())?;
     let next = |phase: &RootPhase| {
         let key = root(phase.root().version + 1);

@@ -106,8 +106,20 @@ pub enum RestoreError {
     },
     /// The archive cannot be read.
     #[error(transparent)]
-    Archive(#[from] ArchiveError),
+    Archive(Box<ArchiveError>),
     /// The index cannot be read or written.
     #[error(transparent)]
-    Index(#[from] Error),
+    Index(Box<Error>),
+}
+
+impl From<ArchiveError> for RestoreError {
+    fn from(error: ArchiveError) -> Self {
+        Self::Archive(Box::new(error))
+    }
+}
+
+impl From<Error> for RestoreError {
+    fn from(error: Error) -> Self {
+        Self::Index(Box::new(error))
+    }
 }

@@ -8,7 +8,7 @@ use waxseal_tuf::{TargetFile, TargetPath};
 use super::RestoreError;
 use crate::archive::finish_digest;
 use crate::error::{Error, StoreError};
-use crate::store::{Store, StoreKey};
+use crate::store::{Link, Store, StoreKey};
 
 /// The most bytes of a page.
 const PAGE_LIMIT: u64 = 256 << 20;
@@ -36,32 +36,52 @@ impl Places<'_> {
         stores.filter_map(read).find(|bytes| file.hashes.are_of(bytes))
     }
 
-    /// Has the index's own store hold a target, and its file under its plain name if that is there with
-    /// other bytes gives way. The length of the target.
+    /// Has the index's own store hold a target under its SHA-256, and then a plain file with other bytes gives
+    /// way. The length of the target.
     pub(super) fn bring(&self, path: &TargetPath, digest: Sha256) -> Result<u64, RestoreError> {
-        let key = StoreKey::Target { path: path.clone(), digest: digest.into() };
         let plain = StoreKey::File(path.clone());
-        if self.store.open(&plain).map_err(Error::from)?.is_some()
-            && length_if_right(self.store, &plain, digest)?.is_none()
-        {
+        let is_plain = length_if_right(self.store, &plain, digest)?.is_some();
+        let Some(length) = self.length_brought(path, digest, is_plain)? else {
+            let problem =
+                "its bytes are in none of the places: name a mirror or a backup that has them \
+                           with --copies"
+                    .to_owned();
+            return Err(RestoreError::Lost { path: path.to_string(), problem });
+        };
+        if !is_plain {
             self.store.remove(&[plain]).map_err(Error::from)?;
         }
+        Ok(length)
+    }
+
+    /// A place that lists SHA-512 alone has the bytes under their plain name.
+    fn length_brought(
+        &self,
+        path: &TargetPath,
+        digest: Sha256,
+        is_plain: bool,
+    ) -> Result<Option<u64>, Error> {
+        let key = StoreKey::Target { path: path.clone(), digest: digest.into() };
+        let plain = StoreKey::File(path.clone());
         if let Some(length) = length_if_right(self.store, &key, digest)? {
-            return Ok(length);
+            return Ok(Some(length));
+        }
+        if is_plain {
+            // Somebody may have put other bytes under its name.
+            self.store.remove(std::slice::from_ref(&key))?;
+            self.store.link(&[Link { from: plain, to: key.clone() }])?;
+            return length_if_right(self.store, &key, digest);
         }
         for copy in self.copies {
-            if let Some((spooled, length)) = self.fetch(*copy, &key, digest)? {
-                // Somebody may have put other bytes under its name.
-                self.store.remove(std::slice::from_ref(&key)).map_err(Error::from)?;
-                self.store.create_from_file(&key, spooled, &[]).map_err(Error::from)?;
-                return Ok(length);
+            for there in [&key, &plain] {
+                if let Some((spooled, length)) = self.fetch(*copy, there, digest)? {
+                    self.store.remove(std::slice::from_ref(&key))?;
+                    self.store.create_from_file(&key, spooled, &[])?;
+                    return Ok(Some(length));
+                }
             }
         }
-        let problem =
-            "its bytes are in none of the places: name a mirror or a backup that has them with \
-                       --copies"
-                .to_owned();
-        Err(RestoreError::Lost { path: path.to_string(), problem })
+        Ok(None)
     }
 
     /// The bytes that another place has under this name, if they are the right ones.
@@ -71,7 +91,12 @@ impl Places<'_> {
         key: &StoreKey,
         digest: Sha256,
     ) -> Result<Option<(NamedTempFile, u64)>, Error> {
-        let Some(mut object) = from.open(key)? else { return Ok(None) };
+        let mut object = match from.open(key) {
+            Ok(Some(object)) => object,
+            // One at a URL gives no plain files.
+            Ok(None) | Err(StoreError::Refused { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
         let mut spooled = self.store.spool()?;
         let failed =
             |action| move |source| StoreError::Io { action, path: key.path().into(), source };

@@ -14,7 +14,7 @@ use waxseal_repository::restore::{
     Change, Decision, FilePlan, Good, LastKnownGood, Places, Plan, RestoreError, compare,
 };
 use waxseal_repository::store::{Area, MemoryStore, Object, Store, StoreKey};
-use waxseal_repository::{Error, Layout, Repository, SnapshotProcess};
+use waxseal_repository::{Error, HashAlgorithms, Layout, Repository, SnapshotProcess};
 use waxseal_testkit::faults::Faults;
 use waxseal_tuf::TargetPath;
 use waxseal_tuf::hash::Sha256;
@@ -56,7 +56,7 @@ fn upload_entry(filename: &str, bytes: &[u8]) -> Restoration {
     let parsed: waxseal_index::DistributionFilename = filename.parse().unwrap();
     let entry = UploadEntry {
         project: parsed.project().to_string(),
-        display_name: parsed.project().to_string(),
+        display_name: parsed.project().as_str().to_uppercase(),
         version: parsed.version().to_string(),
         filename: filename.to_owned(),
         sha256: Sha256::of(bytes),
@@ -67,7 +67,7 @@ fn upload_entry(filename: &str, bytes: &[u8]) -> Restoration {
         uploaded_by: "nobody knows".to_owned(),
         upload_time: start(),
     };
-    Restoration::Upload { entry, identity: parsed.identity() }
+    Restoration::Upload { entry: Box::new(entry), identity: parsed.identity() }
 }
 
 /// Somebody with the database and the online key does as they like.
@@ -280,6 +280,9 @@ fn what_was_changed_or_hidden_comes_back_from_a_backup() {
 
         let (repository, ..) = recover(&index, repository, process, &plan, &[&backup]);
         assert_eq!(found(&repository, flask).unwrap(), b"flask-1.0.tar.gz");
+        // No page says how a project spells its name.
+        let project = repository.database().project("flask").unwrap().unwrap();
+        assert_eq!(project.display_name, "FLASK");
         assert_eq!(
             found(&repository, "packages/click/click-8.0.tar.gz").unwrap(),
             b"click-8.0.tar.gz"
@@ -542,4 +545,33 @@ fn the_good_snapshot_may_have_other_bins() {
     let source = (LastKnownGood::Index(&copy, &known), good);
     let plan = compare(&repository, source, places, &mut |_, _| {}).unwrap();
     assert_eq!(listed(&plan), [("packages/flask/flask-3.0.tar.gz", Change::Added)].into());
+}
+
+/// Where SHA-512 alone is listed, no object has the name by which a page says a file.
+#[test]
+fn a_file_comes_back_where_other_digests_are_listed() {
+    let index = Index::new(Kind::Filesystem);
+    let (repository, mut process) = world(&index, Layout::Files);
+    for algorithms in [HashAlgorithms::Both, HashAlgorithms::Sha512] {
+        process = process.with_hash_algorithms(algorithms).unwrap();
+        process.publish_all(start()).unwrap();
+    }
+    let flask = "packages/flask/flask-1.0.tar.gz";
+    let object = super::target(flask, b"flask-1.0.tar.gz");
+    repository.store().remove(std::slice::from_ref(&object)).unwrap();
+    let good = snapshot_version(&repository);
+    let copy = backup(repository.store());
+    steal(&repository, &process, &[evil("flask-1.0.tar.gz")]);
+    let known = pin(&copy);
+    let source = (LastKnownGood::Index(&copy, &known), good);
+    let places = Places { store: repository.store(), copies: &[&copy] };
+    let mut plan = compare(&repository, source, places, &mut |_, _| {}).unwrap();
+    assert_eq!(listed(&plan), [(flask, Change::Changed)].into());
+    decide(&mut plan, |_| Decision::Restore);
+    repository.restore(&plan, &[&copy], &mut |_, _| {}).unwrap();
+    process.publish_all(start()).unwrap();
+    let file = repository.target(&TargetPath::new(flask).unwrap()).unwrap().unwrap();
+    assert_eq!(file.hashes.listed_sha256(), None);
+    assert!(file.hashes.are_of(b"flask-1.0.tar.gz"));
+    is_valid(&repository, start());
 }

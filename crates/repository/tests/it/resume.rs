@@ -12,7 +12,7 @@ use waxseal_repository::audit;
 use waxseal_repository::bins::{BinStyle, Bins};
 use waxseal_repository::database::{Batch, RoleRow};
 use waxseal_repository::store::StoreKey;
-use waxseal_repository::{Error, Published, Repository, SnapshotProcess};
+use waxseal_repository::{Error, Published, Repository};
 
 use waxseal_testkit::faults::{Fault, Faults};
 
@@ -28,18 +28,6 @@ const STEPS: [(i64, &[&str]); 4] = [
     (20, &[]),
 ];
 
-/// Uploads and publishes what a step says.
-fn step(
-    (repository, process): &(Arc<Repository>, SnapshotProcess),
-    files: &[&str],
-    now: Timestamp,
-) -> Result<(), Error> {
-    for file in files {
-        upload(repository, file, file.as_bytes())?;
-    }
-    process.publish_all(now)
-}
-
 /// Does what fails again, as the next process does.
 pub(crate) fn until_done<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> T {
     for _ in 0..4 {
@@ -51,33 +39,52 @@ pub(crate) fn until_done<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> T 
     panic!("it fails for ever")
 }
 
-/// Takes all steps; a failure ends the process, and the next one does the step again a bit later. What
-/// the crash left is whole to everybody who reads it. Answers how many crashes were looked at.
-fn run(index: &Index) -> usize {
-    let mut opened = Some(until_done(|| index.create()));
+/// Takes all steps, each at its hour, and publishes; a failure ends the process, and the next one does the step
+/// again a bit later. What the crash left is whole to everybody who reads it. Answers the index and how many
+/// crashes were looked at.
+pub(crate) fn through_crashes(
+    index: &Index,
+    steps: &[(i64, impl Fn(&Repository) -> Result<(), Error>)],
+) -> (Arc<Repository>, usize) {
+    let mut opened = until_done(|| index.create());
     let mut returning = Client::default();
     let mut crashes = 0;
-    for (hour, files) in STEPS {
-        let mut now = hours(hour);
-        while let Err(error) = step(opened.as_ref().unwrap(), files, now) {
+    for (hour, step) in steps {
+        let mut now = hours(*hour);
+        loop {
+            let (repository, process) = &opened;
+            let Err(error) = step(repository).and_then(|()| process.publish_all(now)) else {
+                break;
+            };
             assert!(error.to_string().contains("timed out"), "{error}");
-            drop(opened.take());
+            drop(opened);
             now += SignedDuration::from_mins(1);
-            opened = Some(until_done(|| index.open()));
+            opened = until_done(|| index.open());
             crashes += 1;
-            let (repository, _) = opened.as_ref().unwrap();
+            let (repository, _) = &opened;
             if repository.store().read(&StoreKey::Timestamp, LIMIT).unwrap().is_some() {
                 prove_whole(repository, now);
                 returning.find_a_moment(repository, now);
                 Client::default().find_a_moment(repository, now);
             }
         }
-        let (repository, _) = opened.as_ref().unwrap();
+        let (repository, _) = &opened;
         returning.audit(repository, now);
         audit_all(repository, now);
         prove_whole(repository, now);
     }
-    let (repository, _) = opened.unwrap();
+    (opened.0, crashes)
+}
+
+/// Uploads and renewals, through crashes.
+fn run(index: &Index) -> usize {
+    let steps = STEPS.map(|(hour, files)| {
+        let upload_all = move |repository: &Repository| -> Result<(), Error> {
+            files.iter().try_for_each(|file| upload(repository, file, file.as_bytes()).map(drop))
+        };
+        (hour, upload_all)
+    });
+    let (repository, crashes) = through_crashes(index, &steps);
     let serials = repository.database().waiting(0, 100).unwrap();
     let serials: Vec<_> = serials.iter().map(|row| row.serial).collect();
     assert_eq!(serials, [1, 2, 3, 4]);

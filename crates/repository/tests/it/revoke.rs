@@ -12,7 +12,7 @@ use waxseal_tuf::hash::Sha256;
 
 use super::audit::{Client, audit_all};
 use super::index::{Index, Kind, LIMIT, hours, minutes, send, start, upload};
-use super::resume::{counted, fail_each, prove_whole, until_done};
+use super::resume::{counted, fail_each, prove_whole, through_crashes};
 
 const WHEEL: &str = "flask-3.0-py3-none-any.whl";
 const OLDER: &str = "flask-2.0-py3-none-any.whl";
@@ -297,34 +297,8 @@ fn run(index: &Index) -> usize {
             upload(repository, OLDER, OLDER.as_bytes()).map(|_| ())
         },
     ];
-    let mut opened = Some(until_done(|| index.create()));
-    let mut returning = Client::default();
-    let mut crashes = 0;
-    for (number, step) in steps.iter().enumerate() {
-        let mut now = hours(i64::try_from(number).unwrap());
-        loop {
-            let (repository, process) = opened.as_ref().unwrap();
-            // What a crash had recorded cannot be done again, and need not be.
-            let Err(error) = step(repository).and_then(|()| process.publish_all(now)) else {
-                break;
-            };
-            assert!(error.to_string().contains("timed out"), "{error}");
-            drop(opened.take());
-            now += SignedDuration::from_mins(1);
-            opened = Some(until_done(|| index.open()));
-            crashes += 1;
-            let (repository, _) = opened.as_ref().unwrap();
-            if repository.store().read(&StoreKey::Timestamp, LIMIT).unwrap().is_some() {
-                prove_whole(repository, now);
-                returning.find_a_moment(repository, now);
-            }
-        }
-        let (repository, _) = opened.as_ref().unwrap();
-        returning.audit(repository, now);
-        audit_all(repository, now);
-        prove_whole(repository, now);
-    }
-    let (repository, _) = opened.unwrap();
+    let steps: Vec<_> = (0..).zip(steps).collect();
+    let (repository, crashes) = through_crashes(index, &steps);
     assert_eq!(repository.database().project_names().unwrap(), ["flask"]);
     assert!(is_target(&repository, &format!("packages/flask/{OLDER}")));
     let kinds = repository.database().waiting(0, 100).unwrap();

@@ -1,9 +1,6 @@
-use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use waxseal_repository::ceremony::Succession;
 
 use super::FromOption;
@@ -12,6 +9,7 @@ use crate::ceremony::plan_file::{PlanFile, template};
 use crate::ceremony::preflight;
 use crate::failure::{Exit, Failure};
 use crate::output;
+use crate::plan_text;
 
 /// Write a plan to fill in, or check one.
 #[derive(Debug, clap::Args)]
@@ -54,18 +52,7 @@ impl Plan {
             anyhow::bail!("neither --output nor --check was given")
         };
         let text = template(current.as_ref().map(|current| &current.offline));
-        let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                return Err(Failure::new(
-                    Exit::Usage,
-                    format!("{} exists already", path.display()),
-                    "give the new plan another name; --check checks the one that is there",
-                )
-                .into());
-            }
-            file => file.with_context(|| format!("cannot write {}", path.display()))?,
-        };
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?;
+        plan_text::write_new(path, &text)?;
         let (waxseal, plan) = (output::own_command(), output::quoted_path(path));
         output::line(&format!("{} is a plan to fill in. Then:", path.display()));
         let from = self.from.as_words();

@@ -1,5 +1,5 @@
-use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,6 +16,7 @@ use super::{refused, text};
 use crate::data_folder::DataFolder;
 use crate::failure::{Exit, Failure};
 use crate::output;
+use crate::plan_text;
 
 /// List what was added, changed and removed since the last snapshot that is known to be good, by project, for
 /// people to decide on.
@@ -119,7 +120,7 @@ impl Plan {
             Preset::Restore => Decision::Restore,
         };
         plan.projects.iter_mut().for_each(|project| project.decide = decided);
-        write_new(&self.output, &text::commented(&plan)?)?;
+        plan_text::write_new(&self.output, &text::commented(&plan)?)?;
         if self.json {
             output::json(&plan)?;
         } else {
@@ -173,20 +174,4 @@ pub(super) fn word(change: Change) -> &'static str {
         Change::Changed => "changed",
         Change::Removed => "removed",
     }
-}
-
-fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
-    let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(Failure::new(
-                Exit::Usage,
-                format!("{} exists already, with decisions perhaps", path.display()),
-                "give the new plan another name",
-            )
-            .into());
-        }
-        file => file.with_context(|| format!("cannot write {}", path.display()))?,
-    };
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?;
-    Ok(())
 }

@@ -1,14 +1,16 @@
 //! The text of a plan, with what helps people to decide as comments.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
 use waxseal_repository::restore::{FilePlan, Good, Plan, ProjectPlan};
 
 use super::plan::word;
-use crate::failure::{Exit, Failure};
+use crate::plan_text;
+
+/// What writes a plan.
+const COMMAND: &str = "waxseal restore plan";
 
 /// The most bytes of a plan.
 const MAX_LENGTH: u64 = 1 << 30;
@@ -69,19 +71,8 @@ fn push_file(text: &mut String, file: &FilePlan) -> anyhow::Result<()> {
 
 /// Reads a plan in which people have decided.
 pub(super) fn read(path: &Path) -> anyhow::Result<Plan> {
-    let failed = |problem: String| {
-        Failure::new(
-            Exit::Usage,
-            format!("cannot read the plan {}: {problem}", path.display()),
-            "`waxseal restore plan` writes one",
-        )
-    };
-    let length = fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
-    if length > MAX_LENGTH {
-        return Err(failed(format!("{length} bytes are no plan")).into());
-    }
-    let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    toml::from_str(&text).map_err(|error| failed(error.to_string()).into())
+    let text = plan_text::read(path, MAX_LENGTH, COMMAND)?;
+    toml::from_str(&text).map_err(|error| plan_text::refused(path, &error, COMMAND).into())
 }
 
 #[cfg(test)]

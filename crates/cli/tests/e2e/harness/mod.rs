@@ -3,6 +3,7 @@
 mod form;
 mod http;
 mod index;
+mod kills;
 mod offline;
 mod person;
 mod process;
@@ -16,6 +17,7 @@ pub(crate) use waxseal_testkit::tree::tree;
 pub(crate) use form::Form;
 pub(crate) use http::request;
 pub(crate) use index::{Index, clock_shifted, exited, other_contents};
+pub(crate) use kills::{copy, killed_at_writes};
 pub(crate) use offline::Offline;
 pub(crate) use person::{Person, Tool};
 pub(crate) use process::Process;
