@@ -134,7 +134,17 @@ impl Bundle {
         let mut file = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
         file.write_all(&self.to_tar()?).with_context(failed)?;
         file.as_file().sync_all().with_context(failed)?;
-        file.persist_noclobber(path).map_err(|error| error.error).with_context(failed)?;
+        match file.persist_noclobber(path) {
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!("{} exists already", path.display()),
+                    "it was left as it is: choose another name, or remove it first",
+                )
+                .into());
+            }
+            persisted => _ = persisted.map_err(|error| error.error).with_context(failed)?,
+        }
         File::open(folder).and_then(|folder| folder.sync_all()).with_context(failed)
     }
 

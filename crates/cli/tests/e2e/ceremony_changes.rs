@@ -232,6 +232,11 @@ fn an_index_lives_through_every_change() {
     let unpinned = life.offline.run("sign show renewal/metadata");
     exited(&unpinned, 2);
     assert_shows(&unpinned.stderr, &["there is no root that you trust", "waxseal sign pin"]);
+    // Nothing is written that cannot be compared.
+    let unpinned = life.offline.run("sign combine renewal/metadata --output signed");
+    exited(&unpinned, 2);
+    assert_shows(&unpinned.stderr, &["there is no root that you trust", "--root"]);
+    assert!(!life.offline.path("signed").exists());
     life.offline.run(&format!("sign pin first.json --fingerprint {fingerprint}")).success();
     let shown = life.offline.run("sign show renewal/metadata --json").success();
     let shown: Value = serde_json::from_str(&shown.stdout).unwrap();

@@ -196,7 +196,9 @@ fn bytes_come_back_from_a_backup() {
     let words = ["repo", "revoke", "alpha-1.0-py3-none-any.whl", "--reason", "by a thief"];
     index.operator(words).run().success();
     // And nobody has the bytes.
-    fs::remove_dir_all(index.data().join("store/tuf/targets/packages/alpha")).unwrap();
+    for folder in ["tuf/targets", "files"] {
+        fs::remove_dir_all(index.data().join("store").join(folder).join("packages/alpha")).unwrap();
+    }
     let words = ["restore", "plan", "--last-known-good", &good, "--from", "backup"];
     let planned =
         index.operator(words).args(["--decide", "restore", "--output", "plan.toml"]).run();

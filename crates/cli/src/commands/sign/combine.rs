@@ -31,11 +31,8 @@ impl Combine {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let files = Files::read(&self.files)?;
         // What the output folder has already counts too, and stays.
-        let combined = files.with(|files| Ok(combine(files)?))?;
-        fs::create_dir_all(&self.output)
-            .with_context(|| format!("cannot make the folder {}", self.output.display()))?;
-        let mut written = Vec::new();
-        for (version, bytes) in combined {
+        let mut combined = Vec::new();
+        for (version, bytes) in files.with(|files| Ok(combine(files)?))? {
             let path = self.output.join(format!("{version}.root.json"));
             let all = match path.exists() {
                 true => {
@@ -45,11 +42,17 @@ impl Combine {
                 }
                 false => bytes,
             };
-            replace(&path, &all)?;
-            written.push(path);
+            combined.push((path, all));
         }
-        let review = Files::read(&written)?.review(self.trusted.read()?.as_deref())?;
-        for path in &written {
+        let combined = Files(combined);
+        // Before anything is written, for it may be none of this index.
+        let review = combined.review(self.trusted.read()?.as_deref())?;
+        fs::create_dir_all(&self.output)
+            .with_context(|| format!("cannot make the folder {}", self.output.display()))?;
+        for (path, bytes) in &combined.0 {
+            replace(path, bytes)?;
+        }
+        for (path, _) in &combined.0 {
             output::line(&path.display().to_string());
         }
         match missing(&review).as_slice() {

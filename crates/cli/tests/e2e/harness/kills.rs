@@ -6,7 +6,7 @@ use super::{Index, WAXSEAL};
 
 /// The calls by which something becomes lasting, and how many are left out between two of a sample.
 const CALLS: [(&str, usize); 3] =
-    [("rename,renameat,renameat2,link,linkat", 4), ("fsync,fdatasync", 9), ("pwrite64", 41)];
+    [("rename,renameat,renameat2,link,linkat", 3), ("fsync,fdatasync", 7), ("pwrite64", 23)];
 
 /// Runs a command from the same state of a stopped index again and again, killed at one call after the other:
 /// at each where `WAXSEAL_SWEEP` is `full`, else at a sample. Each time `afterwards` goes on from what is left.
@@ -30,7 +30,7 @@ pub(crate) fn killed_at_writes(index: &Index, words: &[&str], afterwards: impl F
         }
     }
     println!("{}: killed {killed} times", words.join(" "));
-    assert!(killed > 10, "{killed}");
+    assert!(killed >= 8, "{killed}");
 }
 
 /// Makes a folder what another is.
