@@ -23,7 +23,11 @@ struct Stolen {
 
 impl Stolen {
     fn new() -> Self {
-        let mut index = Index::quickstart();
+        Self::with_bins("256")
+    }
+
+    fn with_bins(bins: &str) -> Self {
+        let mut index = Index::quickstart_with(|command| command.args(["--bins", bins]));
         for (name, version) in [("alpha", "1.0"), ("beta", "1.0")] {
             index.upload_new(Wheel::new(name, version));
         }
@@ -217,7 +221,7 @@ fn bytes_come_back_from_a_backup() {
 /// Killed at a write, it is gone on from by the same command.
 #[test]
 fn applying_that_is_killed_is_finished_by_the_next_run() {
-    let stolen = Stolen::new();
+    let stolen = Stolen::with_bins("4");
     stolen.plan();
     stolen.decide();
     stolen.name_key(&stolen.hold());
