@@ -187,9 +187,13 @@ fn a_deep_audit_goes_on_where_it_was_interrupted() {
     let other = deep(&index.url).run();
     exited(&other, 2);
     assert_shows(&other.stderr, &["is not of a deep audit of", "nothing was changed"]);
-    let folder = audit(&index, "waxseal-data", &["--deep", "--resume", "other"]).run();
-    exited(&folder, 2);
-    assert_shows(&folder.stderr, &["--resume is for an index at a URL"]);
+    // A folder's files are hashed the same way, and their state is of that folder.
+    let folder = || audit(&index, "waxseal-data", &["--deep", "--resume", "state"]).run();
+    exited(&folder(), 2);
+    assert_shows(&folder().stderr, &["is not of a deep audit of", "waxseal-data"]);
+    fs::remove_file(&state).unwrap();
+    assert_shows(&folder().success().stdout, &["is valid"]);
+    assert!(!state.exists(), "it came to its end");
 }
 
 fn record(index: &Index, url: &str) -> Value {

@@ -12,6 +12,7 @@
 //! | `vouched` | the files that are no targets, and that a page vouches for (layout `index`) |
 //! | `journalled` | what the journal says of targets of another index, against the bins |
 //! | `ledger` | journal and catalog against each other, and versions against the store |
+//! | `large` | the bytes of large files, on all cores |
 //! | `leftovers` | what is in the store and no metadata names |
 //!
 //! [`walk`] audits an index that may be far away, of which nothing can be listed, and [`Record`] keeps what
@@ -21,6 +22,7 @@ mod bins;
 mod compare;
 mod journalled;
 pub mod keys;
+mod large;
 mod ledger;
 mod leftovers;
 mod metadata;
@@ -39,6 +41,8 @@ use waxseal_tuf::RoleName;
 use crate::database::{Catalog, Database};
 use crate::error::{Error, StoreError};
 use crate::store::{Store, StoreKey};
+
+use large::Large;
 
 pub use compare::{Ahead, Comparison, ProjectDifference, TargetDifference, Versions, compare};
 pub use moment::Moment;
@@ -79,7 +83,20 @@ pub fn audit(
     settings: Settings,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, Error> {
-    let mut auditor = Auditor { store, database, settings, report: Report::default(), progress };
+    audit_from((store, database), settings, None, progress)
+}
+
+/// The same, from where another one was interrupted: `done` has the bins whose large files were all right, and
+/// keeps those that are found to be.
+pub fn audit_from(
+    (store, database): (&dyn Store, Option<&dyn Database>),
+    settings: Settings,
+    done: Option<&dyn Done>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report, Error> {
+    let mut auditor = Auditor::of_store(store, settings, progress);
+    auditor.database = database;
+    auditor.large.done = done;
     // Asked before the store is: what is finished then is in what is read after it.
     let published = database.map(Catalog::published_serial).transpose()?;
     let mut stored = auditor.list_metadata()?;
@@ -101,7 +118,20 @@ struct Auditor<'a> {
     database: Option<&'a dyn Database>,
     settings: Settings,
     report: Report,
+    large: Large<'a>,
     progress: &'a mut dyn FnMut(Progress),
+}
+
+impl<'a> Auditor<'a> {
+    /// Of a store alone.
+    fn of_store(
+        store: &'a dyn Store,
+        settings: Settings,
+        progress: &'a mut dyn FnMut(Progress),
+    ) -> Self {
+        let (report, large) = (Report::default(), Large::default());
+        Self { store, database: None, settings, report, large, progress }
+    }
 }
 
 impl Auditor<'_> {

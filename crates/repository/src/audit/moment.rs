@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use waxseal_tuf::hash::Sha256;
 
 use super::metadata::Signed;
-use super::report::{Kind, Report};
+use super::report::Kind;
 use super::walk::Pin;
 use super::{Auditor, METADATA_LIMIT, Settings, metadata_key};
 use crate::archive::{ArchiveError, Entry};
@@ -43,13 +43,7 @@ pub(crate) fn read_targets(
     visit: Visit<'_>,
 ) -> Result<Moment, ArchiveError> {
     let mut ignored = |_| {};
-    let mut auditor = Auditor {
-        store,
-        database: None,
-        settings: Settings { now, deep: false },
-        report: Report::default(),
-        progress: &mut ignored,
-    };
+    let mut auditor = Auditor::of_store(store, Settings { now, deep: false }, &mut ignored);
     let signed = if auditor.is_pinned(pin)? { auditor.top_level()? } else { None };
     let Some(signed) = signed else { return Err(auditor.found()) };
     let moment = Moment {

@@ -8,6 +8,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use data_encoding::HEXLOWER;
 use waxseal_index::paths;
 use waxseal_tuf::TargetPath;
+use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::metadata::{TargetFile, Targets, Unverified};
 use waxseal_tuf::verify::Verified;
 
@@ -141,9 +142,12 @@ impl Auditor<'_> {
                 pass.found.complete = false;
                 continue;
             };
+            let (role, sha256) = (signed.bins.role(bin), Sha256::of(targets.bytes()));
+            self.begin_large(&role, sha256);
             for (path, file) in &targets.targets {
                 self.target(&mut pass, bin, path, file)?;
             }
+            self.end_large(role, sha256)?;
             if let Some(published) = published {
                 let name = format!("{}.{}.json", targets.version, signed.bins.role(bin));
                 let read = ReadBin { number: bin, name: &name, targets: &targets.targets };
@@ -155,6 +159,7 @@ impl Auditor<'_> {
         if pass.any_vouches {
             self.vouched(&mut pass)?;
         }
+        self.hash_large()?;
         self.compare_tallies(&pass)?;
         Ok(pass.found)
     }
@@ -344,7 +349,10 @@ impl Auditor<'_> {
             self.find(Kind::TargetChanged, key.path(), problem);
             return None;
         }
-        if !(keep || self.settings.deep || file.length <= SMALL) {
+        if !keep && file.length > SMALL {
+            if self.settings.deep {
+                self.gather_large(key, file);
+            }
             return Some(Vec::new());
         }
         let limit = if keep { PAGE_LIMIT } else { 0 };

@@ -1,5 +1,7 @@
 //! The files of layout `index`: no bin names them, the pages that bins name do.
 
+use std::collections::BTreeMap;
+
 use waxseal_tuf::TargetPath;
 use waxseal_tuf::hash::{Hashes, Sha256};
 use waxseal_tuf::metadata::TargetFile;
@@ -23,7 +25,10 @@ impl Auditor<'_> {
         }
         for bin in 0..bins.count() {
             self.progress("bins, for what pages vouch for", bin.into(), bins.count().into());
-            for (path, file) in self.claims(pass.signed, bin)? {
+            let claims = self.claims(pass.signed, bin)?;
+            let (role, sha256) = (bins.role(bin), pages_digest(&claims));
+            self.begin_large(&role, sha256);
+            for (path, file) in claims {
                 let Ok(path) = TargetPath::new(path) else { continue };
                 let project = own_page(pass, &path).filter(|_| Layout::vouches(&file));
                 let Some(project) = project else { continue };
@@ -34,6 +39,7 @@ impl Auditor<'_> {
                     self.vouched_file(pass, &line)?;
                 }
             }
+            self.end_large(role, sha256)?;
         }
         Ok(())
     }
@@ -88,4 +94,14 @@ impl Auditor<'_> {
         }
         Ok(())
     }
+}
+
+/// Stands for the pages of a bin, and with them for all files that they vouch for.
+fn pages_digest(claims: &BTreeMap<String, TargetFile>) -> Sha256 {
+    let mut text = Vec::new();
+    for (path, file) in claims {
+        text.extend_from_slice(path.as_bytes());
+        text.extend_from_slice(&file.to_canonical());
+    }
+    Sha256::of(&text)
 }

@@ -118,13 +118,7 @@ pub fn walk(
 ) -> Result<Walked, Error> {
     let mut record = Record::new(settings.audit.now);
     let mut ignored = |_| {};
-    let mut auditor = Auditor {
-        store: place.store,
-        database: None,
-        settings: settings.audit,
-        report: Report::default(),
-        progress: &mut ignored,
-    };
+    let mut auditor = Auditor::of_store(place.store, settings.audit, &mut ignored);
     let is_pinned = auditor.is_pinned(settings.pin)?;
     let signed = if is_pinned { auditor.top_level()? } else { None };
     let Some(signed) = signed else {
@@ -219,13 +213,7 @@ fn bins(
     let progress = Mutex::new(progress);
     let work = || -> Result<(Report, BinFiles), Error> {
         let mut ignored = |_| {};
-        let mut auditor = Auditor {
-            store: place.store,
-            database: None,
-            settings: settings.audit,
-            report: Report::default(),
-            progress: &mut ignored,
-        };
+        let mut auditor = Auditor::of_store(place.store, settings.audit, &mut ignored);
         let mut files = BinFiles::new();
         loop {
             let bin = next.fetch_add(1, Ordering::Relaxed);

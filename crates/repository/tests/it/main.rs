@@ -8,6 +8,7 @@ mod audit;
 mod audit_finds;
 mod audit_journalled;
 mod audit_keys;
+mod audit_large;
 mod bin_length;
 mod ceremony;
 mod cold;

@@ -49,7 +49,7 @@ pub(crate) struct Repo {
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
 
-    /// Keep in this file how far a deep audit of a URL is, and go on from there where one was interrupted
+    /// Keep in this file how far a deep audit is, and go on from there where one was interrupted
     #[arg(long, value_name = "FILE", requires = "deep")]
     resume: Option<PathBuf>,
 
@@ -88,22 +88,19 @@ impl Repo {
     }
 
     fn local(&self, since: Option<&Record>) -> anyhow::Result<(Report, Option<Record>)> {
-        if self.resume.is_some() {
-            return Err(Failure::new(
-                Exit::Usage,
-                "--resume is for an index at a URL",
-                "leave it out: a folder is read without it",
-            )
-            .into());
-        }
         let (store, database) = super::open(&self.place)?;
         if let Some(database) = &database {
             super::check_published(&self.place, &store, database)?;
         }
         let settings = Settings { now: Timestamp::now(), deep: self.deep };
         let contract = database.as_ref().map(|database| database as &dyn Database);
-        let mut report =
-            super::with_progress(|progress| audit::audit(&store, contract, settings, progress))?;
+        let place = std::path::absolute(&self.place)?.display().to_string();
+        let done = self.resume.as_deref().map(|file| DoneBins::open(file, &place)).transpose()?;
+        let kept = done.as_ref().map(|done| done as &dyn audit::Done);
+        let mut report = super::with_progress(|progress| {
+            audit::audit_from((&store, contract), settings, kept, progress)
+        })?;
+        done.map_or(Ok(()), DoneBins::finish)?;
         let mut record = None;
         let given = self.pin.given()?;
         if given.is_some() || since.is_some() || self.record.is_some() {
@@ -127,7 +124,11 @@ impl Repo {
     ) -> anyhow::Result<(Report, Option<Record>)> {
         let (url, credentials) = IndexUrl::parse(url)?;
         let pin = self.pin.of_url(&url)?;
-        let done = self.resume.as_deref().map(|file| DoneBins::open(file, &url)).transpose()?;
+        let done = self
+            .resume
+            .as_deref()
+            .map(|file| DoneBins::open(file, &url.to_string()))
+            .transpose()?;
         let index = RemoteIndex::new(url, credentials)?;
         let audit = Settings { now: Timestamp::now(), deep: self.deep };
         let settings = WalkSettings { audit, pin: &pin, since, threads: CONNECTIONS };

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
-use waxseal_client::IndexUrl;
 use waxseal_repository::audit::Done;
 use waxseal_repository::{Error, StoreError};
 use waxseal_tuf::RoleName;
@@ -15,7 +14,7 @@ use waxseal_tuf::hash::Sha256;
 
 use crate::failure::{Exit, Failure};
 
-/// What the file begins with, before the URL.
+/// What the file begins with, before the URL or the folder.
 const HEAD: &str = "waxseal audit repo --deep ";
 
 /// A line for each bin: its role, and the SHA-256 of its file. One that was signed anew is looked at anew.
@@ -28,9 +27,9 @@ pub(super) struct DoneBins {
 
 impl DoneBins {
     /// What an audit of this index has left, or a new file.
-    pub(super) fn open(path: &Path, url: &IndexUrl) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path, place: &str) -> anyhow::Result<Self> {
         let failed = || format!("cannot use {}", path.display());
-        let head = format!("{HEAD}{url}");
+        let head = format!("{HEAD}{place}");
         let text = match fs::read_to_string(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             read => read.with_context(failed)?,
@@ -40,7 +39,7 @@ impl DoneBins {
         if first != head && !head.starts_with(&text) {
             return Err(Failure::new(
                 Exit::Usage,
-                format!("{} is not of a deep audit of {url}", path.display()),
+                format!("{} is not of a deep audit of {place}", path.display()),
                 "name the file of that audit, or one that is not there yet; nothing was changed",
             )
             .into());

@@ -33,7 +33,8 @@ impl Authorised {
         let mut this = Self { bins: snapshot.clone(), timestamp, snapshot };
         let settings = Settings { now: Timestamp::UNIX_EPOCH, deep: false };
         let (found, progress) = (Report::default(), &mut |_| {});
-        let mut auditor = Auditor { store, database: None, settings, report: found, progress };
+        let mut auditor = Auditor::of_store(store, settings, progress);
+        auditor.report = found;
         match auditor.top_level()? {
             Some(signed) => this.bins.extend(keys_of_bins(&signed.delegator)),
             // Before the first snapshot nobody asks.
