@@ -76,7 +76,11 @@ impl Life {
     /// Holds a ceremony from what is published; each holder has the key in `NAME.pem`, or signs later.
     fn hold(&self, out: &str, words: &str, changes: &[(&str, &str)], later: &[&str]) -> String {
         let to = self.offline.path(&format!("{out}.tar")).display().to_string();
-        self.index.operator(["ceremony", "export", "--output", &to]).run().success();
+        let export = || self.index.operator(["ceremony", "export", "--output", &to]).run();
+        export().success();
+        let again = export();
+        exited(&again, 2);
+        assert_shows(&again.stderr, &["exists already", "it was left as it is"]);
         self.offline.plan(&format!("--from {out}.tar"), &format!("{out}.toml"), changes);
         let check = format!("ceremony plan --check {out}.toml --from {out}.tar");
         self.offline.run(&check).success();
