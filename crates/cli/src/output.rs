@@ -34,6 +34,12 @@ pub(crate) fn warning(text: &str) {
     anstream::eprintln!("{YELLOW}warning:{YELLOW:#} {text}");
 }
 
+/// A warning on stderr that cannot be missed.
+pub(crate) fn alarm(text: &str) {
+    let rule = "!".repeat(72);
+    anstream::eprintln!("{RED}{rule}\nWARNING: {text}\n{rule}{RED:#}");
+}
+
 /// A remark on stderr, which stdout's reader does not see.
 pub(crate) fn note(text: &str) {
     anstream::eprintln!("{DIM}waxseal:{DIM:#} {text}");

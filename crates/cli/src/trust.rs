@@ -52,6 +52,12 @@ impl IndexOptions {
         self.client_waiting(Settings::default().lock_wait)
     }
 
+    /// The same, with where the index is.
+    pub(crate) fn index_and_client(&self) -> anyhow::Result<(IndexUrl, Client)> {
+        let (store, _) = self.store()?;
+        Ok((store.index().url.clone(), self.client()?))
+    }
+
     /// The same, with another patience for a process that uses the same trust.
     pub(crate) fn client_waiting(&self, lock_wait: Duration) -> anyhow::Result<Client> {
         let (store, credentials) = self.store()?;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use url::Url;
 use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::{
     Answer, MetadataFile, RoleName, Search, Step, TargetFile, TargetPath, TrustedMetadata, Updater,
@@ -17,8 +18,8 @@ use crate::fetcher::{Location, Source};
 use crate::listed::Listings;
 use crate::sources::Sources;
 use crate::{
-    Error, Event, Fingerprint, IndexUrl, Located, MetadataStore, Repository, Settings, StoreLock,
-    TrustStore,
+    Credentials, Error, Event, Fingerprint, IndexUrl, Located, MetadataStore, Repository, Settings,
+    StoreLock, TrustStore,
 };
 
 /// How often one update begins again because another process was quicker. Each time that one got on.
@@ -164,6 +165,16 @@ impl Client {
     /// Where the index is, or the repository's metadata: for people.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The base URL of the index, if the repository is one.
+    pub fn index(&self) -> Option<&Url> {
+        self.sources.index()
+    }
+
+    /// Who asks the index.
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.settings.credentials.as_ref()
     }
 
     /// Brings root, timestamp, snapshot and targets up to date, all by the time `now` (TUF 5.1). After

@@ -99,6 +99,11 @@ impl Credentials {
         Self { username: username.into(), password: password.into() }
     }
 
+    /// User and password, for one who sends them to the index.
+    pub fn into_parts(self) -> (String, String) {
+        (self.username, self.password)
+    }
+
     fn of(url: &Url) -> Option<Self> {
         let password = url.password().unwrap_or_default();
         if url.username().is_empty() && password.is_empty() {

@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use url::Url;
-use waxseal_index::NormalizedName;
 use waxseal_index::paths::{LAYOUT_FIELD, project_html, project_json, project_of_page};
-use waxseal_index::simple::{Digests, ListedFile, Listing};
+use waxseal_index::percent::decode_leniently;
+use waxseal_index::simple::{Digests, Links, ListedFile, Listing};
+use waxseal_index::{DistributionFilename, NormalizedName};
 use waxseal_tuf::hash::Hashes;
 use waxseal_tuf::json::Value;
 use waxseal_tuf::{RoleName, TargetCheck, TargetFile, TargetPath};
@@ -115,11 +116,10 @@ pub struct KnownPage {
 }
 
 impl KnownPage {
-    /// The page, whose bytes these are, with links that lead to each file by its target path, below
-    /// `../../files/`; none if it has such links already. Core metadata that cannot be verified is
-    /// left out, so that no tool asks for it.
-    pub fn relinked(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        self.listing.relinked(bytes, &self.project, |digests| strong(digests).is_some())
+    /// The page, whose bytes these are, with such links; none if it is like that already. Core metadata
+    /// that cannot be verified is left out, so that no tool asks for it.
+    pub fn relinked(&self, bytes: &[u8], links: Links) -> Option<Vec<u8>> {
+        self.listing.relinked(bytes, &self.project, links, |digests| strong(digests).is_some())
     }
 }
 
@@ -216,6 +216,22 @@ impl Client {
             self.listings.keep(&project, &page);
         }
         Ok(Some(KnownPage { project, listing: page.listing }))
+    }
+
+    /// The same by the URL that a page of the index has for a file, or for core metadata beside it.
+    /// `None` where the page of the project that the file's name says does not link there.
+    pub async fn locate_link(&self, url: &Url) -> Result<Option<Located>, Error> {
+        let Some(path) = path_by_name(url) else { return Ok(None) };
+        let Some(wanted) = Wanted::of(&path) else { return Ok(None) };
+        let located = self.locate_on_page(&path, &wanted).await?;
+        Ok(located.filter(|file| match file.link() {
+            Some(Location::Elsewhere(link)) => link == url,
+            Some(Location::Below(link)) => {
+                let below = self.sources.index().and_then(|index| index.join(link).ok());
+                below.as_ref() == Some(url)
+            }
+            Some(Location::Target(_)) | None => false,
+        }))
     }
 
     async fn locate_on_page(
@@ -330,6 +346,14 @@ impl Located {
     pub(crate) fn missing(&self, from: &Url) -> Error {
         self.blame(missing(self.path.as_str(), RoleName::TARGETS), from)
     }
+}
+
+/// What the target path of a file would be, by the last part of its URL.
+fn path_by_name(url: &Url) -> Option<TargetPath> {
+    let name = decode_leniently(url.path_segments()?.next_back()?)?;
+    let file = name.strip_suffix(METADATA).unwrap_or(&name);
+    let project = file.parse::<DistributionFilename>().ok()?.project().clone();
+    TargetPath::new(format!("packages/{project}/{name}")).ok()
 }
 
 fn is_html(page: &TargetPath) -> bool {

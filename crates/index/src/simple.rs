@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use pep440_rs::Version;
 
-pub use listing::{Digests, ListedFile, Listing, ListingError};
+pub use listing::{Digests, Links, ListedFile, Listing, ListingError};
 pub use refusal::{RefusalPage, refusal_page};
 
 use crate::filename::DistributionFilename;

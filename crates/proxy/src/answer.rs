@@ -8,6 +8,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use waxseal_client::Located;
+use waxseal_index::simple::Links;
 
 /// A page may be kept, and must be asked for again: unchanged, it costs one short answer.
 const REVALIDATE: &str = "max-age=0, must-revalidate";
@@ -25,10 +26,14 @@ pub(crate) struct Kind {
 
 impl Kind {
     /// A page that vouches for its files may be passed on with other links, and so with another tag.
-    pub(crate) fn page(content_type: &'static str, file: &Located) -> Self {
+    pub(crate) fn page(content_type: &'static str, file: &Located, links: Links) -> Self {
         let mut etag = etag(file);
         if file.vouches_for_files() {
-            etag.insert_str(etag.len() - 1, "-relinked");
+            let how = match links {
+                Links::Ours => "-relinked",
+                Links::Kept => "-kept",
+            };
+            etag.insert_str(etag.len() - 1, how);
         }
         Self { content_type, etag, page: true }
     }

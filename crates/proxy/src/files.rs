@@ -1,11 +1,13 @@
 //! Distribution files, and what lies beside them.
 
+use std::fmt;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
 use http::{Method, StatusCode};
 use tokio::time::timeout;
+use url::Url;
 use waxseal_client::{Error, Located};
 use waxseal_index::percent;
 use waxseal_tuf::TargetPath;
@@ -14,6 +16,21 @@ use crate::answer::{Kind, out_of_range, plain};
 use crate::content::{Content, Entry};
 use crate::proxy::Proxy;
 use crate::request::{Head, Wanted, has, wanted};
+
+/// By what a file is looked for.
+enum Sought<'a> {
+    Path(&'a TargetPath),
+    Link(&'a Url),
+}
+
+impl fmt::Display for Sought<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "{path}"),
+            Self::Link(url) => write!(f, "{url}"),
+        }
+    }
+}
 
 impl Proxy {
     /// A target, or a file that its project's page vouches for; `target` is its path, percent-encoded.
@@ -24,24 +41,38 @@ impl Proxy {
             return refusal.response();
         }
         let Ok(path) = TargetPath::new(target) else { return not_found() };
-        let answered = match self.answer_file(&path, request).await {
+        let response = self.file_found_by(&Sought::Path(&path), request).await;
+        response.unwrap_or_else(not_found)
+    }
+
+    /// The same by its URL, if a page of the index links to it; `None` if none does.
+    pub(crate) async fn linked_file(&self, url: &Url, request: &Head) -> Option<Response> {
+        self.file_found_by(&Sought::Link(url), request).await
+    }
+
+    async fn file_found_by(&self, sought: &Sought<'_>, request: &Head) -> Option<Response> {
+        let answered = match self.answer_file(sought, request).await {
             // Replaced in between, as only pages and lists are: the new one, once.
-            Err(Error::Superseded { .. }) => self.answer_file(&path, request).await,
+            Err(Error::Superseded { .. }) => self.answer_file(sought, request).await,
             answered => answered,
         };
         match answered {
-            Ok(Some(response)) => response,
-            Ok(None) => not_found(),
-            Err(error) => self.refuse(format!("file {path}"), &error).response(),
+            Ok(response) => response,
+            Err(error) => Some(self.refuse(format!("file {sought}"), &error).response()),
         }
     }
 
     async fn answer_file(
         &self,
-        path: &TargetPath,
+        sought: &Sought<'_>,
         request: &Head,
     ) -> Result<Option<Response>, Error> {
-        let Some(file) = self.0.fresh.locate(path).await? else { return Ok(None) };
+        let fresh = &self.0.fresh;
+        let found = match sought {
+            Sought::Path(path) => fresh.locate(path).await?,
+            Sought::Link(url) => fresh.locate_link(url).await?,
+        };
+        let Some(file) = found else { return Ok(None) };
         let kind = Kind::file(&file);
         if has(&request.headers, &kind.etag) {
             return Ok(Some(kind.not_modified()));

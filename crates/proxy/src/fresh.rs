@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+use url::Url;
 use waxseal_client::{Client, Error, Located, TransportProblem};
 use waxseal_tuf::TargetPath;
 
@@ -27,12 +28,24 @@ impl Fresh {
         Self { client, settings, failed: Mutex::new(None) }
     }
 
-    /// What metadata says about a file, be it a target or listed on a page. Before it is called absent, the index is asked once more,
-    /// so that installing works at once after uploading.
+    /// What metadata says about a file, be it a target or listed on a page. Before it is called absent,
+    /// the index is asked once more, so that installing works at once after uploading.
     pub(crate) async fn locate(&self, path: &TargetPath) -> Result<Option<Located>, Error> {
+        self.found(|| self.client.locate(path)).await
+    }
+
+    /// The same of a file that a page links to.
+    pub(crate) async fn locate_link(&self, url: &Url) -> Result<Option<Located>, Error> {
+        self.found(|| self.client.locate_link(url)).await
+    }
+
+    async fn found<F>(&self, locate: impl Fn() -> F) -> Result<Option<Located>, Error>
+    where
+        F: Future<Output = Result<Option<Located>, Error>>,
+    {
         let max_age = self.settings.refresh_after.unwrap_or(Duration::MAX);
         self.refresh_if_older(max_age).await?;
-        let found = self.within(self.client.locate(path)).await?;
+        let found = self.within(locate()).await?;
         if found.is_some() || self.settings.refresh_after.is_none() {
             return Ok(found);
         }
@@ -41,7 +54,7 @@ impl Fresh {
         if self.client.refreshed().map(|refreshed| refreshed.snapshot) == snapshot {
             return Ok(None);
         }
-        self.within(self.client.locate(path)).await
+        self.within(locate()).await
     }
 
     pub(crate) async fn refresh_if_older(&self, max_age: Duration) -> Result<(), Error> {

@@ -13,11 +13,14 @@
 //!   the one and try for long after the other: it is status 409, and the reason phrase says why. pip
 //!   shows nothing of an error on a project's page, so it gets a page of one file whose name is the
 //!   reason, and that file is refused.
+//! * [`Proxy`] answers at a loopback address of its own; a [`Forward`] answers one program for the
+//!   index's own address, so that what the program writes down names the index.
 //! * What no role lists is honestly not found: the index signs that it is absent.
 
 mod answer;
 mod content;
 mod files;
+mod forward;
 mod fresh;
 mod pages;
 mod proxy;
@@ -26,7 +29,9 @@ mod request;
 mod server;
 mod settings;
 
+pub use forward::{Forward, Policy};
 pub use proxy::Proxy;
 pub use refusal::Refusal;
 pub use server::{Bound, Error, Exposure};
 pub use settings::Settings;
+pub use waxseal_index::simple::Links;

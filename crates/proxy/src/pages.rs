@@ -92,7 +92,7 @@ impl Proxy {
         let mut tries = 0;
         loop {
             let Some(file) = parts.fresh.locate(&path).await? else { return Ok(None) };
-            let kind = Kind::page(format.content_type(), &file);
+            let kind = Kind::page(format.content_type(), &file, parts.settings.links);
             if has(&request.headers, &kind.etag) {
                 return Ok(Some(kind.not_modified()));
             }
@@ -116,18 +116,19 @@ impl Proxy {
         }
     }
 
-    /// A page that vouches for its files leads to this proxy for each of them, wherever they are, for
-    /// only what comes through here is verified. Every other page is passed on as it was signed.
+    /// A page that vouches for its files leads to where this proxy answers for each of them, for only
+    /// what comes through here is verified. Every other page is passed on as it was signed.
     async fn relinked(&self, content: Content, page: &Located) -> Result<Content, Error> {
         if !page.vouches_for_files() {
             return Ok(content);
         }
         let bytes = content.bytes().await.map_err(|error| not_kept(&error))?;
         let (client, page) = (Arc::clone(&self.0.client), page.clone());
+        let links = self.0.settings.links;
         // Of a large page that is work.
         let relinked = tokio::task::spawn_blocking(move || {
             let page = client.learn_page(&page, &bytes)?;
-            Ok::<_, Error>(page.and_then(|page| page.relinked(&bytes)))
+            Ok::<_, Error>(page.and_then(|page| page.relinked(&bytes, links)))
         });
         let relinked = relinked.await.map_err(|error| not_kept(&io::Error::other(error)))?;
         Ok(match relinked? {

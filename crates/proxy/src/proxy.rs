@@ -8,7 +8,9 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{Method, StatusCode};
-use waxseal_client::{Client, Error};
+use url::Url;
+use waxseal_client::{Client, Credentials, Error};
+use waxseal_index::simple::Links;
 
 use crate::answer::plain;
 use crate::content::Contents;
@@ -70,7 +72,7 @@ impl Proxy {
     }
 
     /// A tool that has this proxy for all its requests asked for something that is not the index.
-    fn refuse_elsewhere(&self, url: &str) -> Refusal {
+    pub(crate) fn refuse_elsewhere(&self, url: &str) -> Refusal {
         let refusal = Refusal {
             what: url.to_owned(),
             reason: "it is not the trusted index, and nothing verifies what comes from there"
@@ -86,8 +88,43 @@ impl Proxy {
         refusal
     }
 
-    async fn route(&self, request: &Head) -> Response {
-        let path = request.uri.path();
+    /// Where pages keep their links, or lead here.
+    pub(crate) fn links(&self) -> Links {
+        self.0.settings.links
+    }
+
+    /// Who asks the index.
+    pub(crate) fn credentials(&self) -> Option<Credentials> {
+        self.0.client.credentials().cloned()
+    }
+
+    /// The path of a URL below that of the index, with a slash before it.
+    pub(crate) fn path_below_index<'a>(&self, url: &'a Url) -> Option<&'a str> {
+        let index = self.0.client.index()?;
+        let folder = index.path().strip_suffix('/')?;
+        let below = url.path().strip_prefix(folder).filter(|rest| rest.starts_with('/'));
+        below.filter(|_| url.origin() == index.origin())
+    }
+
+    /// The answer to a request for a URL, if that is the index's, or of a file that a page of the index
+    /// links to.
+    pub(crate) async fn answer_for_index(&self, url: &Url, request: &Head) -> Option<Response> {
+        let reads = matches!(request.method, Method::GET | Method::HEAD);
+        let Some(path) = self.path_below_index(url) else {
+            return if reads { self.linked_file(url, request).await } else { None };
+        };
+        if !reads {
+            return Some(plain(StatusCode::METHOD_NOT_ALLOWED, "this proxy is read only"));
+        }
+        let is_ours =
+            path == "/simple" || path.starts_with("/simple/") || path.starts_with("/files/");
+        if !is_ours && let Some(file) = self.linked_file(url, request).await {
+            return Some(file);
+        }
+        Some(self.route(path, request).await)
+    }
+
+    async fn route(&self, path: &str, request: &Head) -> Response {
         match path {
             "/healthz" => plain(StatusCode::OK, "ok"),
             "/simple" => crate::answer::moved("simple/"),
@@ -126,5 +163,5 @@ async fn answer(State((proxy, access)): State<(Proxy, Access)>, request: Request
     if !matches!(request.method, Method::GET | Method::HEAD) {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "this proxy is read only");
     }
-    proxy.route(&request).await
+    proxy.route(request.uri.path(), &request).await
 }

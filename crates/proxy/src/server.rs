@@ -30,6 +30,12 @@ pub enum Error {
         /// What the system says.
         reason: std::io::Error,
     },
+    /// A forward proxy cannot make its keys.
+    #[error("cannot make the keys of the proxy: {reason}")]
+    NoKeys {
+        /// What the system or the library says.
+        reason: String,
+    },
     /// Serving ended.
     #[error("the proxy stopped: {reason}")]
     Stopped {

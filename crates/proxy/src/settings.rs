@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use waxseal_index::simple::Links;
 
 /// What a [`Proxy`](crate::Proxy) goes by.
 #[derive(Clone)]
@@ -30,6 +31,8 @@ pub struct Settings {
     pub memory: u64,
     /// Bytes of large verified files to keep in unnamed temporary files. Default 2 GiB.
     pub disk: u64,
+    /// Where the links lead of pages that vouch for their files. Default to this proxy.
+    pub links: Links,
     /// The time. Default that of this machine.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
@@ -45,6 +48,7 @@ impl Default for Settings {
             remember_refused: Duration::from_mins(2),
             memory: 64 << 20,
             disk: 2 << 30,
+            links: Links::default(),
             clock: Arc::new(Timestamp::now),
         }
     }

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+use super::sources::Sources;
 use crate::failure::{Exit, Failure};
 use crate::output;
 
@@ -99,21 +100,30 @@ fn python_module(arguments: &[OsString]) -> Option<&str> {
     None
 }
 
-/// Refuses options and URLs that would make the tool install from elsewhere.
-pub(super) fn check(tool: Tool, arguments: &[OsString]) -> anyhow::Result<()> {
+/// Refuses options and URLs that would make the tool install from elsewhere than `sources`.
+pub(super) fn check(tool: Tool, arguments: &[OsString], sources: &Sources) -> anyhow::Result<()> {
     // What follows `--` is not an option.
     let options = arguments.iter().take_while(|argument| *argument != "--");
-    for argument in options.filter_map(|argument| argument.to_str()) {
+    let options: Vec<&str> = options.filter_map(|argument| argument.to_str()).collect();
+    let mut next = options.iter().copied().skip(1);
+    for argument in options.iter().copied() {
+        let following = next.next();
         if let Some(option) = tool.option(argument) {
+            if NAMING_SOURCES.contains(&option)
+                && value_of(argument, following).is_some_and(|value| sources.accepts(value))
+            {
+                continue;
+            }
             return Err(Failure::new(
                 Exit::Usage,
                 format!("{option} would let the tool install what the trusted index never signed"),
-                "leave it out; to install from that source all the same, run the tool without \
-                 waxseal",
+                "leave it out; `--allow URL`, before the command, lets the tool have that source \
+                 unverified",
             )
             .into());
         }
         match direct_url(argument) {
+            Some(_) if sources.accepts(url_in(argument)) => {}
             Some(Direct::Web) => {
                 return Err(Failure::new(
                     Exit::Usage,
@@ -121,7 +131,8 @@ pub(super) fn check(tool: Tool, arguments: &[OsString]) -> anyhow::Result<()> {
                         "{} does not come from the trusted index",
                         without_credentials(argument)
                     ),
-                    "name the project instead, or run the tool without waxseal",
+                    "name the project instead; `--allow URL`, before the command, lets the tool have \
+                     it unverified",
                 )
                 .into());
             }
@@ -135,6 +146,31 @@ pub(super) fn check(tool: Tool, arguments: &[OsString]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Options whose value is a source, which may be allowed.
+const NAMING_SOURCES: [&str; 6] = [
+    "--index-url",
+    "--pypi-url",
+    "--extra-index-url",
+    "--find-links",
+    "--index",
+    "--default-index",
+];
+
+/// The value of an option: after a `=`, behind the letter of a short one, or the next word.
+fn value_of<'a>(argument: &'a str, following: Option<&'a str>) -> Option<&'a str> {
+    if let Some((_, value)) = argument.split_once('=').filter(|_| argument.starts_with("--")) {
+        return Some(value);
+    }
+    // A cluster of short options is not looked into any further.
+    let behind = argument.get(2..).filter(|value| !argument.starts_with("--") && !value.is_empty());
+    behind.or(following)
+}
+
+/// The URL of an argument such as `flask @ https://…`.
+fn url_in(argument: &str) -> &str {
+    argument.rsplit_once(" @ ").map_or(argument, |(_, url)| url)
+}
+
 /// A URL on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direct {
@@ -145,7 +181,7 @@ enum Direct {
 }
 
 fn direct_url(argument: &str) -> Option<Direct> {
-    let url = argument.rsplit_once(" @ ").map_or(argument, |(_, url)| url);
+    let url = url_in(argument);
     let (scheme, _) = url.split_once("://")?;
     let is_scheme = !scheme.is_empty()
         && !scheme.starts_with('-')
@@ -171,6 +207,8 @@ fn without_credentials(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
     use super::*;
 
     fn words(line: &str) -> Vec<OsString> {
@@ -180,7 +218,32 @@ mod tests {
     fn refused(line: &str) -> bool {
         let words = words(line);
         let tool = Tool::of(&words[0], &words[1..]);
-        tool.is_some_and(|tool| check(tool, &words[1..]).is_err())
+        let allowed = ["https://allowed.example/".to_owned()];
+        let sources = Sources::new(&"https://host.example/".parse().unwrap(), &allowed).unwrap();
+        tool.is_some_and(|tool| check(tool, &words[1..], &sources).is_err())
+    }
+
+    #[test]
+    fn the_index_itself_and_what_is_allowed_may_be_named() {
+        for line in [
+            "pip install -i https://host.example/simple x",
+            "pip install --extra-index-url=https://allowed.example/a x",
+            "pip install -fhttps://allowed.example/links x",
+            "uv sync --default-index https://host.example/simple/",
+            "uv add --index corp=https://host.example/simple x",
+            "pip install https://host.example/files/packages/a/a-1-py3-none-any.whl",
+            "pip install git+https://allowed.example/a.git",
+        ] {
+            assert!(!refused(line), "{line}");
+        }
+        for line in [
+            "pip install --extra-index-url https://allowed.example.evil/ x",
+            "pip install --extra-index-url https://evil.example/https://allowed.example/ x",
+            "pip install -Uf https://allowed.example/ -f /tmp x",
+            "pip install --proxy https://allowed.example/ x",
+        ] {
+            assert!(refused(line), "{line}");
+        }
     }
 
     #[test]

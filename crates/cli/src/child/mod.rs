@@ -1,31 +1,35 @@
 //! Running pip, uv or another tool so that the index is all it can install from.
 //!
-//! The tool gets the verifying proxy as its only index, through its environment and for this run
-//! alone. Whatever else would let it take a file from elsewhere is switched off where it comes from the
+//! The tool has the index under its own URL as its only source, and sends every request to a forward
+//! proxy that answers for the index: through its environment, and for this run alone. Whatever else would let it take a file from elsewhere is switched off where it comes from the
 //! environment or from configuration files, and refused where it is asked for on the command line or
 //! in a requirements file, because there the person meant it.
 
 mod arguments;
 mod pip;
 mod requirements;
+mod sources;
 mod uv;
 
 use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::ExitStatus;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
+use tempfile::NamedTempFile;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
-use waxseal_client::Client;
-use waxseal_proxy::{Bound, Exposure, Proxy, Refusal, Settings};
+use waxseal_proxy::{Forward, Links, Policy, Proxy, Refusal, Settings};
 
 use crate::failure::{Exit, Failure};
 use crate::output;
+use crate::trust::IndexOptions;
 
 pub(crate) use arguments::Tool;
+use sources::Sources;
 
 /// Changes to a child's environment.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -57,11 +61,27 @@ impl Surroundings<'_> {
     }
 }
 
-/// Runs `program` with `arguments` against `client`'s index, and gives its exit code.
+/// How the child of `pip` and `run` is protected.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Protection {
+    #[command(flatten)]
+    index: IndexOptions,
+
+    /// A URL or folder that the tool may have as well, unverified; repeatable
+    #[arg(long = "allow", value_name = "URL")]
+    allowed: Vec<String>,
+
+    /// Let everything of the index through, verified by nobody: for this one command, and only to get past
+    /// a defect of the index or of waxseal
+    #[arg(long)]
+    unsafely_disable_package_verification: bool,
+}
+
+/// Runs `program` with `arguments` against the index, and gives its exit code.
 ///
 /// The metadata is refreshed once, before the tool starts: everything it gets is of one moment.
 pub(crate) async fn run(
-    client: Client,
+    protection: Protection,
     program: &OsStr,
     arguments: &[OsString],
 ) -> anyhow::Result<std::process::ExitCode> {
@@ -70,42 +90,96 @@ pub(crate) async fn run(
     let prefix = python_prefix(program, &variables);
     let prefix = prefix.as_deref();
     let surroundings = Surroundings { variables: &variables, directory: &directory, prefix };
+    let (index, client) = protection.index.index_and_client()?;
+    let sources = Sources::new(&index, &protection.allowed)?;
     if let Some(tool) = Tool::of(program, arguments) {
-        arguments::check(tool, arguments)?;
-        requirements::check(arguments, &surroundings)?;
+        arguments::check(tool, arguments, &sources)?;
+        requirements::check(arguments, &surroundings, &sources)?;
     }
-    let index = client.url().to_owned();
-    // One refresh and one reference time for the whole run (TUF 5.1).
-    client.refresh(Timestamp::now()).await?;
-    let proxy = Proxy::new(client, Settings { refresh_after: None, ..Settings::default() });
-    let bound = Bound::bind(([127, 0, 0, 1], 0).into(), Exposure::Loopback).await?;
-    let mut changes = changes(&bound, &surroundings);
+    let unverified = protection.unsafely_disable_package_verification;
+    if unverified {
+        output::alarm(&format!("nothing of {index} is verified in this run"));
+    } else {
+        // One refresh and one reference time for the whole run (TUF 5.1).
+        client.refresh(Timestamp::now()).await?;
+    }
+    let settings = Settings { refresh_after: None, links: Links::Kept, ..Settings::default() };
+    let proxy = Proxy::new(client, settings);
+    let policy = Policy { allowed: sources.allowed_urls().to_vec(), index_unverified: unverified };
+    let forward = Forward::bind(proxy.clone(), policy).await?;
+    let authority = Authority::write(&forward)?;
+    let mut changes = Changes::default();
+    pip::guard(&sources, &forward.url(), &surroundings, &mut changes);
+    uv::guard(&sources, &surroundings, &mut changes);
+    send_everything_to(&forward.url(), &surroundings, &mut changes);
+    authority.be_trusted(&mut changes);
     if surroundings.variable("WAXSEAL_INDEX").is_some() {
         // Without the credentials that it may hold.
-        changes.set("WAXSEAL_INDEX", index);
+        changes.set("WAXSEAL_INDEX", index.to_string());
     }
-    if !changes.switched_off.is_empty() {
-        let list = changes.switched_off.join(", ");
-        output::note(&format!("switched off for this run, as nothing of it is verified: {list}"));
-    }
+    say_what_is_not_verified(&changes.switched_off, &protection.allowed);
     let mut command = Command::new(program);
     command.args(arguments).envs(changes.set);
     for name in changes.removed {
         command.env_remove(name);
     }
-    let status = serve_child(bound, proxy.clone(), command, program).await?;
+    let status = serve_child(forward, command, program).await?;
     let refusals = proxy.refusals();
     show_refusals(&refusals);
+    if unverified {
+        output::alarm(&format!(
+            "nothing of {index} was verified: what came from there may be anybody's"
+        ));
+    }
     Ok(exit_code(status, &refusals))
 }
 
-fn changes(bound: &Bound, surroundings: &Surroundings<'_>) -> Changes {
-    let proxy = format!("http://{}", bound.address());
-    let mut changes = Changes::default();
-    pip::guard(&bound.index_url(), &proxy, surroundings, &mut changes);
-    uv::guard(&bound.index_url(), surroundings, &mut changes);
-    send_everything_to(&proxy, surroundings, &mut changes);
-    changes
+fn say_what_is_not_verified(switched_off: &[String], allowed: &[String]) {
+    if !switched_off.is_empty() {
+        let list = switched_off.join(", ");
+        output::note(&format!(
+            "switched off for this run, as nothing of it is verified: {list} (`--allow URL` lets it be)"
+        ));
+    }
+    for source in allowed {
+        let source = source.rsplit('@').next().unwrap_or_default();
+        output::warning(&format!("{source} is allowed, and nothing of it is verified"));
+    }
+}
+
+/// The certificate of the forward proxy's authority, in a file for as long as the child runs.
+struct Authority {
+    file: NamedTempFile,
+}
+
+/// Variables that name such a file, of OpenSSL, requests, curl, pip, Git and Cargo.
+const AUTHORITY: [&str; 6] = [
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "PIP_CERT",
+    "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO",
+];
+
+impl Authority {
+    fn write(forward: &Forward) -> anyhow::Result<Self> {
+        let file = NamedTempFile::with_prefix("waxseal-authority-").and_then(|mut file| {
+            file.write_all(forward.authority_pem().as_bytes())?;
+            Ok(file)
+        });
+        let folder = std::env::temp_dir();
+        let failed = || format!("cannot write a certificate in {}", folder.display());
+        Ok(Self { file: file.with_context(failed)? })
+    }
+
+    /// It is all that the child needs to trust: every connection of it ends at the proxy.
+    fn be_trusted(&self, changes: &mut Changes) {
+        for name in AUTHORITY {
+            changes.set(name, self.file.path().display().to_string());
+        }
+        changes.removed.push("SSL_CERT_DIR".to_owned());
+    }
 }
 
 /// Every request of the child goes to the proxy, which answers for the index and refuses the rest: a
@@ -141,12 +215,11 @@ fn python_prefix(
 }
 
 async fn serve_child(
-    bound: Bound,
-    proxy: Proxy,
+    forward: Forward,
     mut command: Command,
     program: &OsStr,
 ) -> anyhow::Result<ExitStatus> {
-    let serving = tokio::spawn(bound.serve(proxy, std::future::pending()));
+    let serving = tokio::spawn(forward.serve(std::future::pending()));
     let mut child = command.spawn().map_err(|error| {
         let program = program.to_string_lossy();
         Failure::new(

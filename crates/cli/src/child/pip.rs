@@ -4,14 +4,19 @@
 //! setting that names a source is overridden whether or not one was found. Looking into the files
 //! is for saying what was switched off.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use super::sources::Sources;
 use super::{Changes, Surroundings};
 
 /// Settings that lead pip to other sources, or past what names this one.
 const OTHER_SOURCES: [&str; 6] =
     ["pypi-url", "extra-index-url", "find-links", "no-index", "proxy", "no-proxy-env"];
+
+/// Of these, settings that name sources, of which some may be allowed.
+const LISTS: [&str; 2] = ["extra-index-url", "find-links"];
 
 /// Settings that name requirements or constraints files.
 const NAMING_FILES: [&str; 3] = ["requirement", "constraint", "build-constraint"];
@@ -19,44 +24,68 @@ const NAMING_FILES: [&str; 3] = ["requirement", "constraint", "build-constraint"
 /// A list of nothing: pip takes an empty variable for none at all, and splits others at spaces.
 const NOTHING: &str = " ";
 
-/// Makes `index`, which `proxy` answers for, the only source of pip.
+/// Makes the index, which `proxy` answers for, the only source of pip, beside those that are allowed.
 pub(super) fn guard(
-    index: &str,
+    sources: &Sources,
     proxy: &str,
     surroundings: &Surroundings<'_>,
     changes: &mut Changes,
 ) {
-    for (variable, _) in surroundings.variables {
+    let mut allowed: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut judge = |setting: &str, value: &str, said: String, changes: &mut Changes| {
+        let Some(list) = LISTS.into_iter().find(|list| *list == setting) else {
+            return changes.switched_off.push(said);
+        };
+        let (kept, others): (Vec<_>, Vec<_>) =
+            value.split_whitespace().partition(|source| sources.accepts(source));
+        // The index itself need not be said twice.
+        let kept = kept.into_iter().filter(|source| !sources.is_index(source));
+        allowed.entry(list).or_default().extend(kept.map(str::to_owned));
+        if !others.is_empty() {
+            changes.switched_off.push(said);
+        }
+    };
+    for (variable, value) in surroundings.variables {
         let Some(setting) = variable.to_str().and_then(setting_of) else { continue };
+        let named = variable.to_string_lossy().into_owned();
         if OTHER_SOURCES.contains(&setting.as_str()) {
-            changes.switched_off.push(variable.to_string_lossy().into_owned());
+            judge(&setting, &value.to_string_lossy(), named.clone(), changes);
         }
         // Also in a spelling that pip takes for the same: `PIP_Index-Url`.
         if OTHER_SOURCES.contains(&setting.as_str()) || setting == "index-url" {
-            changes.removed.push(variable.to_string_lossy().into_owned());
+            changes.removed.push(named);
         }
     }
-    // pip caches what a trusted host sends over http, and nothing that another one does.
-    let hosts = surroundings.variable("PIP_TRUSTED_HOST");
-    let hosts = hosts.map(|hosts| format!("{} ", hosts.to_string_lossy())).unwrap_or_default();
+    for file in configuration_files(surroundings) {
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        for (setting, value) in settings(&text) {
+            if OTHER_SOURCES.contains(&setting.as_str()) {
+                judge(&setting, &value, format!("{setting} in {}", file.display()), changes);
+            }
+        }
+    }
+    let list = |setting: &str| match allowed.get(setting) {
+        Some(sources) if !sources.is_empty() => sources.join(" "),
+        _ => NOTHING.to_owned(),
+    };
+    let index = sources.index().as_url();
     for (variable, value) in [
-        ("PIP_INDEX_URL", index),
-        ("PIP_EXTRA_INDEX_URL", NOTHING),
-        ("PIP_FIND_LINKS", NOTHING),
-        ("PIP_NO_INDEX", "0"),
-        ("PIP_PROXY", proxy),
-        ("PIP_TRUSTED_HOST", &format!("{hosts}127.0.0.1")),
+        ("PIP_INDEX_URL", format!("{index}simple/")),
+        ("PIP_EXTRA_INDEX_URL", list("extra-index-url")),
+        ("PIP_FIND_LINKS", list("find-links")),
+        ("PIP_NO_INDEX", "0".to_owned()),
+        ("PIP_PROXY", proxy.to_owned()),
     ] {
         changes.removed.retain(|removed| removed != variable);
         changes.set(variable, value);
     }
-    for file in configuration_files(surroundings) {
-        let Ok(text) = fs::read_to_string(&file) else { continue };
-        for (setting, _) in settings(&text) {
-            if OTHER_SOURCES.contains(&setting.as_str()) {
-                changes.switched_off.push(format!("{setting} in {}", file.display()));
-            }
-        }
+    // pip caches what a trusted host sends over http, and nothing that another one does.
+    if index.scheme() == "http" {
+        let hosts = surroundings.variable("PIP_TRUSTED_HOST");
+        let hosts = hosts.map(|hosts| format!("{} ", hosts.to_string_lossy())).unwrap_or_default();
+        let port = index.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let host = index.host_str().unwrap_or_default();
+        changes.set("PIP_TRUSTED_HOST", format!("{hosts}{host}{port}"));
     }
 }
 
@@ -130,15 +159,19 @@ mod tests {
 
     use super::*;
 
-    const INDEX: &str = "http://127.0.0.1:1/simple/";
-
     fn guarded(variables: &[(&str, &str)]) -> Changes {
+        guarded_allowing(&[], variables)
+    }
+
+    fn guarded_allowing(allowed: &[&str], variables: &[(&str, &str)]) -> Changes {
         let variables: Vec<(OsString, OsString)> =
             variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
         let surroundings =
             Surroundings { variables: &variables, directory: Path::new("/"), prefix: None };
+        let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
+        let sources = Sources::new(&"http://host.example/".parse().unwrap(), &allowed).unwrap();
         let mut changes = Changes::default();
-        guard(INDEX, "http://127.0.0.1:1", &surroundings, &mut changes);
+        guard(&sources, "http://127.0.0.1:1", &surroundings, &mut changes);
         changes
     }
 
@@ -150,9 +183,19 @@ mod tests {
     fn variables_that_name_other_sources_are_overridden_and_named() {
         let changes = guarded(&[("PIP_FIND_LINKS", "/opt/wheels"), ("PIP_TIMEOUT", "9")]);
         assert_eq!(changes.switched_off, ["PIP_FIND_LINKS"]);
-        assert_eq!(value(&changes, "PIP_INDEX_URL"), Some(INDEX));
+        assert_eq!(value(&changes, "PIP_INDEX_URL"), Some("http://host.example/simple/"));
         assert_eq!(value(&changes, "PIP_FIND_LINKS"), Some(NOTHING));
         assert!(changes.removed.is_empty());
+    }
+
+    #[test]
+    fn of_several_sources_those_that_are_allowed_stay() {
+        let extra = "https://a.example/x http://host.example/simple https://b.example/";
+        let variables = [("PIP_EXTRA_INDEX_URL", extra), ("PIP_FIND_LINKS", "https://a.example/y")];
+        let changes = guarded_allowing(&["https://a.example/"], &variables);
+        assert_eq!(changes.switched_off, ["PIP_EXTRA_INDEX_URL"]);
+        assert_eq!(value(&changes, "PIP_EXTRA_INDEX_URL"), Some("https://a.example/x"));
+        assert_eq!(value(&changes, "PIP_FIND_LINKS"), Some("https://a.example/y"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::sources::Sources;
 use super::{Surroundings, pip};
 use crate::failure::{Exit, Failure};
 
@@ -43,7 +44,11 @@ const VARIABLES: [&str; 7] = [
 
 /// Refuses requirements files that name another source: those of the command line, of the environment
 /// and of pip's configuration, and those that these include.
-pub(super) fn check(arguments: &[OsString], surroundings: &Surroundings<'_>) -> anyhow::Result<()> {
+pub(super) fn check(
+    arguments: &[OsString],
+    surroundings: &Surroundings<'_>,
+    sources: &Sources,
+) -> anyhow::Result<()> {
     let directory = surroundings.directory;
     let arguments: Vec<&str> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
     let variables = VARIABLES.iter().filter_map(|name| surroundings.variable(name)?.to_str());
@@ -73,7 +78,7 @@ pub(super) fn check(arguments: &[OsString], surroundings: &Surroundings<'_>) -> 
             }
             let words = line.split_whitespace().take_while(|word| !word.starts_with('#'));
             let words: Vec<&str> = words.collect();
-            if let Some(option) = words.iter().find_map(|word| other_source(word)) {
+            if let Some(option) = other_source_in(&words, sources) {
                 return Err(refusal(&file, number, option).into());
             }
             let Some(first) = words.first() else { continue };
@@ -81,6 +86,23 @@ pub(super) fn check(arguments: &[OsString], surroundings: &Surroundings<'_>) -> 
         }
     }
     Ok(())
+}
+
+/// The first option of a line that names a source which is not accepted.
+fn other_source_in(words: &[&str], sources: &Sources) -> Option<&'static str> {
+    let mut next = words.iter().copied().skip(1);
+    words.iter().find_map(|word| {
+        let following = next.next();
+        let option = other_source(word)?;
+        let value = match word.split_once('=') {
+            Some((_, value)) if word.starts_with("--") => Some(value),
+            _ if word.starts_with("--") => following,
+            _ => word.get(2..).filter(|value| !value.is_empty()).or(following),
+        };
+        let named = OTHER_SOURCES.contains(&option);
+        let accepted = named && value.is_some_and(|value| sources.accepts(value));
+        (!accepted).then_some(option)
+    })
 }
 
 /// The option that a word is: spelled out, abbreviated as pip allows it, or short. A name in quotes
@@ -122,7 +144,7 @@ fn refusal(file: &Path, number: usize, option: &str) -> Failure {
              index never signed",
             file.display()
         ),
-        "take the line out; to install from that source all the same, run the tool without waxseal",
+        "take the line out; `--allow URL`, before the command, lets the tool have that source unverified",
     )
 }
 
@@ -151,7 +173,9 @@ mod tests {
             variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
         let surroundings =
             Surroundings { variables: &variables, directory: folder.path(), prefix: None };
-        check(&arguments, &surroundings).map_err(|error| error.to_string())
+        let allowed = ["https://allowed.example/".to_owned()];
+        let sources = Sources::new(&"https://host.example/".parse().unwrap(), &allowed).unwrap();
+        check(&arguments, &surroundings, &sources).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -190,6 +214,16 @@ mod tests {
             "--pre --extra-index-url http://a/",
             "--extra\\\n-index-url http://a/",
         ] {
+            check_files(&[("a.txt", line)], &["install", "-r", "a.txt"]).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn the_index_itself_and_what_is_allowed_may_be_named() {
+        let text = "-i https://host.example/simple\n--extra-index-url=https://allowed.example/a\n\
+                    --find-links https://allowed.example/b\nflask\n";
+        check_files(&[("a.txt", text)], &["install", "-r", "a.txt"]).unwrap();
+        for line in ["-i https://allowed.example.evil/", "--find-links", "-f"] {
             check_files(&[("a.txt", line)], &["install", "-r", "a.txt"]).unwrap_err();
         }
     }

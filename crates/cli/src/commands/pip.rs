@@ -2,8 +2,7 @@ use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
 use super::block_on;
-use crate::child;
-use crate::trust::IndexOptions;
+use crate::child::{self, Protection};
 
 /// Run pip so that everything it installs is verified.
 ///
@@ -12,7 +11,7 @@ use crate::trust::IndexOptions;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pip {
     #[command(flatten)]
-    index: IndexOptions,
+    protection: Protection,
 
     /// What pip is to do, such as `install flask`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
@@ -21,7 +20,6 @@ pub(crate) struct Pip {
 
 impl Pip {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let client = self.index.client()?;
-        block_on(child::run(client, OsStr::new("pip"), &self.arguments))
+        block_on(child::run(self.protection, OsStr::new("pip"), &self.arguments))
     }
 }

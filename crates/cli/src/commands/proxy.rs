@@ -53,7 +53,9 @@ fn usage(error: waxseal_proxy::Error) -> anyhow::Error {
             "--listen 127.0.0.1:8459 is for this machine alone; --allow-others is for more"
         }
         waxseal_proxy::Error::Listen { .. } => "another program has that address; see --listen",
-        waxseal_proxy::Error::Stopped { .. } => return error.into(),
+        waxseal_proxy::Error::Stopped { .. } | waxseal_proxy::Error::NoKeys { .. } => {
+            return error.into();
+        }
     };
     Failure::new(Exit::Usage, error.to_string(), hint).into()
 }

@@ -2,8 +2,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use super::block_on;
-use crate::child;
-use crate::trust::IndexOptions;
+use crate::child::{self, Protection};
 
 /// Run a command, such as `uv`, so that everything it installs is verified.
 ///
@@ -12,7 +11,7 @@ use crate::trust::IndexOptions;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
     #[command(flatten)]
-    index: IndexOptions,
+    protection: Protection,
 
     /// The command, such as `uv pip install requests`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
@@ -21,10 +20,9 @@ pub(crate) struct Run {
 
 impl Run {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let client = self.index.client()?;
         let Some((program, arguments)) = self.command.split_first() else {
             anyhow::bail!("no command was given");
         };
-        block_on(child::run(client, program, arguments))
+        block_on(child::run(self.protection, program, arguments))
     }
 }

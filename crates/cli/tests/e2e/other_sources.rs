@@ -203,9 +203,8 @@ fn a_lock_file_leads_nowhere_else() {
 
     let sync = || person.waxseal(["run", "--"]).arg(peers::uv()).args(["sync", "--frozen"]);
     let outcome = sync().env("NO_PROXY", "*").run().failure();
-    let server = rogue.base();
-    let server = server.trim_end_matches('/');
-    assert_shows(&outcome.stderr, &[&format!("refused {server}: it is not the trusted index")]);
+    let wheel = format!("{}files/packages/flask/flask-99.0-py3-none-any.whl", rogue.base());
+    assert_shows(&outcome.stderr, &[&format!("refused {wheel}: it is not the trusted index")]);
     rogue.assert_not_asked();
     let files = tree(&person.work().join(".venv"));
     assert!(!files.keys().any(|file| file.ends_with("flask/__init__.py")), "{:?}", files.keys());

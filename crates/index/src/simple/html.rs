@@ -36,14 +36,19 @@ pub(super) fn single_file(project: &NormalizedName, filename: &str) -> Vec<u8> {
     html.into_bytes()
 }
 
-/// A page of files as another page listed them, each under our own link.
+/// A page of files as another page listed them; their links are relative to `base` if there is one.
 pub(super) fn listing<'a>(
     project: &NormalizedName,
+    base: Option<&str>,
     files: impl Iterator<Item = (&'a str, ListedFile)>,
 ) -> Vec<u8> {
     let mut html = start(&format!("Links for {project}"), "1.1");
+    if let Some(base) = base {
+        let base = format!("    <base href=\"{}\">\n  </head>", escaped(base));
+        html = html.replacen("  </head>", &base, 1);
+    }
     for (filename, file) in files {
-        let mut url = file_url(project, filename);
+        let mut url = file.url.clone();
         // Of several the strongest: a link has room for one.
         if let Some((algorithm, digest)) = strongest(&file) {
             let _ = write!(url, "#{algorithm}={digest}");

@@ -49,6 +49,16 @@ pub struct ListedFile {
     pub yanked: Option<String>,
 }
 
+/// Where the links of a page lead that is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Links {
+    /// To `../../files/packages/<project>/<filename>`, as on our own pages.
+    #[default]
+    Ours,
+    /// Where the page has them.
+    Kept,
+}
+
 /// Digests by algorithm.
 pub type Digests = BTreeMap<String, String>;
 
@@ -125,40 +135,47 @@ impl Listing {
         self.base.as_deref()
     }
 
-    /// The page, of which this is the listing, with the links and the promises of our own pages:
-    /// every file is at `../../files/packages/<project>/<filename>`, and core metadata is there only
-    /// where it can be verified, which `strong` says of digests. `None` if it is like that already.
+    /// The page, of which this is the listing, with such links, and with the promises of our own pages:
+    /// core metadata is there only where it can be verified, which `strong` says of digests. `None` if
+    /// it is like that already.
     ///
     /// A file without a name that could stand in a link is left out.
     pub fn relinked(
         &self,
         page: &[u8],
         project: &NormalizedName,
+        links: Links,
         strong: impl Fn(&Digests) -> bool,
     ) -> Option<Vec<u8>> {
-        if self.files.iter().all(|(name, file)| is_ours(project, name, file, &strong)) {
+        if self.files.iter().all(|(name, file)| is_right(project, name, file, links, &strong)) {
             return None;
         }
         match self.is_html {
-            true => Some(self.relinked_html(project, strong)),
-            false => relinked_json(page, project, strong),
+            true => Some(self.relinked_html(project, links, strong)),
+            false => relinked_json(page, project, links, strong),
         }
     }
 
     fn relinked_html(
         &self,
         project: &NormalizedName,
+        links: Links,
         strong: impl Fn(&Digests) -> bool,
     ) -> Vec<u8> {
+        let base = self.base.as_deref().filter(|_| links == Links::Kept);
         let files = self.files.iter().filter(|(name, _)| is_a_segment(name));
         html::listing(
             project,
+            base,
             files.map(|(name, file)| {
-                let file = match file {
+                let mut file = match file {
                     Listed::Once(file) => file.clone(),
-                    // Its link is kept, so that who follows it learns why.
+                    // It keeps a link, so that who follows it learns why.
                     Listed::Twice => ListedFile::default(),
                 };
+                if links == Links::Ours || file.url.is_empty() {
+                    file.url = file_url(project, name);
+                }
                 let core_metadata = file.core_metadata.filter(&strong);
                 (name.as_str(), ListedFile { core_metadata, ..file })
             }),
@@ -166,15 +183,16 @@ impl Listing {
     }
 }
 
-fn is_ours(
+fn is_right(
     project: &NormalizedName,
     name: &str,
     file: &Listed,
+    links: Links,
     strong: impl Fn(&Digests) -> bool,
 ) -> bool {
     let Listed::Once(file) = file else { return false };
     is_a_segment(name)
-        && file.url == file_url(project, name)
+        && (links == Links::Kept || file.url == file_url(project, name))
         && file.core_metadata.as_ref().is_none_or(strong)
 }
 
@@ -182,6 +200,7 @@ fn is_ours(
 fn relinked_json(
     page: &[u8],
     project: &NormalizedName,
+    links: Links,
     strong: impl Fn(&Digests) -> bool,
 ) -> Option<Vec<u8>> {
     let mut page: Value = serde_json::from_slice(page).ok()?;
@@ -190,7 +209,9 @@ fn relinked_json(
         let Some(file) = file.as_object_mut() else { return false };
         let name = file.get("filename").and_then(Value::as_str).filter(|name| is_a_segment(name));
         let Some(url) = name.map(|name| file_url(project, name)) else { return false };
-        file.insert("url".to_owned(), url.into());
+        if links == Links::Ours {
+            file.insert("url".to_owned(), url.into());
+        }
         for key in CORE_METADATA {
             let digests = |value: &Value| Promise::deserialize(value).ok().and_then(Promise::read);
             if let Some(value) = file.get_mut(key)
@@ -469,9 +490,9 @@ mod tests {
             let wheel = once(&listing, "foo-1.0+cu-py3-none-any.whl");
             assert_eq!(wheel.hashes["sha256"], "ab".repeat(32));
             assert_eq!(wheel.core_metadata.as_ref().unwrap()["sha256"], "cd".repeat(32));
-            assert_eq!(listing.relinked(&page, &project(), strong), None);
+            assert_eq!(listing.relinked(&page, &project(), Links::Ours, strong), None);
             // Until a promise cannot be kept.
-            assert!(listing.relinked(&page, &project(), |_| false).is_some());
+            assert!(listing.relinked(&page, &project(), Links::Ours, |_| false).is_some());
         }
     }
 
@@ -504,7 +525,7 @@ mod tests {
                {"filename":"../foo-3.whl","url":"https://h.example/foo-3.whl","hashes":{}}"#,
         );
         let listing = Listing::from_json(&page).unwrap();
-        let relinked = listing.relinked(&page, &project(), strong).unwrap();
+        let relinked = listing.relinked(&page, &project(), Links::Ours, strong).unwrap();
         let value: Value = serde_json::from_slice(&relinked).unwrap();
         assert_eq!(value["x"], serde_json::json!([1.5]));
         let files = value["files"].as_array().unwrap();
@@ -517,7 +538,7 @@ mod tests {
             (&false.into(), &false.into())
         );
         let again = Listing::from_json(&relinked).unwrap();
-        assert_eq!(again.relinked(&relinked, &project(), strong), None);
+        assert_eq!(again.relinked(&relinked, &project(), Links::Ours, strong), None);
     }
 
     #[test]
@@ -526,7 +547,7 @@ mod tests {
             data-core-metadata="sha256=bb" data-requires-python="&gt;3">x</a><script>evil()</script>
             <a href="https://h.example/foo-2.tar.gz#md5=cc" data-core-metadata="true">x</a>"#;
         let listing = Listing::from_html(page).unwrap();
-        let relinked = listing.relinked(page, &project(), strong).unwrap();
+        let relinked = listing.relinked(page, &project(), Links::Ours, strong).unwrap();
         let again = Listing::from_html(&relinked).unwrap();
         let wheel = once(&again, "foo-1+a.whl");
         assert_eq!(wheel.url, "../../files/packages/foo/foo-1%2Ba.whl");
@@ -535,7 +556,7 @@ mod tests {
         let sdist = once(&again, "foo-2.tar.gz");
         assert_eq!((sdist.hashes["md5"].as_str(), &sdist.core_metadata), ("cc", &None));
         assert!(!String::from_utf8(relinked.clone()).unwrap().contains("evil"));
-        assert_eq!(again.relinked(&relinked, &project(), strong), None);
+        assert_eq!(again.relinked(&relinked, &project(), Links::Ours, strong), None);
     }
 
     proptest! {
@@ -558,9 +579,9 @@ mod tests {
         ) {
             let page = parts.concat().into_bytes();
             let listing = Listing::from_html(&page).unwrap();
-            if let Some(relinked) = listing.relinked(&page, &project(), strong) {
+            if let Some(relinked) = listing.relinked(&page, &project(), Links::Ours, strong) {
                 let again = Listing::from_html(&relinked).unwrap();
-                prop_assert_eq!(again.relinked(&relinked, &project(), strong), None);
+                prop_assert_eq!(again.relinked(&relinked, &project(), Links::Ours, strong), None);
             }
         }
     }
