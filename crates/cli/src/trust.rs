@@ -3,9 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cache::CacheOptions;
 use anyhow::Context as _;
+use clap::builder::FalseyValueParser;
 use etcetera::base_strategy::{BaseStrategy as _, choose_base_strategy};
 use waxseal_client::{Client, Credentials, IndexUrl, Settings, TrustStore, TrustStores};
+
+/// The longest wait for an answer about metadata where there is a mirror to ask instead.
+const HURRIED: Duration = Duration::from_secs(4);
 
 /// Where trust is kept.
 #[derive(Debug, Clone, clap::Args)]
@@ -26,6 +31,13 @@ pub(crate) struct IndexOptions {
     #[arg(long = "mirror", value_name = "URL", env = "WAXSEAL_MIRRORS", value_delimiter = ' ')]
     #[arg(hide_env_values = true)]
     mirrors: Vec<IndexUrl>,
+
+    /// Fetch nothing: answer what this machine has verified and kept, within its validity
+    #[arg(long, env = "WAXSEAL_OFFLINE", value_parser = FalseyValueParser::new())]
+    offline: bool,
+
+    #[command(flatten)]
+    cache: CacheOptions,
 
     #[command(flatten)]
     trust: TrustOption,
@@ -62,8 +74,21 @@ impl IndexOptions {
     pub(crate) fn client_waiting(&self, lock_wait: Duration) -> anyhow::Result<Client> {
         let (store, credentials) = self.store()?;
         let mirrors = self.mirrors.clone();
-        let settings = Settings { credentials, mirrors, lock_wait, ..Settings::default() };
+        let mut settings = Settings { credentials, mirrors, lock_wait, ..Settings::default() };
+        settings.cache = self.cache.files();
+        settings.health = self.cache.folder().map(|folder| folder.join("failed-mirrors.json"));
+        settings.offline = self.offline;
+        if !settings.mirrors.is_empty() {
+            // With another one to ask, a silent one is not worth the whole wait.
+            settings.connect = settings.connect.min(HURRIED);
+            settings.metadata.stall = settings.metadata.stall.min(HURRIED);
+        }
         Ok(Client::open(&store, settings)?)
+    }
+
+    /// Where verified files are kept, and what tools keep of them.
+    pub(crate) fn cache_folder(&self) -> Option<PathBuf> {
+        self.cache.folder()
     }
 
     fn store(&self) -> anyhow::Result<(TrustStore, Option<Credentials>)> {

@@ -238,6 +238,7 @@ impl Client {
 
     /// Starts to fetch a target file. If no source has it, the metadata is refreshed once.
     pub async fn download(&self, path: &TargetPath, file: &TargetFile) -> Result<Download, Error> {
+        self.check_online(path)?;
         let generation = self.generation()?;
         let location = generation.trusted().target_location(path, file)?;
         let located = Located::target(path, file);
@@ -260,6 +261,7 @@ impl Client {
         let Some(link) = file.link() else {
             return self.download(file.path(), file.target_file()).await;
         };
+        self.check_online(file.path())?;
         let generation = self.generation()?;
         let sources = match link {
             Location::Elsewhere(url) => Arc::new(self.sources.elsewhere(url)?),
@@ -274,6 +276,13 @@ impl Client {
             return Err(Error::Superseded { path: file.path().to_string() });
         }
         open().await?.ok_or_else(|| file.missing(&sources.url_of(link)))
+    }
+
+    fn check_online(&self, path: &TargetPath) -> Result<(), Error> {
+        match self.settings.offline {
+            true => Err(Error::Offline { problem: format!("{path} is not in the cache") }),
+            false => Ok(()),
+        }
     }
 
     fn generation(&self) -> Result<Arc<Generation>, Error> {
@@ -297,6 +306,12 @@ impl Client {
         let trusted = loop {
             match self.update_from(attempts.source(), now).await {
                 Err(error) if attempts.go_on_after(&error) => {}
+                Err(Error::Verification(waxseal_tuf::Error::Expired { .. }))
+                    if self.settings.offline =>
+                {
+                    let problem = "what is known of the index has expired".to_owned();
+                    return Err(Error::Offline { problem });
+                }
                 result => break result?,
             }
         };
@@ -440,6 +455,7 @@ impl<'a> Work<'a> {
     async fn perform(&mut self, step: Step) -> Result<Option<Answer>, Error> {
         Ok(Some(match step {
             Step::Load(role) => Answer::Loaded(self.load(&role).await?),
+            Step::Fetch(file) if self.client.settings.offline => self.known(&file).await?,
             Step::Fetch(file) => {
                 let fetched = self.source.metadata(&file).await?;
                 fetched.map_or(Answer::NotFound, Answer::Fetched)
@@ -450,6 +466,18 @@ impl<'a> Work<'a> {
             }
             Step::Done => return Ok(None),
         }))
+    }
+
+    /// What is answered without a network: no newer root, the timestamp that is trusted, and nothing
+    /// else that is not in the store already.
+    async fn known(&mut self, file: &MetadataFile) -> Result<Answer, Error> {
+        if file.role.as_str() == RoleName::ROOT {
+            return Ok(Answer::NotFound);
+        }
+        let is_timestamp = file.role.as_str() == RoleName::TIMESTAMP;
+        let known = if is_timestamp { self.load(&file.role).await? } else { None };
+        let problem = || format!("{} of the index was never fetched", file.path);
+        known.map(Answer::Fetched).ok_or_else(|| Error::Offline { problem: problem() })
     }
 
     async fn load(&mut self, role: &RoleName) -> Result<Option<Vec<u8>>, Error> {

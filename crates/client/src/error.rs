@@ -40,6 +40,12 @@ pub enum Error {
         /// What happened.
         problem: TransportProblem,
     },
+    /// It would have to be fetched, and nothing is to be ([`Settings::offline`](crate::Settings)).
+    #[error("offline: {problem}")]
+    Offline {
+        /// What is not known, or not any more.
+        problem: String,
+    },
     /// A target was replaced by a newer one while it was being fetched.
     #[error("{path} was replaced in the index while it was being fetched")]
     Superseded {
@@ -137,6 +143,10 @@ impl Error {
                 "the page was signed like that: ask the index's operator to list the file's SHA-256"
             }
             Self::Transport { problem, .. } => problem.hint(),
+            Self::Offline { .. } => {
+                "run the same once where the index can be reached, without --offline: what is fetched \
+                 then is kept"
+            }
             Self::Superseded { .. } => "run the command again",
             Self::Disk { .. } => {
                 "check the file's permissions and the free space; a damaged trust store is made \
@@ -187,6 +197,7 @@ impl Error {
             Self::Promised { error, .. } => error.slug(),
             Self::Unverifiable { .. } => "unverifiable",
             Self::Transport { problem, .. } => problem.slug(),
+            Self::Offline { .. } => "offline",
             Self::Superseded { .. } => "superseded",
             Self::Disk { .. } => "disk",
             Self::Busy { .. } => "busy",

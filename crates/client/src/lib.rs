@@ -10,6 +10,7 @@
 //! | [`Client`] | refresh, find a target, get its bytes |
 //! | [`Files`] | the files of an index as they come, for an audit |
 //! | [`Located`] | a file that a target or a project's page vouches for, and where it is |
+//! | [`FileCache`] | verified files that are kept |
 //! | [`Settings`], [`Observer`] | deadlines, limits and mirrors; who hears of progress |
 //! | [`Error`] | what went wrong, with a [hint](Error::hint) and a [slug](Error::slug) |
 //!
@@ -35,8 +36,10 @@ mod download;
 mod encoding;
 mod error;
 mod fetcher;
+mod file_cache;
 mod files;
 mod fingerprint;
+mod health;
 mod index_url;
 mod listed;
 mod metadata_store;
@@ -51,6 +54,7 @@ mod whole_file;
 pub use client::{Client, Refreshed, fetch_root, fetch_root_with_fingerprint};
 pub use download::Download;
 pub use error::{Error, TransportProblem};
+pub use file_cache::{FileCache, Incoming};
 pub use files::Files;
 pub use fingerprint::Fingerprint;
 pub use index_url::{Credentials, IndexUrl};

@@ -1,10 +1,11 @@
 //! How patient and how trusting in lengths a client is, and where it may ask.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use waxseal_tuf::Limits;
 
-use crate::{Credentials, IndexUrl, Observer};
+use crate::{Credentials, FileCache, IndexUrl, Observer};
 
 /// Deadlines, limits and mirrors of a [`Client`](crate::Client).
 #[derive(Debug, Clone)]
@@ -35,6 +36,14 @@ pub struct Settings {
     /// not there: an index deletes old files in time, and may do so in the middle of an update.
     /// Default 1.
     pub restarts: u32,
+    /// Verified files that are kept, to be had again without the network. Default none.
+    pub cache: Option<FileCache>,
+    /// A file in which is remembered which sources failed, so that the next process asks another one
+    /// first. Default none.
+    pub health: Option<PathBuf>,
+    /// Whether nothing is fetched: what the trust store and the cache have is answered, within the
+    /// validity of the metadata. Default no.
+    pub offline: bool,
     /// Limits on metadata.
     pub limits: Limits,
     /// Who hears what is fetched and what became trusted. Default nobody.
@@ -64,6 +73,9 @@ impl Default for Settings {
             lock_wait: Duration::from_mins(1),
             retries: 2,
             restarts: 1,
+            cache: None,
+            health: None,
+            offline: false,
             limits: Limits::default(),
             observer: Observer::default(),
         }

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use url::Url;
 
 use crate::fetcher::{Agent, Body, Location, Pace, Source, transport};
+use crate::health::Health;
 use crate::repository::Repository;
 use crate::{Error, Event, Settings, TransportProblem};
 
@@ -16,6 +17,7 @@ pub(crate) struct Sources {
     all: Vec<Arc<Source>>,
     current: AtomicUsize,
     agents: Arc<Agents>,
+    health: Health,
 }
 
 /// Connections to this machine and to all others, each made when it is needed.
@@ -55,7 +57,9 @@ impl Sources {
             let failed = AtomicBool::new(false);
             all.push(Arc::new(Source { at, repository, agent, credentials, settings, failed }));
         }
-        Ok(Self { all, current: AtomicUsize::new(0), agents })
+        let health = Health::new(settings.health.as_deref());
+        let first = health.first(all.iter().map(|source| source.url()));
+        Ok(Self { all, current: AtomicUsize::new(first), agents, health })
     }
 
     /// The one source of a file on another host, which gets no credentials. The mirrors of the index
@@ -67,7 +71,8 @@ impl Sources {
         let agent = agents.to(&repository, &settings)?;
         let failed = AtomicBool::new(false);
         let source = Source { at: 0, repository, agent, credentials: None, settings, failed };
-        Ok(Self { all: vec![Arc::new(source)], current: AtomicUsize::new(0), agents })
+        let (current, health) = (AtomicUsize::new(0), Health::new(None));
+        Ok(Self { all: vec![Arc::new(source)], current, agents, health })
     }
 
     /// The base URL of the index itself, if the repository is one.
@@ -134,6 +139,7 @@ impl Sources {
         }
         let (from, to) = (source.url(), self.all[next].url());
         source.settings.observer.tell(Event::Failover { from, to });
+        self.health.failed(from);
         match source.failed.swap(true, Ordering::Relaxed) {
             false => tracing::warn!("asking {to} from now on, since {from} failed: {error}"),
             true => tracing::debug!("asking {to} again, since {from} failed: {error}"),

@@ -1,11 +1,12 @@
 //! A target file as a whole: in memory, or on disk.
 
 use std::fs::{File, Permissions};
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
+use tempfile::NamedTempFile;
 use waxseal_tuf::{TargetCheck, TargetFile, TargetPath};
 
 use crate::blocking::blocking;
@@ -23,18 +24,33 @@ const WRITTEN_AT_ONCE: usize = 1 << 16;
 impl Client {
     /// A whole target file, verified. It is held in memory.
     pub async fn read(&self, path: &TargetPath, file: &TargetFile) -> Result<Bytes, Error> {
+        let located = Located::target(path, file);
+        if let Some(bytes) = self.cached_bytes(&located).await {
+            return Ok(bytes);
+        }
         let mut honest = HonestSource::sought(&self.sources);
-        loop {
+        let bytes = loop {
             let whole = async { whole(self.download(path, file).await?).await };
             match whole.await {
                 Err(error) if honest.may_be_next(&error) => {}
-                result => return result,
+                result => break result?,
             }
-        }
+        };
+        self.keep_bytes(&located, &bytes).await;
+        Ok(bytes)
     }
 
     /// A whole file, verified. It is held in memory.
     pub async fn read_located(&self, file: &Located) -> Result<Bytes, Error> {
+        if let Some(bytes) = self.cached_bytes(file).await {
+            return Ok(bytes);
+        }
+        let bytes = self.fetch_whole(file).await?;
+        self.keep_bytes(file, &bytes).await;
+        Ok(bytes)
+    }
+
+    async fn fetch_whole(&self, file: &Located) -> Result<Bytes, Error> {
         let mut honest = HonestSource::of(file, &self.sources);
         loop {
             let whole = async { whole(self.download_located(file).await?).await };
@@ -72,6 +88,11 @@ impl Client {
             progress(length);
             return Ok(());
         }
+        if let Some(kept) = self.cached(file).await {
+            let length = write_aside(destination, kept).await?;
+            progress(length);
+            return Ok(());
+        }
         let mut honest = HonestSource::of(file, &self.sources);
         let mut told = 0;
         loop {
@@ -98,12 +119,7 @@ impl Client {
     ) -> Result<(), Error> {
         let mut download = self.download_located(file).await?;
         let failed = || Error::disk(destination, "cannot write it");
-        let folder = destination.parent().filter(|folder| !folder.as_os_str().is_empty());
-        // As any program would make it: the umask decides who may read it.
-        let aside = tempfile::Builder::new()
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder.unwrap_or(Path::new(".")));
-        let (mut output, aside) = aside.map_err(failed())?.into_parts();
+        let (mut output, aside) = aside(destination).map_err(failed())?.into_parts();
         loop {
             let piece = next_piece(&mut download).await?;
             if piece.is_empty() {
@@ -121,6 +137,27 @@ impl Client {
         blocking(move || output.sync_all()).await.map_err(failed())?;
         aside.persist(destination).map_err(|error| failed()(error.error))
     }
+}
+
+/// A file beside the destination, as any program would make it: the umask decides who may read it.
+fn aside(destination: &Path) -> io::Result<NamedTempFile> {
+    let folder = destination.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut builder = tempfile::Builder::new();
+    builder.permissions(Permissions::from_mode(0o666));
+    builder.tempfile_in(folder.unwrap_or(Path::new(".")))
+}
+
+/// Writes a file of the cache, which was verified, to its destination.
+async fn write_aside(destination: &Path, mut kept: File) -> Result<u64, Error> {
+    let to = destination.to_owned();
+    let written = blocking(move || {
+        let mut aside = aside(&to)?;
+        let length = io::copy(&mut kept, &mut aside)?;
+        aside.as_file().sync_all()?;
+        aside.persist(&to).map_err(|error| error.error)?;
+        Ok(length)
+    });
+    written.await.map_err(Error::disk(destination, "cannot write it"))
 }
 
 async fn whole(mut download: Download) -> Result<Bytes, Error> {

@@ -333,15 +333,19 @@ fn slice(bytes: &Bytes, first: u64, end: u64) -> Bytes {
     bytes.slice(within(first).min(end)..end)
 }
 
-/// Into a file without a name, so that nothing is left however the proxy ends.
+/// Into a file of the cache, from where it is taken if it is there; or into one without a name.
 async fn fetch_to_disk(
     client: &Client,
     file: &Located,
     progress: &watch::Sender<Progress>,
 ) -> Result<Content, Error> {
+    if let Some(kept) = client.cached(file).await {
+        let length = kept.metadata().map_err(|error| not_kept(&error))?.len();
+        return Ok(Content::Disk(Arc::new(kept), length));
+    }
     let mut download = client.download_located(file).await?;
-    let temporary = blocking(tempfile::tempfile).await?;
-    let temporary = Arc::new(temporary);
+    let incoming = client.incoming().await.map_err(|error| not_kept(&error))?;
+    let temporary = Arc::clone(incoming.file());
     let mut written = 0;
     while let Some(chunk) = download.next().await? {
         written += chunk.len() as u64;
@@ -352,6 +356,7 @@ async fn fetch_to_disk(
             progress.send_replace(Progress::Coming(Arc::clone(&temporary), written));
         }
     }
+    client.keep(file, incoming).await;
     Ok(Content::Disk(temporary, written))
 }
 

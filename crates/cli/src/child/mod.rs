@@ -6,6 +6,7 @@
 //! in a requirements file, because there the person meant it.
 
 mod arguments;
+mod caches;
 mod pip;
 mod requirements;
 mod sources;
@@ -113,6 +114,9 @@ pub(crate) async fn run(
     uv::guard(&sources, &surroundings, &mut changes);
     send_everything_to(&forward.url(), &surroundings, &mut changes);
     authority.be_trusted(&mut changes);
+    if !unverified {
+        caches::set_apart(protection.index.cache_folder().as_deref(), &surroundings, &mut changes);
+    }
     if surroundings.variable("WAXSEAL_INDEX").is_some() {
         // Without the credentials that it may hold.
         changes.set("WAXSEAL_INDEX", index.to_string());

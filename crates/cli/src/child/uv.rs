@@ -110,15 +110,29 @@ fn configuration_files(surroundings: &Surroundings<'_>) -> Vec<PathBuf> {
     files
 }
 
+/// The cache that the first file that names one does.
+pub(super) fn cache(surroundings: &Surroundings<'_>) -> Option<PathBuf> {
+    configuration_files(surroundings).iter().find_map(|file| {
+        let cache = table(file)?.get("cache-dir")?.as_str()?.to_owned();
+        Some(file.parent()?.join(cache))
+    })
+}
+
+/// What a file says to uv.
+fn table(file: &Path) -> Option<toml::Table> {
+    let mut table = fs::read_to_string(file).ok()?.parse::<toml::Table>().ok()?;
+    if file.file_name().is_some_and(|name| name == "pyproject.toml") {
+        match table.remove("tool")?.as_table_mut()?.remove("uv")? {
+            Value::Table(of_uv) => table = of_uv,
+            _ => return None,
+        }
+    }
+    Some(table)
+}
+
 /// The settings of a file that lead uv to other sources, those of its interface of pip among them.
 fn settings(file: &Path) -> Vec<(&'static str, Value)> {
-    let text = fs::read_to_string(file).unwrap_or_default();
-    let Ok(mut table) = text.parse::<toml::Table>() else { return Vec::new() };
-    if file.file_name().is_some_and(|name| name == "pyproject.toml") {
-        let of_uv = table.remove("tool").and_then(|mut tool| tool.as_table_mut()?.remove("uv"));
-        let Some(Value::Table(of_uv)) = of_uv else { return Vec::new() };
-        table = of_uv;
-    }
+    let Some(mut table) = table(file) else { return Vec::new() };
     let of_pip = table.remove("pip");
     let of_pip = of_pip.as_ref().and_then(Value::as_table);
     let values = |name: &'static str| {
