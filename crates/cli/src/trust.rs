@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cache::CacheOptions;
 use anyhow::Context as _;
 use clap::builder::FalseyValueParser;
 use etcetera::base_strategy::{BaseStrategy as _, choose_base_strategy};
 use waxseal_client::{Client, Credentials, IndexUrl, Settings, TrustStore, TrustStores};
+
+use crate::cache::CacheOptions;
+use crate::credentials;
 
 /// The longest wait for an answer about metadata where there is a mirror to ask instead.
 const HURRIED: Duration = Duration::from_secs(4);
@@ -96,9 +98,14 @@ impl IndexOptions {
         match &self.index {
             Some(url) => {
                 let (url, credentials) = IndexUrl::parse(url)?;
-                Ok((stores.find(&url)?, credentials))
+                let store = stores.find(&url)?;
+                Ok((store, credentials::find(&url, credentials)))
             }
-            None => Ok((stores.find_default()?, None)),
+            None => {
+                let store = stores.find_default()?;
+                let credentials = credentials::find(&store.index().url, None);
+                Ok((store, credentials))
+            }
         }
     }
 }

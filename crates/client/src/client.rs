@@ -278,6 +278,15 @@ impl Client {
         open().await?.ok_or_else(|| file.missing(&sources.url_of(link)))
     }
 
+    /// Whether the index hands out something at this path below its URL, signed or not: for saying that it
+    /// is not signed yet. Nothing of it is read.
+    pub async fn serves(&self, below: &str) -> bool {
+        let Some(source) = self.sources.index_itself().filter(|_| !self.settings.offline) else {
+            return false;
+        };
+        source.answers(&Location::Below(below.to_owned())).await
+    }
+
     fn check_online(&self, path: &TargetPath) -> Result<(), Error> {
         match self.settings.offline {
             true => Err(Error::Offline { problem: format!("{path} is not in the cache") }),

@@ -46,6 +46,15 @@ pub enum Error {
         /// What is not known, or not any more.
         problem: String,
     },
+    /// The index hands it out, and no role lists it yet (PEP 458, "Producing Consistent Snapshots").
+    #[error(
+        "the index serves it and has not signed it yet: full protection is not yet available, but \
+         will be shortly"
+    )]
+    NotYetSigned {
+        /// What was asked for, below the index's URL.
+        path: String,
+    },
     /// A target was replaced by a newer one while it was being fetched.
     #[error("{path} was replaced in the index while it was being fetched")]
     Superseded {
@@ -147,6 +156,9 @@ impl Error {
                 "run the same once where the index can be reached, without --offline: what is fetched \
                  then is kept"
             }
+            Self::NotYetSigned { .. } => {
+                "wait a minute, and run the command again; tell the index's operator if it stays so"
+            }
             Self::Superseded { .. } => "run the command again",
             Self::Disk { .. } => {
                 "check the file's permissions and the free space; a damaged trust store is made \
@@ -198,6 +210,7 @@ impl Error {
             Self::Unverifiable { .. } => "unverifiable",
             Self::Transport { problem, .. } => problem.slug(),
             Self::Offline { .. } => "offline",
+            Self::NotYetSigned { .. } => "not-yet-signed",
             Self::Superseded { .. } => "superseded",
             Self::Disk { .. } => "disk",
             Self::Busy { .. } => "busy",

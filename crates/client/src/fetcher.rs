@@ -77,6 +77,12 @@ impl Source {
         self.repository.metadata_url().as_str()
     }
 
+    /// Whether there is an answer with something at all, asked for once.
+    pub(crate) async fn answers(&self, location: &Location) -> bool {
+        let request = self.request(&self.url_of(location));
+        matches!(self.send(request, &self.settings.metadata, 0).await, Ok(Some(_)))
+    }
+
     /// A metadata file of at most its greatest length; `None` where there is none.
     pub(crate) async fn metadata(&self, file: &MetadataFile) -> Result<Option<Vec<u8>>, Error> {
         self.settings.observer.tell(Event::Fetching { file, from: self.url() });

@@ -80,6 +80,11 @@ impl Sources {
         self.all[0].repository.index()
     }
 
+    /// The index, if the repository is one, whichever source is in use.
+    pub(crate) fn index_itself(&self) -> Option<&Source> {
+        self.all.first().map(Arc::as_ref).filter(|source| source.repository.index().is_some())
+    }
+
     /// For doing something with the source in use and, while sources are to blame for a failure,
     /// with each of the others in turn.
     pub(crate) fn attempts(&self) -> Attempts<'_> {

@@ -25,8 +25,14 @@ pub(crate) struct Kind {
 }
 
 impl Kind {
-    /// A page that vouches for its files may be passed on with other links, and so with another tag.
-    pub(crate) fn page(content_type: &'static str, file: &Located, links: Links) -> Self {
+    /// A page that vouches for its files may be passed on with other links, and any page without some of
+    /// its files; so with another tag.
+    pub(crate) fn page(
+        content_type: &'static str,
+        file: &Located,
+        links: Links,
+        without: &str,
+    ) -> Self {
         let mut etag = etag(file);
         if file.vouches_for_files() {
             let how = match links {
@@ -35,6 +41,7 @@ impl Kind {
             };
             etag.insert_str(etag.len() - 1, how);
         }
+        etag.insert_str(etag.len() - 1, without);
         Self { content_type, etag, page: true }
     }
 

@@ -69,10 +69,20 @@ impl Proxy {
     ) -> Result<Option<Response>, Error> {
         let fresh = &self.0.fresh;
         let found = match sought {
-            Sought::Path(path) => fresh.locate(path).await?,
+            Sought::Path(path) => match fresh.locate(path).await? {
+                None => {
+                    let path = TargetPath::clone(path);
+                    let served = format!("files/{path}");
+                    fresh.signed_soon(&[path], &served).await?
+                }
+                found => found,
+            },
             Sought::Link(url) => fresh.locate_link(url).await?,
         };
         let Some(file) = found else { return Ok(None) };
+        if let Some(refusal) = self.refuse_young(file.path()).await? {
+            return Ok(Some(refusal.response()));
+        }
         let kind = Kind::file(&file);
         if has(&request.headers, &kind.etag) {
             return Ok(Some(kind.not_modified()));

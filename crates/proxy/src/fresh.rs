@@ -14,6 +14,9 @@ use crate::Settings;
 /// The age below which metadata is not refreshed again because something was not found.
 const NOT_FOUND_AGE: Duration = Duration::from_secs(3);
 
+/// Time between two looks at whether something is signed.
+const SIGNED_POLL: Duration = Duration::from_secs(1);
+
 /// Metadata as fresh as the settings ask for.
 #[derive(Debug)]
 pub(crate) struct Fresh {
@@ -37,6 +40,33 @@ impl Fresh {
     /// The same of a file that a page links to.
     pub(crate) async fn locate_link(&self, url: &Url) -> Result<Option<Located>, Error> {
         self.found(|| self.client.locate_link(url)).await
+    }
+
+    /// Waits for metadata to list one of `paths`, since the index hands it out at `served`, below its URL,
+    /// already (PEP 458, "Producing Consistent Snapshots"). `None` where it does not do that, and an error
+    /// after too long.
+    pub(crate) async fn signed_soon(
+        &self,
+        paths: &[TargetPath],
+        served: &str,
+    ) -> Result<Option<Located>, Error> {
+        let since = Instant::now();
+        if !self.client.serves(served).await {
+            return Ok(None);
+        }
+        tracing::warn!(
+            "{served} is not signed yet: full protection is not yet available, but will be shortly; waiting"
+        );
+        while since.elapsed() < self.settings.wait_for_signature {
+            tokio::time::sleep(SIGNED_POLL).await;
+            self.refresh_if_older(SIGNED_POLL).await?;
+            for path in paths {
+                if let Some(found) = self.within(self.client.locate(path)).await? {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        Err(Error::NotYetSigned { path: served.to_owned() })
     }
 
     async fn found<F>(&self, locate: impl Fn() -> F) -> Result<Option<Located>, Error>

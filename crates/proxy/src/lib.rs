@@ -22,6 +22,7 @@ mod content;
 mod files;
 mod forward;
 mod fresh;
+mod minimum_age;
 mod pages;
 mod proxy;
 mod refusal;
@@ -30,6 +31,7 @@ mod server;
 mod settings;
 
 pub use forward::{Forward, Policy};
+pub use minimum_age::{HeldBack, MinimumAge, in_words};
 pub use proxy::Proxy;
 pub use refusal::Refusal;
 pub use server::{Bound, Error, Exposure};

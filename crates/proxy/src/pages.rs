@@ -12,11 +12,13 @@ use waxseal_index::NormalizedName;
 use waxseal_index::negotiate::{Format, negotiate, negotiate_html};
 use waxseal_index::paths::{PROJECT_LIST_HTML, PROJECT_LIST_JSON, project_html, project_json};
 use waxseal_index::percent;
-use waxseal_index::simple::refusal_page;
+use waxseal_index::simple::{Listing, refusal_page};
 use waxseal_tuf::TargetPath;
 
+use crate::Refusal;
 use crate::answer::{Kind, moved, plain};
 use crate::content::{Content, not_kept};
+use crate::minimum_age::YoungFiles;
 use crate::proxy::Proxy;
 use crate::request::{Head, accept, has, is_pip};
 
@@ -28,7 +30,7 @@ impl Proxy {
             true => PROJECT_LIST_HTML.to_owned(),
             false => PROJECT_LIST_JSON.to_owned(),
         };
-        match self.page(path, format, request).await {
+        match self.page(None, path, format, request).await {
             Ok(Some(page)) => page,
             Ok(None) => plain(StatusCode::NOT_FOUND, "the index has no list of projects"),
             Err(error) => self.refuse("the list of projects".to_owned(), &error).response(),
@@ -51,31 +53,52 @@ impl Proxy {
             true => project_html(&project),
             false => project_json(&project),
         };
-        match self.page(path, format, request).await {
+        let mut page = self.page(Some(&project), path, format, request).await;
+        if let Ok(None) = page {
+            page = match self.page_signed_soon(&project).await {
+                Ok(true) => self.page(Some(&project), path, format, request).await,
+                Ok(false) => Ok(None),
+                Err(error) => Err(error),
+            };
+        }
+        match page {
             Ok(Some(page)) => page,
             Ok(None) => {
                 let index = self.0.client.url();
                 let text = format!("the index {index} has no project {project}");
                 plain(StatusCode::NOT_FOUND, text)
             }
-            Err(error) => self.refuse_page(&project, format, request, &error),
+            Err(error) => {
+                let refusal = self.refuse(format!("project {project}"), &error);
+                self.refusal_page(&project, format, request, refusal)
+            }
         }
+    }
+
+    /// Waits for the page of a project that the index hands out, and has not signed yet.
+    async fn page_signed_soon(&self, project: &NormalizedName) -> Result<bool, Error> {
+        let paths = [project_json(project), project_html(project)].map(TargetPath::new);
+        let [json, html] = paths;
+        let served = format!("simple/{project}/");
+        let signed = self.0.fresh.signed_soon(&[json?, html?], &served).await?;
+        Ok(signed.is_some())
     }
 
     /// A page in the format that was asked for, or in the next one that will do: an index that is not
     /// ours may have one alone. `None` where no role lists any.
     async fn page(
         &self,
+        project: Option<&NormalizedName>,
         path: impl Fn(Format) -> String,
         format: Format,
         request: &Head,
     ) -> Result<Option<Response>, Error> {
-        let found = self.page_at(path(format), format, request).await?;
+        let found = self.page_at(project, path(format), format, request).await?;
         if found.is_some() || format.is_html() {
             return Ok(found);
         }
         match negotiate_html(accept(&request.headers)) {
-            Some(html) => self.page_at(path(html), html, request).await,
+            Some(html) => self.page_at(project, path(html), html, request).await,
             None => Ok(None),
         }
     }
@@ -83,6 +106,7 @@ impl Proxy {
     /// A page, verified whole; `None` where no role lists it.
     async fn page_at(
         &self,
+        project: Option<&NormalizedName>,
         path: String,
         format: Format,
         request: &Head,
@@ -92,19 +116,32 @@ impl Proxy {
         let mut tries = 0;
         loop {
             let Some(file) = parts.fresh.locate(&path).await? else { return Ok(None) };
-            let kind = Kind::page(format.content_type(), &file, parts.settings.links);
+            let young = match project {
+                Some(project) => self.young_files(project).await?,
+                None => Arc::default(),
+            };
+            let links = parts.settings.links;
+            let kind = Kind::page(format.content_type(), &file, links, &young.tag());
             if has(&request.headers, &kind.etag) {
                 return Ok(Some(kind.not_modified()));
             }
             let head = request.method == Method::HEAD;
-            if head && !file.vouches_for_files() {
+            if head && !file.vouches_for_files() && *young == YoungFiles::default() {
                 return Ok(Some(kind.whole(Body::empty(), file.length())));
             }
             // Who asked refuses it, as a project's page.
             let entry = parts.contents.obtain(&parts.client, &file, |_| {});
             match parts.fresh.within(entry.verified()).await {
                 Ok(content) => {
-                    let content = self.relinked(content, &file).await?;
+                    let mut content = self.relinked(content, &file).await?;
+                    if let Some(project) = project.filter(|_| *young != YoungFiles::default()) {
+                        let Some(rest) = without(content, project, format, young).await? else {
+                            let refusal = self.all_too_young(project);
+                            let page = self.refusal_page(project, format, request, refusal);
+                            return Ok(Some(page));
+                        };
+                        content = rest;
+                    }
                     let length = content.length();
                     let body = if head { Body::empty() } else { content.body(0, length) };
                     return Ok(Some(kind.whole(body, length)));
@@ -137,14 +174,14 @@ impl Proxy {
         })
     }
 
-    fn refuse_page(
+    /// How the refusal of a project's page reaches the screen of who asked for it.
+    fn refusal_page(
         &self,
         project: &NormalizedName,
         format: Format,
         request: &Head,
-        error: &Error,
+        refusal: Refusal,
     ) -> Response {
-        let refusal = self.refuse(format!("project {project}"), error);
         if !is_pip(&request.headers) {
             return refusal.response();
         }
@@ -157,6 +194,28 @@ impl Proxy {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
+}
+
+/// A page without files that are too young; none if it has no other.
+async fn without(
+    page: Content,
+    project: &NormalizedName,
+    format: Format,
+    young: Arc<YoungFiles>,
+) -> Result<Option<Content>, Error> {
+    let bytes = page.bytes().await.map_err(|error| not_kept(&error))?;
+    let project = project.clone();
+    // Of a large page that is work.
+    let rest = tokio::task::spawn_blocking(move || {
+        let listing = match format.is_html() {
+            true => Listing::from_html(&bytes),
+            false => Listing::from_json(&bytes),
+        };
+        // It was read before, or a moment ago as JSON; what cannot be is not passed on.
+        listing.ok()?.without(&bytes, &project, |name| young.contains(name))
+    });
+    let rest = rest.await.map_err(|error| not_kept(&io::Error::other(error)))?;
+    Ok(rest.map(|rest| Content::Memory(rest.into())))
 }
 
 fn not_acceptable() -> Response {

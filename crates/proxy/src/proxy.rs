@@ -15,6 +15,7 @@ use waxseal_index::simple::Links;
 use crate::answer::plain;
 use crate::content::Contents;
 use crate::fresh::Fresh;
+use crate::minimum_age::KnownYoungFiles;
 use crate::refusal::Refusals;
 use crate::request::{Head, names_elsewhere, names_loopback};
 use crate::{Exposure, Refusal, Settings};
@@ -30,6 +31,7 @@ pub(crate) struct Parts {
     pub(crate) fresh: Fresh,
     pub(crate) contents: Contents,
     pub(crate) refusals: Refusals,
+    pub(crate) young_files: KnownYoungFiles,
 }
 
 impl Proxy {
@@ -38,7 +40,8 @@ impl Proxy {
         let client = Arc::new(client);
         let fresh = Fresh::new(Arc::clone(&client), settings.clone());
         let contents = Contents::new(&settings);
-        Self(Arc::new(Parts { client, settings, fresh, contents, refusals: Refusals::default() }))
+        let (refusals, young_files) = (Refusals::default(), KnownYoungFiles::default());
+        Self(Arc::new(Parts { client, settings, fresh, contents, refusals, young_files }))
     }
 
     /// Refreshes the metadata now, so that a failure shows before anything asks; otherwise the first
@@ -66,14 +69,17 @@ impl Proxy {
     }
 
     pub(crate) fn refuse(&self, what: String, error: &Error) -> Refusal {
-        let refusal = Refusal::new(what, error, self.0.client.url());
+        self.refuse_because(Refusal::new(what, error, self.0.client.url()))
+    }
+
+    pub(crate) fn refuse_because(&self, refusal: Refusal) -> Refusal {
         self.0.refusals.record(&refusal);
         refusal
     }
 
     /// A tool that has this proxy for all its requests asked for something that is not the index.
     pub(crate) fn refuse_elsewhere(&self, url: &str) -> Refusal {
-        let refusal = Refusal {
+        self.refuse_because(Refusal {
             what: url.to_owned(),
             reason: "it is not the trusted index, and nothing verifies what comes from there"
                 .to_owned(),
@@ -83,9 +89,7 @@ impl Proxy {
                     .to_owned(),
             slug: Refusal::ELSEWHERE.to_owned(),
             mirror: url.to_owned(),
-        };
-        self.0.refusals.record(&refusal);
-        refusal
+        })
     }
 
     /// Where pages keep their links, or lead here.

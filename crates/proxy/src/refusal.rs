@@ -36,6 +36,9 @@ impl Refusal {
     /// The slug of what was asked of another server than the index.
     pub const ELSEWHERE: &'static str = "elsewhere";
 
+    /// The slug of what is younger than the user wants.
+    pub const TOO_YOUNG: &'static str = "too-young";
+
     pub(crate) fn new(what: String, error: &Error, mirror: &str) -> Self {
         let (reason, hint) = (error.to_string(), error.hint().to_owned());
         // The file is named once: a status line has little room.

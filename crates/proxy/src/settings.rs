@@ -7,6 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use waxseal_index::simple::Links;
 
+use crate::MinimumAge;
+
 /// What a [`Proxy`](crate::Proxy) goes by.
 #[derive(Clone)]
 pub struct Settings {
@@ -31,6 +33,10 @@ pub struct Settings {
     pub memory: u64,
     /// Bytes of large verified files to keep in unnamed temporary files. Default 2 GiB.
     pub disk: u64,
+    /// How old files have to be, by their signed time of upload. Default any age.
+    pub minimum_age: MinimumAge,
+    /// How long is waited for the index to sign what it serves already. Default 8 s: pip waits 15.
+    pub wait_for_signature: Duration,
     /// Where the links lead of pages that vouch for their files. Default to this proxy.
     pub links: Links,
     /// The time. Default that of this machine.
@@ -48,6 +54,8 @@ impl Default for Settings {
             remember_refused: Duration::from_mins(2),
             memory: 64 << 20,
             disk: 2 << 30,
+            minimum_age: MinimumAge::default(),
+            wait_for_signature: Duration::from_secs(8),
             links: Links::default(),
             clock: Arc::new(Timestamp::now),
         }

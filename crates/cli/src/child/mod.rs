@@ -23,9 +23,10 @@ use jiff::Timestamp;
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
-use waxseal_proxy::{Forward, Links, Policy, Proxy, Refusal, Settings};
+use waxseal_proxy::{Forward, HeldBack, Links, Policy, Proxy, Refusal, Settings, in_words};
 
 use crate::failure::{Exit, Failure};
+use crate::minimum_age::AgeOptions;
 use crate::output;
 use crate::trust::IndexOptions;
 
@@ -68,6 +69,9 @@ pub(crate) struct Protection {
     #[command(flatten)]
     index: IndexOptions,
 
+    #[command(flatten)]
+    age: AgeOptions,
+
     /// A URL or folder that the tool may have as well, unverified; repeatable
     #[arg(long = "allow", value_name = "URL")]
     allowed: Vec<String>,
@@ -104,7 +108,9 @@ pub(crate) async fn run(
         // One refresh and one reference time for the whole run (TUF 5.1).
         client.refresh(Timestamp::now()).await?;
     }
-    let settings = Settings { refresh_after: None, links: Links::Kept, ..Settings::default() };
+    let minimum_age = protection.age.minimum_age()?;
+    let settings =
+        Settings { refresh_after: None, links: Links::Kept, minimum_age, ..Settings::default() };
     let proxy = Proxy::new(client, settings);
     let policy = Policy { allowed: sources.allowed_urls().to_vec(), index_unverified: unverified };
     let forward = Forward::bind(proxy.clone(), policy).await?;
@@ -129,6 +135,7 @@ pub(crate) async fn run(
     }
     let status = serve_child(forward, command, program).await?;
     let refusals = proxy.refusals();
+    show_held_back(&proxy.held_back());
     show_refusals(&refusals);
     if unverified {
         output::alarm(&format!(
@@ -246,10 +253,27 @@ async fn serve_child(
     Ok(status)
 }
 
+/// Says which releases were not shown to the tool.
+fn show_held_back(held_back: &[HeldBack]) {
+    for HeldBack { project, files, least } in held_back {
+        let mut names = files.iter().rev().take(3).cloned().collect::<Vec<_>>().join(", ");
+        if files.len() > 3 {
+            names = format!("{names} and {} more", files.len() - 3);
+        }
+        output::note(&format!(
+            "held back of {project}, as younger than {}: {names}",
+            in_words(*least)
+        ));
+    }
+}
+
 /// Says what was refused, whatever the tool made of it.
 fn show_refusals(refusals: &[Refusal]) {
     for refusal in refusals {
         output::error(&format!("refused {}: {}", refusal.what, refusal.reason));
+        if refusal.slug != Refusal::ELSEWHERE {
+            output::note(&format!("asked of {}", refusal.mirror));
+        }
         output::hint(&refusal.hint);
     }
 }

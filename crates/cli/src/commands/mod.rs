@@ -12,6 +12,7 @@ mod repo;
 mod restore;
 mod run;
 mod serve;
+mod shell_env;
 mod sign;
 mod token;
 mod trust;
@@ -57,6 +58,7 @@ enum Command {
     Pip(pip::Pip),
     Run(run::Run),
     Proxy(proxy::Proxy),
+    ShellEnv(shell_env::ShellEnv),
     Download(download::Download),
     #[command(subcommand)]
     Repo(repo::Repo),
@@ -97,6 +99,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Pip(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Proxy(command) => command.run(),
+        Command::ShellEnv(command) => Ok(command.run()),
         Command::Download(command) => command.run(),
         Command::Repo(command) => command.run(),
         Command::Audit(command) => command.run(),

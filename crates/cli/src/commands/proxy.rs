@@ -8,6 +8,7 @@ use waxseal_proxy::{Bound, Exposure, Proxy as VerifyingProxy, Settings};
 use super::block_on;
 use crate::failure::{Exit, Failure};
 use crate::host::stopped;
+use crate::minimum_age::AgeOptions;
 use crate::output;
 use crate::trust::IndexOptions;
 
@@ -19,6 +20,9 @@ const LOCK_WAIT: Duration = Duration::from_secs(8);
 pub(crate) struct Proxy {
     #[command(flatten)]
     index: IndexOptions,
+
+    #[command(flatten)]
+    age: AgeOptions,
 
     /// Where to listen
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8459")]
@@ -32,10 +36,12 @@ pub(crate) struct Proxy {
 impl Proxy {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let client = self.index.client_waiting(LOCK_WAIT)?;
+        let minimum_age = self.age.minimum_age()?;
         block_on(async {
             let url = client.url().to_owned();
             client.refresh(Timestamp::now()).await?;
-            let proxy = VerifyingProxy::new(client, Settings::default());
+            let proxy =
+                VerifyingProxy::new(client, Settings { minimum_age, ..Settings::default() });
             let exposure = if self.allow_others { Exposure::Anyone } else { Exposure::Loopback };
             let bound = Bound::bind(self.listen, exposure).await.map_err(usage)?;
             let stopped = stopped()?;

@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{anchors, file_url, html};
+use crate::filename::DistributionFilename;
 use crate::name::NormalizedName;
 use crate::percent::decode_leniently;
 use crate::shown;
@@ -43,6 +45,8 @@ pub struct ListedFile {
     pub core_metadata: Option<Digests>,
     /// Where its attestations are (PEP 740). No page says a digest of those.
     pub provenance: Option<String>,
+    /// When it was uploaded, where the page says it (PEP 700; HTML never does).
+    pub upload_time: Option<Timestamp>,
     /// `Requires-Python` of its core metadata.
     pub requires_python: Option<String>,
     /// The reason it was yanked for, which may be empty; none if it is not yanked.
@@ -156,6 +160,28 @@ impl Listing {
         }
     }
 
+    /// The page without the files that `hidden` names, its links kept; none if none of them is left. The
+    /// page is the one that this is the listing of, or that page with other links.
+    pub fn without(
+        &self,
+        page: &[u8],
+        project: &NormalizedName,
+        hidden: impl Fn(&str) -> bool,
+    ) -> Option<Vec<u8>> {
+        if self.filenames().all(&hidden) {
+            return None;
+        }
+        if !self.is_html {
+            return json_without(page, hidden);
+        }
+        let files = self.files.iter().filter(|(name, _)| is_a_segment(name) && !hidden(name));
+        let files = files.filter_map(|(name, file)| match file {
+            Listed::Once(file) => Some((name.as_str(), file.clone())),
+            Listed::Twice => None,
+        });
+        Some(html::listing(project, self.base.as_deref(), files))
+    }
+
     fn relinked_html(
         &self,
         project: &NormalizedName,
@@ -225,6 +251,23 @@ fn relinked_json(
     serde_json::to_vec(&page).ok()
 }
 
+/// Versions of which no file is left go too (PEP 700).
+fn json_without(page: &[u8], hidden: impl Fn(&str) -> bool) -> Option<Vec<u8>> {
+    let mut page: Value = serde_json::from_slice(page).ok()?;
+    let files = page.get_mut("files")?.as_array_mut()?;
+    let name = |file: &Value| Some(file.get("filename")?.as_str()?.to_owned());
+    files.retain(|file| name(file).is_some_and(|name| !hidden(&name)));
+    let parsed = files.iter().filter_map(|file| name(file)?.parse::<DistributionFilename>().ok());
+    let left: Vec<_> = parsed.map(|file| file.version().clone()).collect();
+    if let Some(versions) = page.get_mut("versions").and_then(Value::as_array_mut) {
+        versions.retain(|version| {
+            let version = version.as_str().and_then(|version| version.parse().ok());
+            version.is_some_and(|version| left.contains(&version))
+        });
+    }
+    serde_json::to_vec(&page).ok()
+}
+
 /// The keys of PEP 714, PEP 691 and Warehouse, of which the first that is there counts.
 const CORE_METADATA: [&str; 3] = ["core-metadata", "dist-info-metadata", "data-dist-info-metadata"];
 
@@ -251,6 +294,7 @@ struct JsonFile {
     dist_info_metadata: Option<Promise>,
     data_dist_info_metadata: Option<Promise>,
     provenance: Option<String>,
+    upload_time: Option<String>,
     requires_python: Option<String>,
     yanked: Option<Yanked>,
 }
@@ -294,6 +338,7 @@ impl JsonFile {
             size: self.size,
             core_metadata: metadata.and_then(Promise::read),
             provenance: self.provenance,
+            upload_time: self.upload_time.and_then(|time| time.parse().ok()),
             requires_python: self.requires_python,
             yanked: match self.yanked {
                 None | Some(Yanked::Plain(false)) => None,
@@ -321,6 +366,7 @@ impl anchors::Anchor {
             size: None,
             core_metadata: metadata.map(digest),
             provenance: self.attribute("data-provenance").map(str::to_owned),
+            upload_time: None,
             requires_python: self.attribute("data-requires-python").map(str::to_owned),
             yanked: self.attribute("data-yanked").map(str::to_owned),
         };

@@ -13,6 +13,7 @@ use waxseal_tuf::RoleName;
 use waxseal_tuf::metadata::{Root, Unverified};
 
 use super::block_on;
+use crate::credentials;
 use crate::output;
 use crate::trust::TrustOption;
 
@@ -93,6 +94,7 @@ impl Add {
             (Some(file), _) => std::fs::read(&file)
                 .with_context(|| format!("cannot read the root {}", file.display()))?,
             (None, Some(expected)) => {
+                let credentials = credentials::find(&url, credentials);
                 let settings = Settings { credentials, ..Settings::default() };
                 block_on(async {
                     Ok(fetch_root_with_fingerprint(&url, expected, &settings).await?)
