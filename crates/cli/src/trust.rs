@@ -93,6 +93,11 @@ impl IndexOptions {
         self.cache.folder()
     }
 
+    /// Whether nothing is to be fetched.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.offline
+    }
+
     fn store(&self) -> anyhow::Result<(TrustStore, Option<Credentials>)> {
         let stores = self.trust.stores()?;
         match &self.index {

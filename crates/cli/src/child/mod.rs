@@ -106,7 +106,14 @@ pub(crate) async fn run(
         output::alarm(&format!("nothing of {index} is verified in this run"));
     } else {
         // One refresh and one reference time for the whole run (TUF 5.1).
-        client.refresh(Timestamp::now()).await?;
+        let refreshed = client.refresh(Timestamp::now()).await?;
+        if protection.index.is_offline() {
+            let until = refreshed.fresh_until.strftime("%Y-%m-%d %H:%M UTC");
+            let snapshot = refreshed.snapshot;
+            output::note(&format!(
+                "offline: of {index} snapshot {snapshot} is known, valid until {until}"
+            ));
+        }
     }
     let minimum_age = protection.age.minimum_age()?;
     let settings =

@@ -1,6 +1,7 @@
 //! An index, a person who installs from it, and what goes between them.
 
 mod form;
+mod front;
 mod http;
 mod index;
 mod kills;
@@ -15,6 +16,7 @@ use waxseal_testkit::peers::CleanCommand;
 pub(crate) use waxseal_testkit::tree::tree;
 
 pub(crate) use form::Form;
+pub(crate) use front::Front;
 pub(crate) use http::request;
 pub(crate) use index::{Index, clock_shifted, exited, other_contents};
 pub(crate) use kills::{copy, killed_at_writes};
