@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod credentials;
 mod data_folder;
+mod demo;
 mod expiry;
 mod failure;
 mod host;

@@ -3,6 +3,7 @@
 mod audit;
 mod ceremony;
 mod completions;
+mod demo;
 mod download;
 mod key;
 mod pip;
@@ -73,6 +74,7 @@ enum Command {
     #[command(subcommand)]
     Ceremony(ceremony::Ceremony),
     Sign(sign::Sign),
+    Demo(demo::Demo),
     Completions(completions::Completions),
 }
 
@@ -108,6 +110,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Key(command) => command.run(),
         Command::Ceremony(command) => command.run(),
         Command::Sign(command) => command.run(),
+        Command::Demo(command) => command.run(),
         Command::Completions(command) => Ok(command.run()),
     }
 }
