@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod command;
 mod debian;
+mod demo;
 mod deny;
 mod fuzz;
 mod paths;
@@ -30,6 +31,8 @@ enum Task {
     Bench(bench::Options),
     /// Fuzz `waxseal-tuf`: each target for some time, on the stable toolchain
     Fuzz(fuzz::Options),
+    /// Draw `docs/demo.svg`, the picture of `waxseal demo`, from what that prints
+    Demo,
     /// Install the Python tools and packages that the tests use, under `target/peers`
     Peers,
     /// Kill and fail the real binary at every single system call; `test` takes a sample
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Task::Test { filters } => test::run(&filters),
         Task::Bench(options) => bench::bench(&options),
         Task::Fuzz(options) => fuzz::fuzz(&options),
+        Task::Demo => demo::draw(),
         Task::Peers => peers::install(),
         Task::Sweep => sweep::run(),
     };

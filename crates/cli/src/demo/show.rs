@@ -177,7 +177,12 @@ pub(super) fn table(played: &[Played]) {
             Cell::new(with_waxseal(played)).fg(refused),
         ]);
     }
-    output::line(&table.trim_fmt());
+    for line in table.trim_fmt().lines() {
+        match line.chars().all(|c| c == '─') {
+            true => output::line(&format!("{DIM}{line}{DIM:#}")),
+            false => output::line(line),
+        }
+    }
 }
 
 /// What is said of it in a cell.

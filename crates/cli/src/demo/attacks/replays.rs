@@ -9,7 +9,7 @@ use crate::demo::world::{GREET, GREET_1_0};
 pub(super) const ROLLBACK: Attack = Attack {
     name: "Rollback attacks",
     does: "The mirror shows the index of two hours ago: old page, old metadata, each with its true \
-           signature. greet 1.1, which mends greet 1.0, is not on it.",
+           signature. greet 1.1, which fixes greet 1.0, is not on it.",
     limit: None,
     lies: |world| Ok(world.two_hours_ago.replayed()),
     fooled: old_greet_is_installed,
@@ -90,7 +90,7 @@ pub(super) const MALICIOUS_MIRROR: Attack = Attack {
     counts_bytes: false,
 };
 
-/// Whether the version is there that was mended, and nothing says so.
+/// Whether the version is there that was fixed since, and nothing says so.
 fn old_greet_is_installed(control: &super::Control) -> Option<String> {
     let greet = control.installed("greet").filter(|_| control.is_silent())?;
     let old = greet.version == GREET_1_0.version && !control.run.stdout.contains(GREET.version);
