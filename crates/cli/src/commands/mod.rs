@@ -36,7 +36,8 @@ use crate::terminal::Terminal;
 /// A Python package index that signs what it serves, and a pip that proves it.
 ///
 /// An index operator starts with `waxseal quickstart`. A person who installs packages runs
-/// `waxseal trust add` once for an index, and `waxseal pip install` from then on.
+/// `waxseal trust add` once for an index, and `waxseal pip install` from then on. `waxseal demo` shows what
+/// that is for.
 #[derive(Debug, Parser)]
 #[command(version, subcommand_required = true)]
 #[command(after_help = "Exit codes: 0 success, 1 failure, 2 wrong use, 3 verification refused \

@@ -86,8 +86,11 @@ pub(super) fn attack(number: usize, played: &Played) {
     command("waxseal pip install greet");
     played.message.iter().for_each(|line| message(line));
     match played.verdict.is_refused() {
-        true => text(&format!("✓ {}", proof(played)), 4, REFUSED),
-        false => text(&format!("✗ NOT REFUSED: {}", played.verdict.problems.join(", ")), 4, BAD),
+        true => marked('✓', &proof(played), REFUSED),
+        false => {
+            let problems = played.verdict.problems.join(", ");
+            marked('✗', &format!("NOT REFUSED: {problems}"), BAD);
+        }
     }
     if let Some(limit) = played.limit {
         text(limit, 4, DIM);
@@ -139,13 +142,13 @@ fn proof(played: &Played) -> String {
     if played.counts_bytes {
         parts.push(format!("the mirror got rid of {} KiB", played.sent.div_ceil(1 << 10)));
     }
-    parts.extend(played.exit.map(|exit| format!("exit code {exit}")));
+    parts.extend(played.exit.map(|exit| format!("exit {exit}")));
     if played.ends == Ends::Refused {
         parts.push("nothing installed".to_owned());
     }
     parts.push("trust as before".to_owned());
     if played.ends == Ends::Refused {
-        parts.push("from an honest mirror: greet 1.1".to_owned());
+        parts.push("honest mirror: greet 1.1".to_owned());
     }
     parts.join(" · ")
 }
@@ -225,6 +228,14 @@ fn printed(run: &Run, what: &str) {
 fn text(text: &str, indent: usize, style: Style) {
     for line in wrapped(text, width().saturating_sub(indent)) {
         output::line(&format!("{:indent$}{style}{line}{style:#}", ""));
+    }
+}
+
+/// A paragraph with a mark before its first line.
+fn marked(mark: char, text: &str, style: Style) {
+    for (number, line) in wrapped(text, width() - 6).iter().enumerate() {
+        let mark = if number == 0 { mark } else { ' ' };
+        output::line(&format!("    {style}{mark} {line}{style:#}"));
     }
 }
 

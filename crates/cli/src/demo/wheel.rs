@@ -132,7 +132,7 @@ mod tests {
     fn another_program_reads_the_wheel() {
         let wheel = Wheel::new("greet", "1.0", &["phrases"], "hello");
         let mut archive = zip::ZipArchive::new(Cursor::new(wheel.bytes())).unwrap();
-        let names: Vec<_> = archive.file_names().map(str::to_owned).collect();
+        let names: Vec<_> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
         let info =
             ["METADATA", "WHEEL", "RECORD"].map(|file| format!("greet-1.0.dist-info/{file}"));
         assert_eq!(names, [&["greet.py".to_owned()], info.as_slice()].concat());

@@ -265,6 +265,7 @@ fn the_help_is_one_that_a_person_can_use() {
         "sign show",
         "sign combine",
         "sign pin",
+        "demo",
         "completions",
     ] {
         let words = command.split_whitespace().chain(["--help"]);

@@ -19,6 +19,7 @@ mod ceremony_people;
 mod commands;
 mod compromise;
 mod crash;
+mod demo;
 mod expiry;
 mod hash_algorithms;
 mod install;
