@@ -98,7 +98,7 @@ pub enum Error {
     },
     /// The role is past its expiry time (TUF 5.3.10, 5.4.4, 5.5.6, 5.6.5).
     #[error(
-        "{role} version {version} expired at {expired}; it is {now} here: the mirror is stale or \
+        "{role} version {version} expired at {expired}; it is {now:.0} here: the mirror is stale or \
          frozen, or this machine's clock is wrong ({file})"
     )]
     Expired {

@@ -107,9 +107,9 @@ impl Mirror {
         self.lie(Vec::new());
     }
 
-    /// How many bytes of lies were taken from it since this was last asked.
-    pub(super) fn take_sent(&self) -> u64 {
-        self.shared.sent.swap(0, Ordering::Relaxed)
+    /// How many bytes of lies it sent.
+    pub(super) fn sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::Relaxed)
     }
 }
 

@@ -223,8 +223,6 @@ mod tests {
             fooled: true,
             exit: Some(3),
             took: Duration::from_secs(1),
-            sent: 10,
-            counts_bytes: false,
             message: vec!["error: a rollback".to_owned(), "hint: wait".to_owned()],
             verdict: Verdict { problems: problems.iter().map(ToString::to_string).collect() },
         }

@@ -27,10 +27,6 @@ pub(super) struct Played {
     pub(super) exit: Option<i32>,
     /// How long that took.
     pub(super) took: Duration,
-    /// How many bytes it took from the attacker.
-    pub(super) sent: u64,
-    /// Whether that is worth telling.
-    pub(super) counts_bytes: bool,
     /// What its user read.
     pub(super) message: Vec<String>,
     pub(super) verdict: Verdict,
@@ -92,8 +88,6 @@ pub(super) async fn play(
         fooled: fooled.is_some(),
         exit: attacked.run.exit,
         took: attacked.run.took,
-        sent: attacked.sent,
-        counts_bytes: attack.counts_bytes,
         message: attacked.message,
         verdict: attacked.verdict,
     })
@@ -113,13 +107,12 @@ async fn control(
     };
     let target = folder.join("plain");
     let run = pip.plain(&mirror.url(), good.as_deref(), &target, attack.watch).await?;
-    Ok(Control { run, sent: mirror.take_sent() })
+    Ok(Control { run, sent: mirror.sent() })
 }
 
 /// What came of it with Waxseal.
 struct Attacked {
     run: Run,
-    sent: u64,
     message: Vec<String>,
     verdict: Verdict,
 }
@@ -149,9 +142,7 @@ async fn attacked(
     }
     let before = bytes_of(&trust)?;
     mirror.lie((attack.lies)(world)?);
-    mirror.take_sent();
     let attacked = pip.verified(&trust, good_url.as_deref(), &folder.join("attacked")).await?;
-    let sent = mirror.take_sent();
     let trust_is_unchanged = bytes_of(&trust)? == before;
     mirror.be_honest();
     let recovered = pip.verified(&trust, good_url.as_deref(), &folder.join("honest")).await?;
@@ -164,7 +155,7 @@ async fn attacked(
         recovered: &recovered,
     };
     let verdict = judge(&observed);
-    Ok(Attacked { run: attacked, sent, message, verdict })
+    Ok(Attacked { run: attacked, message, verdict })
 }
 
 /// Whether the attack failed in every respect.

@@ -102,7 +102,7 @@ impl Pip {
         let mut command = self.command("pip");
         command.args(["install", "greet"]).env("PIP_INDEX_URL", format!("{index}/simple/"));
         if let Some(extra) = extra {
-            command.env("PIP_EXTRA_INDEX_URL", format!("{extra}/simple/"));
+            command.args(["--extra-index-url", &format!("{extra}/simple/")]);
         }
         installing(command, target, limit).await
     }
@@ -115,10 +115,11 @@ impl Pip {
         target: &Path,
     ) -> anyhow::Result<Run> {
         let mut command = self.waxseal(trust)?;
-        command.args(["pip", "install", "greet"]);
+        command.arg("pip");
         if let Some(mirror) = mirror {
-            command.env("WAXSEAL_MIRRORS", mirror);
+            command.args(["--mirror", mirror]);
         }
+        command.args(["install", "greet"]);
         installing(command, target, None).await
     }
 

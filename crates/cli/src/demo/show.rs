@@ -81,9 +81,16 @@ pub(super) fn attack(number: usize, played: &Played) {
     output::line(&format!("{BOLD}{number:>2}  {}{BOLD:#}", played.attack));
     text(played.does, 4, Style::new());
     output::line("");
-    command("pip install greet");
+    let (plain, verified) = match played.ends {
+        Ends::Refused => ("pip install greet", "waxseal pip install greet"),
+        Ends::AskedElsewhere => (
+            "pip install greet --extra-index-url GOOD/simple/",
+            "waxseal pip --mirror GOOD install greet",
+        ),
+    };
+    command(plain);
     text(&played.plain, 6, if played.fooled { FOOLED } else { BAD });
-    command("waxseal pip install greet");
+    command(verified);
     played.message.iter().for_each(|line| message(line));
     match played.verdict.is_refused() {
         true => marked('✓', &proof(played), REFUSED),
@@ -117,10 +124,12 @@ fn message(line: &str) {
 
 /// A line of pip's, or a warning: without addresses, which pip repeats up to three times.
 fn of_pip(line: &str, indent: usize) {
+    if !line.starts_with("ERROR:") {
+        return text(line, indent, Style::new());
+    }
     let line = line.split(" for url: ").next().unwrap_or(line);
     let address = |word: &str| {
-        let is_address =
-            word.trim_start_matches('(').starts_with("http://") && line.starts_with("ERROR:");
+        let is_address = word.trim_start_matches('(').starts_with("http://");
         if is_address { "…".to_owned() } else { word.to_owned() }
     };
     let line = line.split(' ').map(address).collect::<Vec<_>>().join(" ");
@@ -138,9 +147,6 @@ fn proof(played: &Played) -> String {
     ];
     if played.took >= LONG {
         parts.push(format!("after {} s", played.took.as_secs()));
-    }
-    if played.counts_bytes {
-        parts.push(format!("the mirror got rid of {} KiB", played.sent.div_ceil(1 << 10)));
     }
     parts.extend(played.exit.map(|exit| format!("exit {exit}")));
     if played.ends == Ends::Refused {

@@ -33,7 +33,6 @@ pub(super) const ENDLESS: Attack = Attack {
     seen: Seen::Today,
     ends: Ends::Refused,
     watch: None,
-    counts_bytes: true,
 };
 
 pub(super) const SLOW: Attack = Attack {
@@ -55,5 +54,4 @@ pub(super) const SLOW: Attack = Attack {
     seen: Seen::Today,
     ends: Ends::Refused,
     watch: Some(WATCH),
-    counts_bytes: false,
 };

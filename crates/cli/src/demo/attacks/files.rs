@@ -25,7 +25,6 @@ pub(super) const ARBITRARY: Attack = Attack {
     seen: Seen::Today,
     ends: Ends::Refused,
     watch: None,
-    counts_bytes: false,
 };
 
 pub(super) const EXTRANEOUS: Attack = Attack {
@@ -48,7 +47,6 @@ pub(super) const EXTRANEOUS: Attack = Attack {
     seen: Seen::Today,
     ends: Ends::Refused,
     watch: None,
-    counts_bytes: false,
 };
 
 pub(super) const WRONG: Attack = Attack {
@@ -68,7 +66,6 @@ pub(super) const WRONG: Attack = Attack {
     seen: Seen::Today,
     ends: Ends::Refused,
     watch: None,
-    counts_bytes: false,
 };
 
 /// Whether the attacker's code is there.

@@ -27,7 +27,6 @@ pub(super) const COMPROMISE: Attack = Attack {
     seen: Seen::Today,
     ends: Ends::Refused,
     watch: None,
-    counts_bytes: false,
 };
 
 /// A successor of the index's root, as good as one stolen key makes it.

@@ -29,8 +29,6 @@ pub(super) struct Attack {
     pub(super) ends: Ends,
     /// How long plain pip is watched; until it ends, if that is not said.
     pub(super) watch: Option<Duration>,
-    /// Whether it matters how many bytes are taken from the attacker.
-    pub(super) counts_bytes: bool,
 }
 
 /// What is trusted before an attack.

@@ -16,7 +16,6 @@ pub(super) const ROLLBACK: Attack = Attack {
     seen: Seen::Today,
     ends: Ends::Refused,
     watch: None,
-    counts_bytes: false,
 };
 
 pub(super) const FREEZE: Attack = Attack {
@@ -32,7 +31,6 @@ pub(super) const FREEZE: Attack = Attack {
     seen: Seen::ThreeDaysAgo,
     ends: Ends::Refused,
     watch: None,
-    counts_bytes: false,
 };
 
 pub(super) const MIX_AND_MATCH: Attack = Attack {
@@ -57,7 +55,6 @@ pub(super) const MIX_AND_MATCH: Attack = Attack {
     seen: Seen::TodayWithoutPhrases,
     ends: Ends::Refused,
     watch: None,
-    counts_bytes: false,
 };
 
 pub(super) const MALICIOUS_MIRROR: Attack = Attack {
@@ -87,7 +84,6 @@ pub(super) const MALICIOUS_MIRROR: Attack = Attack {
     seen: Seen::Today,
     ends: Ends::AskedElsewhere,
     watch: None,
-    counts_bytes: false,
 };
 
 /// Whether the version is there that was fixed since, and nothing says so.
