@@ -143,17 +143,17 @@ mod tests {
         entry_for(NETRC, host, user).map(|entry| (entry.login, entry.password))
     }
 
-    fn pair(login: &str, password: &str) -> Option<(String, String)> {
-        Some((login.to_owned(), password.to_owned()))
+    fn pair(login: &str, password: &str) -> (String, String) {
+        (login.to_owned(), password.to_owned())
     }
 
     #[test]
     fn the_entry_of_a_host_is_found_and_else_the_default() {
-        assert_eq!(found("host", None), pair("me", "se cret\"#1"));
-        assert_eq!(found("host", Some("you")), pair("you", "yours"));
+        assert_eq!(found("host", None), Some(pair("me", "se cret\"#1")));
+        assert_eq!(found("host", Some("you")), Some(pair("you", "yours")));
         assert_eq!(found("host", Some("nobody")), None);
-        assert_eq!(found("other", None), pair("a", "b"));
-        assert_eq!(found("third", None), pair("anyone", "guest"));
+        assert_eq!(found("other", None), Some(pair("a", "b")));
+        assert_eq!(found("third", None), Some(pair("anyone", "guest")));
     }
 
     #[test]

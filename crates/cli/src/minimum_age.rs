@@ -29,28 +29,35 @@ pub(crate) struct AgeOptions {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct UserConfig {
+    min_age: Ages,
+}
+
+/// The table `[min-age]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Ages {
     /// The same as `--min-age`.
-    min_age: Option<String>,
+    every: Option<String>,
     /// The same for single projects.
-    min_age_of: BTreeMap<String, String>,
+    projects: BTreeMap<String, String>,
     /// The same as `--min-age-except`.
-    min_age_except: Vec<String>,
+    except: Vec<String>,
 }
 
 impl AgeOptions {
     /// What the options say, and what the configuration says that they do not.
     pub(crate) fn minimum_age(&self) -> anyhow::Result<MinimumAge> {
-        let (file, config) = UserConfig::read()?;
+        let (file, UserConfig { min_age: config }) = UserConfig::read()?;
         let wrong = || format!("the configuration {} is wrong", file.display());
-        let configured = config.min_age.as_deref().map(age).transpose();
+        let configured = config.every.as_deref().map(age).transpose();
         let configured = configured.map_err(anyhow::Error::msg).with_context(wrong)?;
         let mut projects = BTreeMap::new();
-        for (name, text) in &config.min_age_of {
+        for (name, text) in &config.projects {
             let name = NormalizedName::of(name).with_context(wrong)?;
             projects.insert(name, age(text).map_err(anyhow::Error::msg).with_context(wrong)?);
         }
         let mut except = BTreeSet::new();
-        for text in config.min_age_except.iter().chain(&self.min_age_except) {
+        for text in config.except.iter().chain(&self.min_age_except) {
             match exception(text)? {
                 (name, Some(version)) => _ = except.insert((name, version)),
                 (name, None) => _ = projects.insert(name, Duration::ZERO),

@@ -149,7 +149,7 @@ impl FileCache {
 
     fn path_of(&self, file: &Located) -> Option<PathBuf> {
         let digest = file.hashes().file_name_digest()?;
-        Some(self.folder.join(digest.get(..2)?).join(&*digest))
+        Some(self.folder.join(digest.get(..2)?).join(digest))
     }
 }
 

@@ -82,7 +82,7 @@ fn young_files_are_held_back_and_exceptions_are_let_in() {
     let person = Person::trusting(&index);
     let config = person.home().join(".config/waxseal");
     fs::create_dir_all(&config).unwrap();
-    let text = "min-age = \"7d\"\nmin-age-except = [\"beta\"]\n[min-age-of]\nalpha = \"1d\"\n";
+    let text = "[min-age]\nevery = \"7d\"\nexcept = [\"beta\"]\nprojects = { alpha = \"1d\" }\n";
     fs::write(config.join("config.toml"), text).unwrap();
     let outcome = person.install(Tool::Pip, ["alpha"]).run().failure();
     assert_shows(&outcome.stderr, &["none of its files is 24 hours old"]);

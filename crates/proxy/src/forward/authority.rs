@@ -27,7 +27,7 @@ impl Authority {
     pub(super) fn new() -> Result<Self, String> {
         let failed = |error: rcgen::Error| error.to_string();
         let pair = || KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed);
-        let mut parameters = valid_now(CertificateParams::default())?;
+        let mut parameters = valid_now(CertificateParams::default());
         parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         parameters.distinguished_name = named("Waxseal, for one run of one program");
@@ -58,7 +58,7 @@ impl Authority {
 
     fn make(&self, host: &str) -> Result<ServerConfig, String> {
         let failed = |error: rcgen::Error| error.to_string();
-        let mut parameters = valid_now(CertificateParams::new([host.to_owned()]).map_err(failed)?)?;
+        let mut parameters = valid_now(CertificateParams::new([host.to_owned()]).map_err(failed)?);
         parameters.distinguished_name = named(host);
         parameters.use_authority_key_identifier_extension = true;
         parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -77,10 +77,10 @@ impl Authority {
 }
 
 /// Without an end that a wrong clock would meet: the authority ends with the run.
-fn valid_now(mut parameters: CertificateParams) -> Result<CertificateParams, String> {
+fn valid_now(mut parameters: CertificateParams) -> CertificateParams {
     parameters.not_before = date_time_ymd(2000, 1, 1);
     parameters.not_after = date_time_ymd(2100, 1, 1);
-    Ok(parameters)
+    parameters
 }
 
 fn named(name: &str) -> DistinguishedName {
