@@ -146,9 +146,9 @@ fn settings(text: &str) -> Vec<(String, String)> {
 /// The cache that the configuration names.
 pub(super) fn cache(surroundings: &Surroundings<'_>) -> Option<PathBuf> {
     let texts = configuration_files(surroundings).into_iter().map(fs::read_to_string);
-    let settings = texts.filter_map(Result::ok).flat_map(|text| settings(&text));
+    let mut settings = texts.filter_map(Result::ok).flat_map(|text| settings(&text));
     // The last file wins.
-    settings.filter(|(name, _)| name == "cache-dir").next_back().map(|(_, value)| value.into())
+    settings.rfind(|(name, _)| name == "cache-dir").map(|(_, value)| value.into())
 }
 
 /// Requirements and constraints files that the configuration names: pip obeys options in them.
