@@ -58,7 +58,7 @@ pub use file_cache::{FileCache, Incoming};
 pub use files::Files;
 pub use fingerprint::Fingerprint;
 pub use index_url::{Credentials, IndexUrl};
-pub use listed::{KnownPage, Located, says_index};
+pub use listed::{KnownPage, Located, linked_path, says_index};
 pub use metadata_store::{MetadataStore, StoreLock};
 pub use observer::{Event, Observer};
 pub use replacement::{Replacement, find_new_root};

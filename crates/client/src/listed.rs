@@ -221,7 +221,7 @@ impl Client {
     /// The same by the URL that a page of the index has for a file, or for core metadata beside it.
     /// `None` where the page of the project that the file's name says does not link there.
     pub async fn locate_link(&self, url: &Url) -> Result<Option<Located>, Error> {
-        let Some(path) = path_by_name(url) else { return Ok(None) };
+        let Some(path) = linked_path(url) else { return Ok(None) };
         let Some(wanted) = Wanted::of(&path) else { return Ok(None) };
         let located = self.locate_on_page(&path, &wanted).await?;
         Ok(located.filter(|file| match file.link() {
@@ -348,8 +348,9 @@ impl Located {
     }
 }
 
-/// What the target path of a file would be, by the last part of its URL.
-fn path_by_name(url: &Url) -> Option<TargetPath> {
+/// What the target path would be of a file that a page links to, by the last part of its URL; none if
+/// that names no distribution.
+pub fn linked_path(url: &Url) -> Option<TargetPath> {
     let name = decode_leniently(url.path_segments()?.next_back()?)?;
     let file = name.strip_suffix(METADATA).unwrap_or(&name);
     let project = file.parse::<DistributionFilename>().ok()?.project().clone();

@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{Method, StatusCode};
 use url::Url;
-use waxseal_client::{Client, Credentials, Error};
+use waxseal_client::{Client, Credentials, Error, linked_path};
 use waxseal_index::simple::Links;
 
 use crate::answer::plain;
@@ -114,15 +114,19 @@ impl Proxy {
     /// links to.
     pub(crate) async fn answer_for_index(&self, url: &Url, request: &Head) -> Option<Response> {
         let reads = matches!(request.method, Method::GET | Method::HEAD);
+        let is_file = reads && linked_path(url).is_some();
         let Some(path) = self.path_below_index(url) else {
-            return if reads { self.linked_file(url, request).await } else { None };
+            return if is_file { self.linked_file(url, request).await } else { None };
         };
         if !reads {
             return Some(plain(StatusCode::METHOD_NOT_ALLOWED, "this proxy is read only"));
         }
         let is_ours =
             path == "/simple" || path.starts_with("/simple/") || path.starts_with("/files/");
-        if !is_ours && let Some(file) = self.linked_file(url, request).await {
+        if !is_ours
+            && is_file
+            && let Some(file) = self.linked_file(url, request).await
+        {
             return Some(file);
         }
         Some(self.route(path, request).await)

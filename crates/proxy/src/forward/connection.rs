@@ -118,19 +118,18 @@ impl Shared {
     async fn answer_for(self: Arc<Self>, mut url: Url, request: Request<Incoming>) -> Response {
         url.set_fragment(None);
         let is_index = self.proxy.path_below_index(&url).is_some();
-        let passed_on = is_index && self.policy.index_unverified;
-        if !passed_on {
-            let (head, body) = request.into_parts();
-            if let Some(response) = self.proxy.answer_for_index(&url, &head).await {
-                return response;
-            }
-            if !self.policy.allows(&url) {
-                return self.proxy.refuse_elsewhere(&shown(&url)).response();
-            }
-            let request = Request::from_parts(head, body);
-            return self.passing_on.pass_on(url, request, false).await;
+        let unverified = self.policy.index_unverified;
+        if is_index && unverified {
+            return self.passing_on.pass_on(url, request, true).await;
         }
-        self.passing_on.pass_on(url, request, true).await
+        let (head, body) = request.into_parts();
+        if !unverified && let Some(response) = self.proxy.answer_for_index(&url, &head).await {
+            return response;
+        }
+        if !self.policy.allows(&url) {
+            return self.proxy.refuse_elsewhere(&shown(&url)).response();
+        }
+        self.passing_on.pass_on(url, Request::from_parts(head, body), false).await
     }
 }
 

@@ -4,7 +4,10 @@
 
 mod elsewhere;
 mod files;
+mod forward;
 mod layout_index;
+mod minimum_age;
+mod not_yet_signed;
 mod pages;
 mod peers;
 mod refusals;

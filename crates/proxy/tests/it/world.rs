@@ -135,7 +135,7 @@ pub(crate) struct Packages {
     /// Whether pages vouch for the files, which then are no targets.
     layout_index: bool,
     /// What becomes of a page before it is signed.
-    edit: Box<Edit>,
+    pub(crate) edit: Box<Edit>,
 }
 
 /// What makes another page, or none, of the page at a target path.
@@ -166,6 +166,17 @@ impl Packages {
     }
 
     pub(crate) fn add_file(&mut self, filename: &str, content: &[u8], metadata: Option<&[u8]>) {
+        self.add_file_of(filename, content, metadata, Simulator::now());
+    }
+
+    /// A file that was uploaded at this time.
+    pub(crate) fn add_file_of(
+        &mut self,
+        filename: &str,
+        content: &[u8],
+        metadata: Option<&[u8]>,
+        upload_time: Timestamp,
+    ) {
         let filename: DistributionFilename = filename.parse().unwrap();
         let name = filename.project().clone();
         let path = format!("packages/{name}/{filename}");
@@ -177,7 +188,7 @@ impl Packages {
             filename,
             sha256: Sha256::of(content).0,
             size: content.len() as u64,
-            upload_time: Simulator::now(),
+            upload_time,
             requires_python: None,
             core_metadata_sha256: metadata.map(|metadata| Sha256::of(metadata).0),
             yanked: None,
