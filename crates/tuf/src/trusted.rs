@@ -398,6 +398,10 @@ impl TrustedMetadata {
         &self.root
     }
 
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// The trusted timestamp.
     pub fn timestamp(&self) -> &Verified<Timestamp> {
         &self.timestamp

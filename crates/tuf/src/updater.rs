@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp as Time;
 
+use crate::chain::Chain;
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::metadata::{TargetFile, Targets};
@@ -335,6 +336,8 @@ pub struct Search {
     /// Roles still to search, the next one last.
     pending: Vec<Pending>,
     acquire: Option<Acquire>,
+    /// Roles that were searched, and who led to each, in that order.
+    searched: Vec<(Delegated, Arc<Verified<Targets>>)>,
     found: Option<TargetFile>,
 }
 
@@ -351,7 +354,9 @@ impl Search {
         let top = Delegated { role: RoleName::targets(), delegator: None };
         let pending = vec![Pending { delegated: top, delegator: None }];
         let (visited, acquire, found) = (BTreeSet::new(), None, None);
-        let mut search = Self { path, limits, visited, pattern_work: 0, pending, acquire, found };
+        let searched = Vec::new();
+        let mut search =
+            Self { path, limits, visited, pattern_work: 0, pending, acquire, searched, found };
         search.visit_pending(trusted)?;
         Ok(search)
     }
@@ -373,7 +378,7 @@ impl Search {
         match acquire.answer(trusted, answer)? {
             Acquired::Not(acquire) => self.acquire = Some(acquire),
             Acquired::Role(targets) => {
-                self.search_role(&delegated.role, &targets)?;
+                self.search_role(delegated, targets)?;
                 self.visit_pending(trusted)?;
             }
         }
@@ -383,6 +388,21 @@ impl Search {
     /// After [`Step::Done`]: the target, or `None` where no role lists it.
     pub fn finish(self) -> Option<TargetFile> {
         self.found
+    }
+
+    /// After [`Step::Done`], for showing to people: the roles that led to the target; where no role lists
+    /// it, those that led to the last one that was asked. `trusted` is the set that was searched.
+    pub fn chain(&self, trusted: &TrustedMetadata) -> Result<Chain, Error> {
+        let mut way = Vec::new();
+        let mut next = self.searched.last();
+        while let Some((delegated, targets)) = next {
+            way.push((&delegated.role, &**targets));
+            // Each role is searched once, and its delegator before it.
+            let by = delegated.delegator.as_ref();
+            next = by.and_then(|by| self.searched.iter().find(|(found, _)| found.role == *by));
+        }
+        way.reverse();
+        Chain::new(trusted, &self.path, self.found.as_ref(), &way)
     }
 
     /// Goes through roles that are at hand, until one must be acquired or the search ends.
@@ -398,7 +418,7 @@ impl Search {
             }
             self.visited.insert(delegated.role.clone());
             match trusted.targets(&delegated, delegator.as_deref()) {
-                Some(targets) => self.search_role(&delegated.role, &Arc::clone(targets))?,
+                Some(targets) => self.search_role(delegated, Arc::clone(targets))?,
                 None => {
                     self.acquire = Some(Acquire::new(delegated, delegator));
                     return Ok(());
@@ -410,9 +430,11 @@ impl Search {
 
     fn search_role(
         &mut self,
-        name: &RoleName,
-        targets: &Arc<Verified<Targets>>,
+        delegated: Delegated,
+        targets: Arc<Verified<Targets>>,
     ) -> Result<(), Error> {
+        let name = delegated.role.clone();
+        self.searched.push((delegated, Arc::clone(&targets)));
         if let Some(file) = targets.target(&self.path) {
             self.found = Some(file.clone());
             self.pending.clear();
@@ -431,7 +453,7 @@ impl Search {
         let mut children = Vec::new();
         for (role, terminating) in delegations.roles_for(&self.path) {
             let delegated = Delegated { role, delegator: Some(name.clone()) };
-            children.push(Pending { delegated, delegator: Some(Arc::clone(targets)) });
+            children.push(Pending { delegated, delegator: Some(Arc::clone(&targets)) });
             if terminating {
                 // Nothing after this role may answer, neither its siblings nor its parent's.
                 self.pending.clear();

@@ -161,7 +161,7 @@ impl Delegations {
         match &self.roles {
             Roles::Listed(roles) => {
                 let hash = PathHash::of(path);
-                let covering = roles.iter().filter(|role| role.paths.cover(path, &hash));
+                let covering = roles.iter().filter(|role| role.paths.covering(path, &hash).is_some());
                 covering.map(|role| (role.name.clone(), role.terminating)).collect()
             }
             // TAP 15: a succinct delegation is terminating.
@@ -246,14 +246,14 @@ impl DelegatedRole {
 }
 
 impl Paths {
-    fn cover(&self, path: &TargetPath, hash: &PathHash) -> bool {
+    /// The first pattern or prefix that covers the path.
+    pub(crate) fn covering(&self, path: &TargetPath, hash: &PathHash) -> Option<&str> {
+        let mut all = match self {
+            Self::Patterns(all) | Self::HashPrefixes(all) => all.iter().map(String::as_str),
+        };
         match self {
-            Self::Patterns(patterns) => {
-                patterns.iter().any(|pattern| paths::glob_matches(pattern, path.as_str()))
-            }
-            Self::HashPrefixes(prefixes) => {
-                prefixes.iter().any(|prefix| hash.hex().starts_with(prefix.as_str()))
-            }
+            Self::Patterns(_) => all.find(|pattern| paths::glob_matches(pattern, path.as_str())),
+            Self::HashPrefixes(_) => all.find(|prefix| hash.hex().starts_with(prefix)),
         }
     }
 }

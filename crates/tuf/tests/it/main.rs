@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod attacks;
+mod chain;
 mod client;
 mod corpora;
 mod hostile_input;
