@@ -9,17 +9,19 @@ use jiff::Timestamp;
 use url::Url;
 use waxseal_tuf::hash::Sha256;
 use waxseal_tuf::{
-    Answer, MetadataFile, RoleName, Search, Step, TargetFile, TargetPath, TrustedMetadata, Updater,
+    Answer, Chain, MetadataFile, RoleName, Search, Step, TargetFile, TargetPath, TrustedMetadata,
+    Updater,
 };
 
 use crate::blocking::blocking;
 use crate::download::Download;
 use crate::fetcher::{Location, Source};
 use crate::listed::Listings;
+use crate::records::{LastRefresh, Records};
 use crate::sources::Sources;
 use crate::{
-    Credentials, Error, Event, Fingerprint, IndexUrl, Located, MetadataStore, Repository, Settings,
-    StoreLock, TrustStore,
+    Credentials, Error, Event, Fingerprint, IndexUrl, Located, MetadataStore, Repository,
+    RootChange, Settings, StoreLock, TrustStore,
 };
 
 /// How often one update begins again because another process was quicker. Each time that one got on.
@@ -42,6 +44,8 @@ pub struct Client {
     url: String,
     current: Mutex<Option<Arc<Generation>>>,
     pub(crate) listings: Listings,
+    /// Beside the trust store of an index; none for another repository.
+    records: Option<Records>,
     /// Held by the one refresh that runs in this process.
     refreshing: tokio::sync::Mutex<()>,
 }
@@ -137,7 +141,8 @@ impl Client {
     /// Access to the index of this trust store. Nothing is fetched yet.
     pub fn open(store: &TrustStore, settings: Settings) -> Result<Self, Error> {
         let index = &store.index().url;
-        Self::with_url(&index.into(), store.metadata(), settings, index.to_string())
+        let client = Self::with_url(&index.into(), store.metadata(), settings, index.to_string())?;
+        Ok(Self { records: Some(store.records()), ..client })
     }
 
     /// Access to any repository whose first root is in this store. Nothing is fetched yet.
@@ -158,8 +163,8 @@ impl Client {
         let settings = Arc::new(settings);
         let sources = Arc::new(Sources::new(repository, &settings)?);
         let (current, refreshing) = (Mutex::new(None), tokio::sync::Mutex::new(()));
-        let listings = Listings::default();
-        Ok(Self { store, sources, settings, url, current, listings, refreshing })
+        let (listings, records) = (Listings::default(), None);
+        Ok(Self { store, sources, settings, url, current, listings, records, refreshing })
     }
 
     /// Where the index is, or the repository's metadata: for people.
@@ -213,13 +218,25 @@ impl Client {
 
     /// What metadata says about a target; `None` where no role lists it.
     pub async fn find(&self, path: &TargetPath) -> Result<Option<TargetFile>, Error> {
+        Ok(self.search_current(path).await?.1.finish())
+    }
+
+    /// Why metadata says so: the roles from root to the one that lists the target, or that would list it.
+    /// For showing to people.
+    pub async fn chain_of(&self, path: &TargetPath) -> Result<Chain, Error> {
+        let (generation, search) = self.search_current(path).await?;
+        Ok(search.chain(&generation.trusted())?)
+    }
+
+    async fn search_current(&self, path: &TargetPath) -> Result<(Arc<Generation>, Search), Error> {
         let generation = self.generation()?;
         match self.search(&generation, path).await {
             Err(error) if is_missing(&error) => {
                 let generation = self.refresh_since(&generation).await?;
-                self.search(&generation, path).await
+                let search = self.search(&generation, path).await?;
+                Ok((generation, search))
             }
-            result => result,
+            result => Ok((generation, result?)),
         }
     }
 
@@ -250,7 +267,7 @@ impl Client {
             return Ok(download);
         }
         let generation = self.refresh_since(&generation).await?;
-        if self.search(&generation, path).await?.as_ref() != Some(file) {
+        if self.search(&generation, path).await?.finish().as_ref() != Some(file) {
             return Err(Error::Superseded { path: path.to_string() });
         }
         open().await?.ok_or_else(|| missing(&location, RoleName::TARGETS))
@@ -325,6 +342,7 @@ impl Client {
             }
         };
         let refreshed = Refreshed::of(&trusted);
+        self.remember(&refreshed, &trusted).await;
         let generation = Generation { trusted: Mutex::new(trusted), refreshed };
         *locked(&self.current) = Some(Arc::new(generation));
         let Refreshed { root, timestamp, snapshot, .. } = refreshed;
@@ -371,11 +389,7 @@ impl Client {
         Ok(Some(updater.finish()?))
     }
 
-    async fn search(
-        &self,
-        generation: &Generation,
-        path: &TargetPath,
-    ) -> Result<Option<TargetFile>, Error> {
+    async fn search(&self, generation: &Generation, path: &TargetPath) -> Result<Search, Error> {
         let mut attempts = self.sources.attempts();
         loop {
             match self.search_from(attempts.source(), generation, path).await {
@@ -390,7 +404,7 @@ impl Client {
         source: &Source,
         generation: &Generation,
         path: &TargetPath,
-    ) -> Result<Option<TargetFile>, Error> {
+    ) -> Result<Search, Error> {
         let mut work = Work::new(self, source);
         let limits = self.settings.limits;
         let mut search = Search::new(path.clone(), &generation.trusted(), limits)?;
@@ -399,7 +413,23 @@ impl Client {
             let Some(answer) = work.perform(step).await? else { break };
             search = search.answer(&mut generation.trusted(), answer)?;
         }
-        Ok(search.finish())
+        Ok(search)
+    }
+
+    /// Records a successful refresh, and tells of a root that changed since it was told of last. Nothing
+    /// depends on it: where it cannot be done now, it is done another time.
+    async fn remember(&self, refreshed: &Refreshed, trusted: &TrustedMetadata) {
+        let Some(records) = self.records.clone() else { return };
+        let (last, heard) = (LastRefresh::of(refreshed), self.settings.observer.is_heard());
+        let root = Arc::clone(trusted.root().bytes());
+        let known = blocking(move || {
+            records.record(&last);
+            if heard { records.tell(&root) } else { None }
+        });
+        let change = known.await.and_then(|old| RootChange::between(&old, trusted.root()));
+        if let Some(change) = change {
+            self.settings.observer.tell(Event::RootChanged { url: &self.url, change: &change });
+        }
     }
 
     /// Waits for another process without blocking a thread, and not for ever: it may be stopped.

@@ -120,6 +120,20 @@ pub enum Error {
         /// What the index serves.
         got: Fingerprint,
     },
+    /// The file is no trust bundle that can be used.
+    #[error("this is no trust bundle: {problem}")]
+    Bundle {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The trust bundle is not the one that was asked for.
+    #[error("the trust bundle has the fingerprint {got}, expected {expected}")]
+    BundleFingerprint {
+        /// What the caller gave.
+        expected: Fingerprint,
+        /// That of the bundle.
+        got: Fingerprint,
+    },
     /// The text is not a fingerprint.
     #[error("{text:?} is not a fingerprint: it is the SHA-256 of a root, 64 hex digits")]
     InvalidFingerprint {
@@ -184,6 +198,13 @@ impl Error {
                 "nothing was trusted: compare the fingerprint with the operator's again; if it is \
                  right, what answers at this URL is not that index"
             }
+            Self::Bundle { .. } => {
+                "nothing was trusted: get it again, or ask who publishes it; `waxseal trust bundle` makes one"
+            }
+            Self::BundleFingerprint { .. } => {
+                "nothing was trusted: compare the fingerprint with that of who publishes the bundle; a new \
+                 bundle has a new one"
+            }
             Self::InvalidFingerprint { .. } => "copy it again from where the operator shows it",
             Self::InvalidUrl { .. } => "give it as https://HOST/PATH, without user and password",
             Self::InvalidName(_) => "target paths are relative, such as `packages/NAME/FILE`",
@@ -218,7 +239,10 @@ impl Error {
             Self::SeveralIndexes { .. } => "several-indexes",
             Self::OtherRoot { .. } => "other-root",
             Self::Follows { .. } => "nothing-to-replace",
-            Self::Fingerprint { .. } | Self::InvalidFingerprint { .. } => "fingerprint",
+            Self::Fingerprint { .. }
+            | Self::BundleFingerprint { .. }
+            | Self::InvalidFingerprint { .. } => "fingerprint",
+            Self::Bundle { .. } => "bundle",
             Self::InvalidUrl { .. } => "invalid-url",
             Self::InvalidName(_) => "invalid-name",
             Self::NotRefreshed => "internal",

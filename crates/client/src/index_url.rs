@@ -104,7 +104,7 @@ impl Credentials {
         (self.username, self.password)
     }
 
-    fn of(url: &Url) -> Option<Self> {
+    pub(crate) fn of(url: &Url) -> Option<Self> {
         let password = url.password().unwrap_or_default();
         if url.username().is_empty() && password.is_empty() {
             return None;

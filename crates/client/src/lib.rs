@@ -7,6 +7,7 @@
 //! | [`Fingerprint`] | what a person compares before trusting a root |
 //! | [`TrustStores`], [`TrustStore`] | the roots and metadata that are trusted, one folder for each index |
 //! | [`MetadataStore`], [`Repository`] | the same for a TUF repository that is no index: a folder, and two URLs |
+//! | [`TrustBundle`] | the roots of many indexes in one file |
 //! | [`Client`] | refresh, find a target, get its bytes |
 //! | [`Files`] | the files of an index as they come, for an audit |
 //! | [`Located`] | a file that a target or a project's page vouches for, and where it is |
@@ -44,10 +45,14 @@ mod index_url;
 mod listed;
 mod metadata_store;
 mod observer;
+mod project_page;
+mod records;
 mod replacement;
 mod repository;
+mod root_change;
 mod settings;
 mod sources;
+mod trust_bundle;
 mod trust_store;
 mod whole_file;
 
@@ -61,8 +66,12 @@ pub use index_url::{Credentials, IndexUrl};
 pub use listed::{KnownPage, Located, linked_path, says_index};
 pub use metadata_store::{MetadataStore, StoreLock};
 pub use observer::{Event, Observer};
+pub use project_page::ProjectPage;
+pub use records::LastRefresh;
 pub use replacement::{Replacement, find_new_root};
 pub use repository::Repository;
+pub use root_change::{RootChange, RootKey};
 pub use settings::{Patience, Settings};
+pub use trust_bundle::{BundleState, BundledIndex, TrustBundle, fetch_bundle};
 pub use trust_store::{Added, Replaced, TrustStore, TrustStores, TrustedIndex};
 pub use waxseal_index::paths::LAYOUT_FIELD;

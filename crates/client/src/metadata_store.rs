@@ -135,6 +135,15 @@ impl MetadataStore {
         path.parent().map_or(Ok(()), sync_folder)
     }
 
+    /// Replaces a file at once, and not durably: after a crash of the machine the old one may be there.
+    pub(crate) fn write_lightly(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        let failed = || Error::disk(path, "cannot write it");
+        let mut file = tempfile::NamedTempFile::new_in(self.temporary()).map_err(failed())?;
+        file.write_all(bytes).map_err(failed())?;
+        file.persist(path).map_err(|error| failed()(error.error))?;
+        Ok(())
+    }
+
     /// Best effort: a leftover costs space and nothing else.
     fn clear_leftovers(&self) {
         let Ok(entries) = fs::read_dir(self.temporary()) else { return };

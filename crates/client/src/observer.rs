@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use waxseal_tuf::{MetadataFile, RoleName};
 
+use crate::RootChange;
+
 /// Something that a client did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
@@ -34,6 +36,14 @@ pub enum Event<'a> {
         /// Base URL of the next one.
         to: &'a str,
     },
+    /// A refresh came to its end with another root than the one that was told of last on this machine. It
+    /// is told of once, by one of all processes that use the trust store.
+    RootChanged {
+        /// The index.
+        url: &'a str,
+        /// What is different.
+        change: &'a RootChange,
+    },
 }
 
 /// Who hears of events: a progress bar, or nobody. It is called on the client's own task and must
@@ -47,6 +57,11 @@ impl Observer {
     /// Calls `hear` with each event.
     pub fn new(hear: impl Fn(Event<'_>) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(hear)))
+    }
+
+    /// Whether anybody hears.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.0.is_some()
     }
 
     pub(crate) fn tell(&self, event: Event<'_>) {

@@ -1,10 +1,13 @@
 //! What is trusted, on disk: one folder for each index.
 //!
 //! ```text
-//! BASE/packages.example.org-1f0c…/index.json          URL, when it was added, fingerprint of its first root
+//! BASE/packages.example.org-1f0c…/index.json          URL, when it was added, fingerprint of its first root,
+//!                                                     and mirrors
 //!                                /lock                held while a file is replaced
 //!                                /metadata/root.json  and the other roles, as they were verified; after
 //!                                                     the root was replaced by hand, in /metadata-1, and so on
+//!                                /refreshed.json      when the last refresh was, and which versions it found
+//!                                /told-root.json      the root that people know of: a newer one is told once
 //!                                /tmp/                files being written; leftovers mean nothing
 //! ```
 //!
@@ -21,7 +24,8 @@ use waxseal_tuf::trusted::RootPhase;
 use waxseal_tuf::{Limits, RoleName};
 
 use crate::metadata_store::{read_if_there, sync_folder};
-use crate::{Error, Fingerprint, IndexUrl, MetadataStore};
+use crate::records::Records;
+use crate::{Error, Fingerprint, IndexUrl, LastRefresh, MetadataStore};
 
 /// Every index that is trusted: the folders below one base folder.
 #[derive(Debug, Clone)]
@@ -50,6 +54,9 @@ pub struct TrustedIndex {
     /// Roots that others took the place of by hand, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<Replaced>,
+    /// Where the same files are too, as a trust bundle said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<IndexUrl>,
 }
 
 /// A root that was trusted until another one was trusted instead ([`Replacement`](crate::Replacement)).
@@ -101,8 +108,13 @@ impl TrustStores {
         if let Some(store) = self.store_of(url).map_err(damaged)? {
             return store.check_same_root(root, given);
         }
-        let (url_here, replaced) = (url.clone(), Vec::new());
-        let record = TrustedIndex { url: url_here, added: now, fingerprint: given, replaced };
+        let record = TrustedIndex {
+            url: url.clone(),
+            added: now,
+            fingerprint: given,
+            replaced: Vec::new(),
+            mirrors: Vec::new(),
+        };
         let folder = self.folder(url);
         let Some(()) = self.create(&folder, &record, root)? else {
             // Another process was quicker.
@@ -194,7 +206,7 @@ impl TrustStores {
         Ok((indexes, damaged))
     }
 
-    fn store_of(&self, url: &IndexUrl) -> Result<Option<TrustStore>, Error> {
+    pub(crate) fn store_of(&self, url: &IndexUrl) -> Result<Option<TrustStore>, Error> {
         let folder = self.folder(url);
         match read_record(&folder)? {
             Some(record) if record.url == *url => Ok(Some(TrustStore { folder, record })),
@@ -229,6 +241,7 @@ impl TrustStores {
         metadata.create()?;
         store.write_record()?;
         metadata.write(&RoleName::from_static(RoleName::ROOT), root)?;
+        store.records().set_told(root)?;
         match fs::rename(&store.folder, folder) {
             Ok(()) => sync_folder(&self.base).map(Some),
             Err(error) if is_occupied(error.kind()) => Ok(None),
@@ -284,6 +297,27 @@ impl TrustStore {
         MetadataStore::new(metadata, self.folder.clone())
     }
 
+    /// The last successful refresh on this machine, if one is on record.
+    pub fn last_refresh(&self) -> Option<LastRefresh> {
+        self.records().last()
+    }
+
+    pub(crate) fn records(&self) -> Records {
+        Records::new(self.metadata())
+    }
+
+    /// Remembers where the same files are too.
+    pub(crate) fn set_mirrors(&self, mirrors: &[IndexUrl]) -> Result<(), Error> {
+        let _lock = self.metadata().lock()?;
+        let busy = || Error::Busy { folder: self.folder.clone() };
+        let mut record = read_record(&self.folder)?.ok_or_else(busy)?;
+        if record.mirrors == mirrors {
+            return Ok(());
+        }
+        record.mirrors = mirrors.to_vec();
+        Self { folder: self.folder.clone(), record }.write_record()
+    }
+
     fn write_record(&self) -> Result<(), Error> {
         let path = self.folder.join("index.json");
         let failed = Error::disk(&path, "cannot write it");
@@ -327,6 +361,7 @@ impl TrustStore {
         new.metadata().write(&role, root)?;
         sync_folder(&self.folder)?;
         new.write_record()?;
+        self.records().begin_anew(root);
         // No record names it any more: what is left of it means nothing.
         let _ = fs::remove_dir_all(self.folder.join(self.record.metadata_folder()));
         Ok(())

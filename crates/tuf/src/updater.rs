@@ -378,7 +378,7 @@ impl Search {
         match acquire.answer(trusted, answer)? {
             Acquired::Not(acquire) => self.acquire = Some(acquire),
             Acquired::Role(targets) => {
-                self.search_role(delegated, targets)?;
+                self.search_role(delegated, &targets)?;
                 self.visit_pending(trusted)?;
             }
         }
@@ -418,7 +418,7 @@ impl Search {
             }
             self.visited.insert(delegated.role.clone());
             match trusted.targets(&delegated, delegator.as_deref()) {
-                Some(targets) => self.search_role(delegated, Arc::clone(targets))?,
+                Some(targets) => self.search_role(delegated, &Arc::clone(targets))?,
                 None => {
                     self.acquire = Some(Acquire::new(delegated, delegator));
                     return Ok(());
@@ -431,10 +431,10 @@ impl Search {
     fn search_role(
         &mut self,
         delegated: Delegated,
-        targets: Arc<Verified<Targets>>,
+        targets: &Arc<Verified<Targets>>,
     ) -> Result<(), Error> {
         let name = delegated.role.clone();
-        self.searched.push((delegated, Arc::clone(&targets)));
+        self.searched.push((delegated, Arc::clone(targets)));
         if let Some(file) = targets.target(&self.path) {
             self.found = Some(file.clone());
             self.pending.clear();
@@ -453,7 +453,7 @@ impl Search {
         let mut children = Vec::new();
         for (role, terminating) in delegations.roles_for(&self.path) {
             let delegated = Delegated { role, delegator: Some(name.clone()) };
-            children.push(Pending { delegated, delegator: Some(Arc::clone(&targets)) });
+            children.push(Pending { delegated, delegator: Some(Arc::clone(targets)) });
             if terminating {
                 // Nothing after this role may answer, neither its siblings nor its parent's.
                 self.pending.clear();

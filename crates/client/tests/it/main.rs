@@ -10,6 +10,7 @@ mod interop;
 mod layout_index;
 mod mirrors;
 mod refusals;
+mod remembered;
 mod replacement;
 mod root_chain;
 mod transport;

@@ -232,6 +232,7 @@ async fn an_observer_hears_what_is_fetched_and_what_became_trusted() {
                 Event::Received { .. } => return,
                 Event::Trusted { role } => format!("trusted {role}"),
                 Event::Failover { .. } => "failover".to_owned(),
+                Event::RootChanged { change, .. } => format!("root {}", change.to),
             };
             told.lock().unwrap().push(text);
         }

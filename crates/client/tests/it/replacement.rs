@@ -64,6 +64,7 @@ async fn the_new_root_is_trusted_and_what_the_old_one_verified_is_forgotten() {
 
     let names: Vec<_> = names(&world.store());
     assert_eq!(names, ["root.json"], "nothing of the old root is left");
+    assert_eq!(world.store().last_refresh(), None);
     assert!(!world.store().folder().join("metadata").exists());
     assert_eq!(small(&world.refreshed().await).await, b"another file");
     let TrustedIndex { added, fingerprint, replaced, .. } = world.store().index().clone();

@@ -161,7 +161,8 @@ impl Delegations {
         match &self.roles {
             Roles::Listed(roles) => {
                 let hash = PathHash::of(path);
-                let covering = roles.iter().filter(|role| role.paths.covering(path, &hash).is_some());
+                let covering =
+                    roles.iter().filter(|role| role.paths.covering(path, &hash).is_some());
                 covering.map(|role| (role.name.clone(), role.terminating)).collect()
             }
             // TAP 15: a succinct delegation is terminating.
