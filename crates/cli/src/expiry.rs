@@ -42,7 +42,7 @@ fn short(keyid: &KeyId) -> String {
 }
 
 /// `in 364 days`, `in 23 hours`, or `3 days ago`.
-fn distance(expires: Timestamp, now: Timestamp) -> String {
+pub(crate) fn distance(expires: Timestamp, now: Timestamp) -> String {
     let left = expires.duration_since(now);
     let text = match left.abs().as_hours() {
         hours if hours >= 48 => format!("{} days", hours / 24),

@@ -90,6 +90,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
                     | waxseal_client::Error::Promised { .. }
                     | waxseal_client::Error::Unverifiable { .. }
                     | waxseal_client::Error::Fingerprint { .. }
+                    | waxseal_client::Error::BundleFingerprint { .. }
                     | waxseal_client::Error::OtherRoot { .. }
                     | waxseal_client::Error::Follows { .. }
             );

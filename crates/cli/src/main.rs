@@ -16,9 +16,11 @@ mod minimum_age;
 mod online_key;
 mod output;
 mod plan_text;
+mod root_change;
 mod terminal;
 mod trust;
 mod waiting_change;
+mod why;
 
 use std::process::ExitCode;
 

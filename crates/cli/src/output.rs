@@ -211,6 +211,11 @@ pub(crate) fn own_command() -> String {
     }
 }
 
+/// A text out of metadata, without what would control a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 /// A path as a shell reads it.
 pub(crate) fn quoted_path(path: &Path) -> String {
     quoted(&path.display().to_string())

@@ -9,7 +9,7 @@ use etcetera::base_strategy::{BaseStrategy as _, choose_base_strategy};
 use waxseal_client::{Client, Credentials, IndexUrl, Settings, TrustStore, TrustStores};
 
 use crate::cache::CacheOptions;
-use crate::credentials;
+use crate::{credentials, root_change};
 
 /// The longest wait for an answer about metadata where there is a mirror to ask instead.
 const HURRIED: Duration = Duration::from_secs(4);
@@ -66,17 +66,31 @@ impl IndexOptions {
         self.client_waiting(Settings::default().lock_wait)
     }
 
-    /// The same, with where the index is.
-    pub(crate) fn index_and_client(&self) -> anyhow::Result<(IndexUrl, Client)> {
-        let (store, _) = self.store()?;
-        Ok((store.index().url.clone(), self.client()?))
+    /// The same, with what is trusted of the index.
+    pub(crate) fn store_and_client(&self) -> anyhow::Result<(TrustStore, Client)> {
+        let (store, credentials) = self.store()?;
+        let client = self.client_of(&store, credentials, Settings::default().lock_wait)?;
+        Ok((store, client))
     }
 
     /// The same, with another patience for a process that uses the same trust.
     pub(crate) fn client_waiting(&self, lock_wait: Duration) -> anyhow::Result<Client> {
         let (store, credentials) = self.store()?;
-        let mirrors = self.mirrors.clone();
-        let mut settings = Settings { credentials, mirrors, lock_wait, ..Settings::default() };
+        self.client_of(&store, credentials, lock_wait)
+    }
+
+    fn client_of(
+        &self,
+        store: &TrustStore,
+        credentials: Option<Credentials>,
+        lock_wait: Duration,
+    ) -> anyhow::Result<Client> {
+        let mut mirrors = self.mirrors.clone();
+        let remembered = store.index().mirrors.iter();
+        mirrors.extend(remembered.filter(|url| !self.mirrors.contains(url)).cloned());
+        let observer = root_change::told_on_stderr();
+        let mut settings =
+            Settings { credentials, mirrors, lock_wait, observer, ..Settings::default() };
         settings.cache = self.cache.files();
         settings.health = self.cache.folder().map(|folder| folder.join("failed-mirrors.json"));
         settings.offline = self.offline;
@@ -85,7 +99,7 @@ impl IndexOptions {
             settings.connect = settings.connect.min(HURRIED);
             settings.metadata.stall = settings.metadata.stall.min(HURRIED);
         }
-        Ok(Client::open(&store, settings)?)
+        Ok(Client::open(store, settings)?)
     }
 
     /// Where verified files are kept, and what tools keep of them.

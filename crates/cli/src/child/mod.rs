@@ -95,7 +95,8 @@ pub(crate) async fn run(
     let prefix = python_prefix(program, &variables);
     let prefix = prefix.as_deref();
     let surroundings = Surroundings { variables: &variables, directory: &directory, prefix };
-    let (index, client) = protection.index.index_and_client()?;
+    let (store, client) = protection.index.store_and_client()?;
+    let index = store.index().url.clone();
     let sources = Sources::new(&index, &protection.allowed)?;
     if let Some(tool) = Tool::of(program, arguments) {
         arguments::check(tool, arguments, &sources)?;

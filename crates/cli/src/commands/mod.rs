@@ -17,6 +17,7 @@ mod shell_env;
 mod sign;
 mod token;
 mod trust;
+mod why;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -62,6 +63,7 @@ enum Command {
     Proxy(proxy::Proxy),
     ShellEnv(shell_env::ShellEnv),
     Download(download::Download),
+    Why(why::Why),
     #[command(subcommand)]
     Repo(repo::Repo),
     #[command(subcommand)]
@@ -104,6 +106,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Proxy(command) => command.run(),
         Command::ShellEnv(command) => Ok(command.run()),
         Command::Download(command) => command.run(),
+        Command::Why(command) => command.run(),
         Command::Repo(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Restore(command) => command.run(),

@@ -28,6 +28,8 @@ struct Life {
     python_tuf: TempDir,
     wheels: Vec<PathBuf>,
     uploaded: Cell<usize>,
+    /// The root that `pip` was told of last.
+    told: Cell<u64>,
     _wheels: TempDir,
 }
 
@@ -60,6 +62,7 @@ impl Life {
             python_tuf,
             wheels,
             uploaded: Cell::new(0),
+            told: Cell::new(1),
             _wheels: folder,
         };
         this.upload();
@@ -181,17 +184,23 @@ impl Life {
         status["journal_serial"] == status["published_serial"]
     }
 
-    /// Everybody finds everything, under this version of root.
-    fn read(&self, root: u64) {
+    /// Everybody finds everything, under this version of root, and hears once of a new one. Gives what pip
+    /// showed.
+    fn read(&self, root: u64) -> String {
         self.wait_for_uploads();
         let new = tempfile::tempdir().unwrap();
         for folder in [self.python_tuf.path(), new.path()] {
             assert_eq!(self.follow(folder), root.to_string());
         }
         let last = format!("life{}", self.uploaded.get() - 1);
-        self.pip.install(Tool::Pip, [last.as_str()]).run().success();
+        let shown = self.pip.install(Tool::Pip, [last.as_str()]).run().success().stderr;
+        let told = self.told.replace(root);
+        let news = format!("/ went from version {told} to {root} (");
+        assert_eq!(shown.matches(&news).count(), usize::from(told != root), "{shown}");
+        assert_eq!(shown.matches(" went from version ").count(), usize::from(told != root));
         let someone = self.index.operator(["audit", "repo", "waxseal-data"]).run().success();
         assert_shows(&someone.screen(), &["is valid"]);
+        shown
     }
 
     fn wait_for_uploads(&self) {
@@ -265,6 +274,8 @@ fn an_index_lives_through_every_change() {
     life.index.configure("online-lifetime-hours", 48);
     let silent = life.publish("renewal", &roots).success();
     assert!(!silent.stderr.contains("lifetime"), "{silent}");
+    let renewed = life.read(3);
+    assert_shows(&renewed, &["enough holders of the one before it): its keys are the same"]);
     life.read(3);
     life.offline.run("sign pin signed").success();
 
@@ -287,7 +298,9 @@ fn an_index_lives_through_every_change() {
     assert_shows(&signed.stdout, &["Still to come: 4.root.json: 1 more of"]);
     life.offline.run(&sign.replace("lin.pem", "barbara.pem")).success();
     life.publish_busily("holders", &["holders/metadata/4.root.json"]).success();
-    life.read(4);
+    let told = life.read(4);
+    assert_shows(&told, &["(signed by 2 of 3 holders of version 3): keys in: ", "Lin ("]);
+    assert_shows(&told, &["; out: Grace (", "3 of 4 must sign from now on; it expires on"]);
     // What was made from an older state.
     let stale = life.publish("renewal", &roots);
     exited(&stale, 2);

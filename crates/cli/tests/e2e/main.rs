@@ -41,5 +41,7 @@ mod sweep;
 mod tampering;
 mod transport;
 mod trust;
+mod trust_bundle;
 mod trust_replace;
 mod upload;
+mod why;

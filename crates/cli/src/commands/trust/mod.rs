@@ -1,3 +1,5 @@
+mod bundle;
+mod list;
 mod replace;
 
 use std::path::PathBuf;
@@ -5,12 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use serde::Serialize;
-use waxseal_client::{
-    Added, Fingerprint, IndexUrl, Replaced, Settings, fetch_root_with_fingerprint,
-};
-use waxseal_tuf::RoleName;
-use waxseal_tuf::metadata::{Root, Unverified};
+use waxseal_client::{Added, Fingerprint, IndexUrl, Settings, fetch_root_with_fingerprint};
 
 use super::block_on;
 use crate::credentials;
@@ -21,22 +18,39 @@ use crate::trust::TrustOption;
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Trust {
     Add(Add),
-    List(List),
+    List(list::List),
+    Bundle(bundle::Bundle),
     Replace(replace::Replace),
     Remove(Remove),
 }
 
-/// Trust an index from its root on.
+/// Two ways to use one command.
+const ADD_USAGE: &str =
+    "waxseal trust add [OPTIONS] <--fingerprint <FINGERPRINT>|--root <FILE>> <URL>
+       waxseal trust add [OPTIONS] --bundle <FILE|URL> [--fingerprint <FINGERPRINT>]";
+
+/// Trust an index from its root on, or those of a trust bundle.
 ///
 /// Its operator says over another way which root that is: by its fingerprint, or by giving it as a
-/// file.
+/// file. A trust bundle says it of many indexes at once: all of them are trusted, or none.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = ADD_USAGE)]
 pub(crate) struct Add {
     /// The index's URL, or that of its Simple API
-    url: String,
+    #[arg(required_unless_present = "bundle", conflicts_with = "bundle")]
+    url: Option<String>,
 
-    #[command(flatten)]
-    root: RootSource,
+    /// The SHA-256 of the index's 1.root.json, or of the bundle, as its operator shows it
+    #[arg(long, value_name = "FINGERPRINT", required_unless_present_any = ["root", "bundle"])]
+    fingerprint: Option<Fingerprint>,
+
+    /// The index's root itself, as a file that came over a way you trust
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["fingerprint", "bundle"])]
+    root: Option<PathBuf>,
+
+    /// A trust bundle: a file that came over a way you trust, or a URL, with its fingerprint
+    #[arg(long, value_name = "FILE|URL")]
+    bundle: Option<String>,
 
     #[command(flatten)]
     trust: TrustOption,
@@ -54,17 +68,6 @@ struct RootSource {
     root: Option<PathBuf>,
 }
 
-/// List the trusted indexes.
-#[derive(Debug, clap::Args)]
-pub(crate) struct List {
-    /// As JSON
-    #[arg(long)]
-    json: bool,
-
-    #[command(flatten)]
-    trust: TrustOption,
-}
-
 /// Stop trusting an index.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Remove {
@@ -80,6 +83,7 @@ impl Trust {
         match self {
             Self::Add(add) => add.run(),
             Self::List(list) => list.run(),
+            Self::Bundle(bundle) => bundle.run(),
             Self::Replace(replace) => replace.run(),
             Self::Remove(remove) => remove.run(),
         }
@@ -89,8 +93,13 @@ impl Trust {
 impl Add {
     fn run(self) -> anyhow::Result<ExitCode> {
         let stores = self.trust.stores()?;
-        let (url, credentials) = IndexUrl::parse(&self.url)?;
-        let root = match (self.root.root, self.root.fingerprint) {
+        let url = match (self.bundle, self.url) {
+            (Some(from), _) => return bundle::add(&stores, &from, self.fingerprint),
+            (None, Some(url)) => url,
+            (None, None) => anyhow::bail!("neither a URL nor --bundle was given"),
+        };
+        let (url, credentials) = IndexUrl::parse(&url)?;
+        let root = match (self.root, self.fingerprint) {
             (Some(file), _) => std::fs::read(&file)
                 .with_context(|| format!("cannot read the root {}", file.display()))?,
             (None, Some(expected)) => {
@@ -111,65 +120,6 @@ impl Add {
         output::compare(&fingerprint);
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// A trusted index as `trust list --json` shows it.
-#[derive(Debug, Serialize)]
-struct Listed {
-    url: String,
-    added: Timestamp,
-    fingerprint: String,
-    root_version: Option<u64>,
-    root_expires: Option<Timestamp>,
-    /// Roots that others took the place of by hand, the oldest first.
-    replaced: Vec<Replaced>,
-}
-
-impl List {
-    fn run(self) -> anyhow::Result<ExitCode> {
-        let stores = self.trust.stores()?;
-        let mut indexes = Vec::new();
-        for index in stores.list()? {
-            let root =
-                stores.find(&index.url)?.metadata().read(&RoleName::from_static(RoleName::ROOT))?;
-            let root = root.and_then(|bytes| Unverified::<Root>::parse(&bytes).ok());
-            let root = root.as_ref().map(Unverified::claims);
-            indexes.push(Listed {
-                url: index.url.to_string(),
-                added: index.added,
-                fingerprint: index.fingerprint.to_string(),
-                root_version: root.map(|root| root.version),
-                root_expires: root.map(|root| root.expires),
-                replaced: index.replaced,
-            });
-        }
-        if self.json {
-            output::json(&indexes)?;
-        } else if indexes.is_empty() {
-            output::note("no index is trusted; `waxseal trust add` trusts one");
-        } else {
-            let shown = |value: Option<String>| value.unwrap_or_else(|| "unreadable".to_owned());
-            let rows = indexes.iter().map(|index| {
-                let version = shown(index.root_version.map(|version| version.to_string()));
-                let expires = shown(index.root_expires.map(|time| time.to_string()));
-                vec![index.url.clone(), version, expires, index.fingerprint.clone()]
-            });
-            output::table(&["index", "root", "expires", "fingerprint of its first root"], rows);
-            for index in &indexes {
-                index.replaced.iter().for_each(|replaced| was_replaced(&index.url, replaced));
-            }
-        }
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-fn was_replaced(url: &str, replaced: &Replaced) {
-    output::line(&format!(
-        "{url} on {}: root {} was replaced by hand; version {} was the last that followed from it",
-        replaced.when.strftime("%Y-%m-%d %H:%M UTC"),
-        replaced.fingerprint,
-        replaced.root_version
-    ));
 }
 
 impl Remove {
