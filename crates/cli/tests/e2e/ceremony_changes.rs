@@ -374,6 +374,18 @@ fn a_change_is_published_without_a_server_and_can_be_given_up() {
     life.publish("three", &[]).success();
     life.index.start();
     life.read(4);
+
+    // Holders are named where one asks why a file is trusted.
+    let why = life.pip.waxseal(["why", "life0"]).run().success();
+    assert_shows(&why.stdout, &["root version 4, expires", "Ada (", "Grace (", "Barbara ("]);
+    // A trust bundle has the root that the index is known by, and not the newest.
+    let make = ["trust", "bundle", "--all", "--output", "bundle.json"];
+    life.pip.waxseal(make).run().success();
+    let bundle = fs::read(life.pip.work().join("bundle.json")).unwrap();
+    let bundle: Value = serde_json::from_slice(&bundle).unwrap();
+    let first = fs::read_to_string(life.offline.path("first.json")).unwrap();
+    assert_eq!(bundle["indexes"][0]["root"], first);
+    assert_eq!(bundle["indexes"][0]["fingerprint"], life.index.fingerprint);
 }
 
 /// Killed at a write, and run again: a renewal, and a new online key.
