@@ -419,7 +419,8 @@ impl Client {
     /// Records a successful refresh, and tells of a root that changed since it was told of last. Nothing
     /// depends on it: where it cannot be done now, it is done another time.
     async fn remember(&self, refreshed: &Refreshed, trusted: &TrustedMetadata) {
-        let Some(records) = self.records.clone() else { return };
+        // Offline nothing was learned of the index.
+        let Some(records) = self.records.clone().filter(|_| !self.settings.offline) else { return };
         let (last, heard) = (LastRefresh::of(refreshed), self.settings.observer.is_heard());
         let root = Arc::clone(trusted.root().bytes());
         let known = blocking(move || {

@@ -17,12 +17,14 @@ use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
+use waxseal_client::{Refreshed, TrustStore};
 use waxseal_proxy::{Forward, HeldBack, Links, Policy, Proxy, Refusal, Settings, in_words};
 
 use crate::failure::{Exit, Failure};
@@ -109,11 +111,7 @@ pub(crate) async fn run(
         // One refresh and one reference time for the whole run (TUF 5.1).
         let refreshed = client.refresh(Timestamp::now()).await?;
         if protection.index.is_offline() {
-            let until = refreshed.fresh_until.strftime("%Y-%m-%d %H:%M UTC");
-            let snapshot = refreshed.snapshot;
-            output::note(&format!(
-                "offline: of {index} snapshot {snapshot} is known, valid until {until}"
-            ));
+            say_how_old(&store, refreshed);
         }
     }
     let minimum_age = protection.age.minimum_age()?;
@@ -151,6 +149,21 @@ pub(crate) async fn run(
         ));
     }
     Ok(exit_code(status, &refusals))
+}
+
+/// Offline, what is known is as old as the last refresh.
+fn say_how_old(store: &TrustStore, refreshed: Refreshed) {
+    let shown = |time: Timestamp| time.strftime("%Y-%m-%d %H:%M UTC").to_string();
+    let known = store.last_refresh().map_or_else(String::new, |last| {
+        let age = refreshed.reference_time.duration_since(last.when);
+        let age = in_words(Duration::try_from(age).unwrap_or_default());
+        format!(" as it was at {}, {age} ago,", shown(last.when))
+    });
+    output::note(&format!(
+        "offline: {}{known} is valid until {}",
+        store.index().url,
+        shown(refreshed.fresh_until)
+    ));
 }
 
 fn say_what_is_not_verified(switched_off: &[String], allowed: &[String]) {

@@ -38,7 +38,7 @@ fn offline_what_is_known_is_installed_and_nothing_else() {
         let again = if tool == Tool::Pip { "--force-reinstall" } else { "--reinstall" };
         let installed = person.install(tool, [again, "flask"]).env("WAXSEAL_OFFLINE", "1");
         let outcome = installed.run().success();
-        assert_shows(&outcome.stderr, &["offline", "valid until"]);
+        assert_shows(&outcome.stderr, &["offline: ", "as it was at", "is valid until"]);
         let other = person.install(tool, ["numpy"]).env("WAXSEAL_OFFLINE", "1").run().failure();
         assert_shows(&other.stderr, &["offline:", "without --offline"]);
     }
