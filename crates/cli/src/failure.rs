@@ -44,6 +44,11 @@ impl Failure {
         Self { exit, problem: problem.into(), hint: hint.into() }
     }
 
+    /// Whether the command line, and not the machine or the network, has to be another one.
+    pub(crate) fn is_wrong_use(&self) -> bool {
+        self.exit == Exit::Usage
+    }
+
     /// The same of another place than it was met in.
     pub(crate) fn of_place(&self, met: &str, place: &str) -> Self {
         let (problem, hint) = (self.problem.replace(met, place), self.hint.replace(met, place));

@@ -26,9 +26,20 @@ impl Files {
 
     /// A metadata file; `None` where there is none.
     pub async fn metadata(&self, file: &MetadataFile) -> Result<Option<Vec<u8>>, Error> {
+        self.metadata_with(file, Ok).await
+    }
+
+    /// What `check` makes of a metadata file; `None` where there is none. While it refuses what comes, as
+    /// when a source fails, the next source is asked.
+    pub async fn metadata_with<T>(
+        &self,
+        file: &MetadataFile,
+        mut check: impl FnMut(Vec<u8>) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
         let mut attempts = self.sources.attempts();
         loop {
-            match attempts.source().metadata(file).await {
+            let fetched = attempts.source().metadata(file).await;
+            match fetched.and_then(|bytes| bytes.map(&mut check).transpose()) {
                 Err(error) if attempts.go_on_after(&error) => {}
                 result => return result,
             }

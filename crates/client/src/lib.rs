@@ -63,7 +63,7 @@ pub use file_cache::{FileCache, Incoming};
 pub use files::Files;
 pub use fingerprint::Fingerprint;
 pub use index_url::{Credentials, IndexUrl};
-pub use listed::{KnownPage, Located, linked_path, says_index};
+pub use listed::{KnownPage, Located, files_on_page, linked_path, says_index};
 pub use metadata_store::{MetadataStore, StoreLock};
 pub use observer::{Event, Observer};
 pub use project_page::ProjectPage;

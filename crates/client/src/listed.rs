@@ -18,7 +18,7 @@ use waxseal_tuf::{RoleName, TargetCheck, TargetFile, TargetPath};
 
 use crate::client::missing;
 use crate::fetcher::Location;
-use crate::{Client, Error};
+use crate::{Client, Error, IndexUrl, Settings};
 
 /// Projects whose pages are kept as they were read last.
 const KEPT: usize = 256;
@@ -72,6 +72,15 @@ impl Located {
     /// Whether it is a page that vouches for the files on it.
     pub fn vouches_for_files(&self) -> bool {
         self.promise.is_none() && says_index(&self.file)
+    }
+
+    /// Where it is below the index's own URL, percent-encoded and perhaps with a query, if a page that vouches
+    /// for it links to there; none for a target, and for what is on another host.
+    pub fn below_index(&self) -> Option<&str> {
+        match self.link() {
+            Some(Location::Below(link)) => Some(link),
+            _ => None,
+        }
     }
 
     pub(crate) fn target_file(&self) -> &TargetFile {
@@ -240,30 +249,8 @@ impl Client {
         wanted: &Wanted,
     ) -> Result<Option<Located>, Error> {
         let Some(page) = self.page_of(&wanted.project).await? else { return Ok(None) };
-        let unverifiable = |problem: String| Error::Unverifiable {
-            file: path.to_string(),
-            page: page.path.to_string(),
-            problem,
-        };
-        let listed =
-            |name: &str| page.listing.file(name).map_err(|error| unverifiable(error.to_string()));
-        let settings = &self.settings;
-        let (file, digests, size, end, most) = match listed(&wanted.filename)? {
-            Some(file) => (file, &file.hashes, file.size, "", settings.unsized_file),
-            None => {
-                let Some(name) = wanted.filename.strip_suffix(METADATA) else { return Ok(None) };
-                let Some(file) = listed(name)? else { return Ok(None) };
-                let Some(digests) = &file.core_metadata else { return Ok(None) };
-                (file, digests, None, METADATA, settings.unsized_metadata)
-            }
-        };
-        let hashes = strong(digests)
-            .ok_or_else(|| unverifiable(format!("lists {} for it", what_is_listed(digests))))?;
-        let link = self.link(&wanted.project, &page.listing, file, end).map_err(unverifiable)?;
-        let sized = size.is_some();
-        let file = TargetFile { length: size.unwrap_or(most), hashes, custom: None };
-        let promise = Promise { page: page.path.clone(), link, sized };
-        Ok(Some(Located { path: path.clone(), file, promise: Some(promise) }))
+        let index = self.sources.index().ok_or(Error::NotRefreshed)?;
+        page.promise(index, &self.settings, path, wanted)
     }
 
     /// The project's page in the current snapshot, if it vouches for its files. JSON is preferred; HTML
@@ -291,42 +278,42 @@ impl Client {
         self.listings.locked().remove(project);
         Ok(None)
     }
-
-    /// Where a file is by the link that the page has, which is relative to the page's own URL.
-    fn link(
-        &self,
-        project: &NormalizedName,
-        listing: &Listing,
-        file: &ListedFile,
-        end: &str,
-    ) -> Result<Location, String> {
-        let wrong = |error| format!("links to {:?}, which is no URL: {error}", shown(&file.url));
-        let index = self.sources.index().ok_or("belongs to no index")?;
-        let mut url = index.join(&format!("simple/{project}/")).map_err(wrong)?;
-        if let Some(base) = listing.base() {
-            url = url.join(base).map_err(wrong)?;
-        }
-        url = url.join(&file.url).map_err(wrong)?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(format!("links to {:?}: only http and https are known", shown(&file.url)));
-        }
-        if !end.is_empty() {
-            let path = format!("{}{end}", url.path());
-            url.set_path(&path);
-        }
-        url.set_fragment(None);
-        // Whatever a page has in its links is public, and no reason to authenticate. An http(s) URL can
-        // do without.
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
-        Ok(match url.as_str().strip_prefix(index.as_str()) {
-            Some(below) => Location::Below(below.to_owned()),
-            None => Location::Elsewhere(url),
-        })
-    }
 }
 
 impl Page {
+    /// What the page says of a file; `None` where it does not list it.
+    fn promise(
+        &self,
+        index: &Url,
+        settings: &Settings,
+        path: &TargetPath,
+        wanted: &Wanted,
+    ) -> Result<Option<Located>, Error> {
+        let unverifiable = |problem: String| Error::Unverifiable {
+            file: path.to_string(),
+            page: self.path.to_string(),
+            problem,
+        };
+        let listed =
+            |name: &str| self.listing.file(name).map_err(|error| unverifiable(error.to_string()));
+        let (file, digests, size, end, most) = match listed(&wanted.filename)? {
+            Some(file) => (file, &file.hashes, file.size, "", settings.unsized_file),
+            None => {
+                let Some(name) = wanted.filename.strip_suffix(METADATA) else { return Ok(None) };
+                let Some(file) = listed(name)? else { return Ok(None) };
+                let Some(digests) = &file.core_metadata else { return Ok(None) };
+                (file, digests, None, METADATA, settings.unsized_metadata)
+            }
+        };
+        let hashes = strong(digests)
+            .ok_or_else(|| unverifiable(format!("lists {} for it", what_is_listed(digests))))?;
+        let link = link(index, &wanted.project, &self.listing, file, end).map_err(unverifiable)?;
+        let sized = size.is_some();
+        let file = TargetFile { length: size.unwrap_or(most), hashes, custom: None };
+        let promise = Promise { page: self.path.clone(), link, sized };
+        Ok(Some(Located { path: path.clone(), file, promise: Some(promise) }))
+    }
+
     fn read(path: &TargetPath, file: &TargetFile, bytes: &[u8]) -> Result<Self, Error> {
         let read = match is_html(path) {
             true => Listing::from_html(bytes),
@@ -355,6 +342,66 @@ pub fn linked_path(url: &Url) -> Option<TargetPath> {
     let file = name.strip_suffix(METADATA).unwrap_or(&name);
     let project = file.parse::<DistributionFilename>().ok()?.project().clone();
     TargetPath::new(format!("packages/{project}/{name}")).ok()
+}
+
+/// Where a file is by the link that the page has, which is relative to the page's own URL.
+fn link(
+    index: &Url,
+    project: &NormalizedName,
+    listing: &Listing,
+    file: &ListedFile,
+    end: &str,
+) -> Result<Location, String> {
+    let wrong = |error| format!("links to {:?}, which is no URL: {error}", shown(&file.url));
+    let mut url = index.join(&format!("simple/{project}/")).map_err(wrong)?;
+    if let Some(base) = listing.base() {
+        url = url.join(base).map_err(wrong)?;
+    }
+    url = url.join(&file.url).map_err(wrong)?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("links to {:?}: only http and https are known", shown(&file.url)));
+    }
+    if !end.is_empty() {
+        let path = format!("{}{end}", url.path());
+        url.set_path(&path);
+    }
+    url.set_fragment(None);
+    // Whatever a page has in its links is public, and no reason to authenticate. An http(s) URL can
+    // do without.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    Ok(match url.as_str().strip_prefix(index.as_str()) {
+        Some(below) => Location::Below(below.to_owned()),
+        None => Location::Elsewhere(url),
+    })
+}
+
+/// The files that a page vouches for, and the core metadata beside them, if these are the page's bytes and
+/// `page` is one that does; empty if it does not. Those that nobody can verify are left out. Of a page of the
+/// index at this URL, for whoever copies all of it.
+pub fn files_on_page(
+    index: &IndexUrl,
+    page: &Located,
+    bytes: &[u8],
+    settings: &Settings,
+) -> Result<Vec<Located>, Error> {
+    let project = project_of_page(page.path.as_str());
+    let Some(project) = project.filter(|_| page.vouches_for_files()) else { return Ok(Vec::new()) };
+    let page = Page::read(&page.path, &page.file, bytes)?;
+    let mut files = Vec::new();
+    for name in page.listing.filenames() {
+        for filename in [name.to_owned(), format!("{name}{METADATA}")] {
+            let Ok(path) = TargetPath::new(format!("packages/{project}/{filename}")) else {
+                continue;
+            };
+            let wanted = Wanted { project: project.clone(), filename };
+            match page.promise(index.as_url(), settings, &path, &wanted) {
+                Ok(found) => files.extend(found),
+                Err(error) => tracing::debug!("a file is passed over: {error}"),
+            }
+        }
+    }
+    Ok(files)
 }
 
 fn is_html(page: &TargetPath) -> bool {

@@ -6,6 +6,7 @@ mod completions;
 mod demo;
 mod download;
 mod key;
+mod mirror;
 mod pip;
 mod proxy;
 mod quickstart;
@@ -64,6 +65,7 @@ enum Command {
     ShellEnv(shell_env::ShellEnv),
     Download(download::Download),
     Why(why::Why),
+    Mirror(mirror::Mirror),
     #[command(subcommand)]
     Repo(repo::Repo),
     #[command(subcommand)]
@@ -86,7 +88,7 @@ impl Arguments {
     pub(crate) fn log_filter(&self) -> &'static str {
         match &self.command {
             _ if self.verbose => {
-                "info,waxseal_client=debug,waxseal_proxy=debug,waxseal_repository=debug,waxseal_server=debug"
+                "info,waxseal_client=debug,waxseal_mirror=debug,waxseal_proxy=debug,waxseal_repository=debug,waxseal_server=debug"
             }
             // These say at their end what was refused, below the tool's own output.
             Command::Pip(_) | Command::Run(_) => "warn,waxseal_proxy=error",
@@ -107,6 +109,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::ShellEnv(command) => Ok(command.run()),
         Command::Download(command) => command.run(),
         Command::Why(command) => command.run(),
+        Command::Mirror(command) => command.run(),
         Command::Repo(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Restore(command) => command.run(),
