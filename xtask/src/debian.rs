@@ -26,6 +26,8 @@ const NEEDS: &[Need] = &[
     Need { package: "softhsm2", probe: &["softhsm2-util", "--version"] },
     // Makes keys on it that ours have to find.
     Need { package: "opensc", probe: &["opensc-tool", "--version"] },
+    // What serves a mirror, with nothing of ours.
+    Need { package: "nginx-light", probe: &["/usr/sbin/nginx", "-v"] },
     // Ends a program at any system call.
     Need { package: "strace", probe: &["strace", "--version"] },
 ];

@@ -197,7 +197,14 @@ impl Fill<'_> {
         old: &BTreeMap<String, Located>,
     ) -> Result<(), Error> {
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-        for file in files_on_page(self.index, page, &bytes, self.settings)? {
+        // A page that was signed and is none is copied as it is: nobody gets a file by it.
+        let files =
+            files_on_page(self.index, page, &bytes, self.settings).unwrap_or_else(|error| {
+                tracing::warn!("{error}");
+                add(&self.counters.elsewhere, 1);
+                Vec::new()
+            });
+        for file in files {
             let Some(name) = file.below_index().and_then(linked_name) else {
                 add(&self.counters.elsewhere, 1);
                 continue;
@@ -251,7 +258,7 @@ pub(crate) fn linked_by(
     let Some(digest) = digest else { return Ok(BTreeMap::new()) };
     let there = read_if_there(&folder.path(&target_name(path, &digest.to_string())))?;
     let Some(bytes) = there else { return Ok(BTreeMap::new()) };
-    let files = files_on_page(index, &page, &bytes, settings)?.into_iter();
+    let files = files_on_page(index, &page, &bytes, settings).unwrap_or_default().into_iter();
     Ok(files.filter_map(|file| Some((linked_name(file.below_index()?)?, file))).collect())
 }
 

@@ -21,11 +21,17 @@ pub(crate) struct Lookup<'a> {
     snapshot: Snapshot,
     read: BTreeMap<RoleName, Option<Arc<Targets>>>,
     order: VecDeque<RoleName>,
+    is_damaged: bool,
 }
 
 impl<'a> Lookup<'a> {
     pub(crate) fn new(folder: &'a Folder, snapshot: Snapshot) -> Self {
-        Self { folder, snapshot, read: BTreeMap::new(), order: VecDeque::new() }
+        Self { folder, snapshot, read: BTreeMap::new(), order: VecDeque::new(), is_damaged: false }
+    }
+
+    /// Whether a role that the snapshot lists could not be read: then what was not found may be there.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.is_damaged
     }
 
     /// The version that the snapshot lists of a role.
@@ -66,7 +72,11 @@ impl<'a> Lookup<'a> {
             return Ok(role.clone());
         }
         let role = match self.version(name) {
-            Some(version) => claims(self.folder, name, version)?.map(Arc::new),
+            Some(version) => {
+                let role = claims(self.folder, name, version)?.map(Arc::new);
+                self.is_damaged |= role.is_none();
+                role
+            }
             None => None,
         };
         if self.order.len() >= KEPT

@@ -114,7 +114,14 @@ pub(crate) fn remove(folder: &Folder, folders: &Folders, state: &State) -> Resul
             let line = line.map_err(Error::io("read", list))?;
             let Ok(retired) = serde_json::from_str::<Retired>(&line) else { continue };
             let Some(name) = retired.name() else { continue };
-            if any_names(&mut namers, &retired)? {
+            let is_named = any_names(&mut namers, &retired)?;
+            if namers.iter().any(|namer| namer.lookup.is_damaged()) {
+                tracing::warn!(
+                    "nothing is removed while metadata of the mirror cannot be read: run it with --verify"
+                );
+                return Ok(removed);
+            }
+            if is_named {
                 continue;
             }
             // An export is compared with the metadata of the one before.

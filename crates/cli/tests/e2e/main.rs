@@ -26,6 +26,7 @@ mod install;
 mod keys;
 mod layout_index;
 mod offline;
+mod mirroring;
 mod other_sources;
 mod own_address;
 mod policy;

@@ -62,7 +62,7 @@ impl Import {
         let progress = |far| show(&steps, "importing", far);
         let imported = mirror.import(&self.update, &trust, options, Timestamp::now(), &progress);
         steps.clear();
-        let (manifest, outcome) = imported.map_err(older)?;
+        let (manifest, outcome) = imported.map_err(refused)?;
         let Manifest { from, filter, .. } = manifest;
         if self.json {
             output::json(&Imported { from, outcome })?;
@@ -85,15 +85,18 @@ impl Import {
     }
 }
 
-/// What a rollback is here.
-fn older(error: Error) -> anyhow::Error {
-    match &error {
-        Error::Client(client) if client.slug() == "rollback" => Failure::new(
-            Exit::Refused,
-            error.to_string(),
-            "the update is older than what this mirror has: apply updates in the order they were written",
-        )
-        .into(),
-        _ => failed(error),
-    }
+/// What a refusal means where no network is to blame.
+fn refused(error: Error) -> anyhow::Error {
+    let Error::Client(client) = &error else { return failed(error) };
+    let hint = match client.slug() {
+        "rollback" => {
+            "the update is older than what this mirror has: apply updates in the order they were written"
+        }
+        "changed" | "unsigned" | "malformed" | "inconsistent" => {
+            "clients see nothing of it: the update was changed or damaged on its way, or is of an index \
+             with another root; bring it over again"
+        }
+        _ => return failed(error),
+    };
+    Failure::new(Exit::Refused, error.to_string(), hint).into()
 }

@@ -30,7 +30,7 @@ pub(crate) struct Mirror {
     command: Option<Command>,
 
     #[command(flatten)]
-    sync: Option<sync::Sync>,
+    sync: sync::Sync,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -42,13 +42,11 @@ enum Command {
 
 impl Mirror {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        match (self.command, self.sync) {
-            (Some(Command::Import(command)), _) => command.run(),
-            (Some(Command::Verify(command)), _) => command.run(),
-            (Some(Command::Status(command)), _) => command.run(),
-            (None, Some(command)) => command.run(),
-            // clap asks for one of them.
-            (None, None) => anyhow::bail!("neither an index nor a command was named"),
+        match self.command {
+            Some(Command::Import(command)) => command.run(),
+            Some(Command::Verify(command)) => command.run(),
+            Some(Command::Status(command)) => command.run(),
+            None => self.sync.run(),
         }
     }
 }

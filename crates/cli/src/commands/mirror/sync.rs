@@ -16,12 +16,12 @@ use crate::trust::TrustOption;
 #[derive(Debug, clap::Args)]
 pub(super) struct Sync {
     /// The index, which is trusted (`waxseal trust add`)
-    #[arg(value_name = "URL")]
-    index: String,
+    #[arg(value_name = "URL", required = true)]
+    index: Option<String>,
 
     /// The folder of the copy, which is made where it is not there
-    #[arg(value_name = "DIR")]
-    folder: PathBuf,
+    #[arg(value_name = "DIR", required = true)]
+    folder: Option<PathBuf>,
 
     /// Copy only this project; repeatable [default: what was copied last time, at first all projects]
     #[arg(long = "project", value_name = "NAME")]
@@ -89,7 +89,12 @@ struct Round {
 
 impl Sync {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let (url, credentials) = IndexUrl::parse(&self.index)?;
+        // Without a subcommand there are both.
+        let (index, folder) = (self.index.as_deref(), self.folder.as_deref());
+        let (Some(index), Some(folder)) = (index, folder) else {
+            anyhow::bail!("neither an index nor a command was named");
+        };
+        let (url, credentials) = IndexUrl::parse(index)?;
         let trust = self.trust.stores()?.find(&url)?;
         let settings =
             Settings { credentials, mirrors: self.mirrors.clone(), ..Settings::default() };
@@ -104,7 +109,7 @@ impl Sync {
             let problem = format!("{} is there already", file.display());
             return Err(Failure::new(Exit::Usage, problem, "name a new file").into());
         }
-        let mirror = waxseal_mirror::Mirror::new(&self.folder);
+        let mirror = waxseal_mirror::Mirror::new(folder);
         let round = || {
             // The root may have been replaced by hand since the last round.
             let trust = self.trust.stores()?.find(&trust.index().url)?;

@@ -70,7 +70,7 @@ fn in_words(verified: &Verified) {
     output::field("roles", &format!("{roles} verified"));
     output::field("targets", &format!("{targets} hashed"));
     if *linked > 0 {
-        output::field("files", &format!("{linked} that pages vouch for hashed"));
+        output::field("links", &format!("{linked} of pages that vouch for files hashed"));
     }
     output::field("bytes", &size(*bytes));
     if *elsewhere > 0 {

@@ -11,14 +11,19 @@ const CALLS: [(&str, usize); 3] =
 /// Runs a command from the same state of a stopped index again and again, killed at one call after the other:
 /// at each where `WAXSEAL_SWEEP` is `full`, else at a sample. Each time `afterwards` goes on from what is left.
 pub(crate) fn killed_at_writes(index: &Index, words: &[&str], afterwards: impl Fn()) {
-    let (data, saved) = (index.data(), index.folder().join("saved"));
-    copy(&data, &saved);
+    killed_in(index.folder(), &index.data(), words, afterwards);
+}
+
+/// The same of a command that runs in a folder and changes `data`, which is below it.
+pub(crate) fn killed_in(folder: &Path, data: &Path, words: &[&str], afterwards: impl Fn()) {
+    let saved = folder.join("saved");
+    copy(data, &saved);
     let is_full = std::env::var("WAXSEAL_SWEEP").is_ok_and(|sweep| sweep == "full");
     let mut killed = 0;
     for (calls, step) in CALLS {
         for n in (1..).step_by(if is_full { 1 } else { step }) {
-            copy(&saved, &data);
-            let strace = CleanCommand::new("strace").current_dir(index.folder());
+            copy(&saved, data);
+            let strace = CleanCommand::new("strace").current_dir(folder);
             let strace = strace.args(["--follow-forks", "--quiet=all", "--output=/dev/null"]);
             let strace = strace.arg(format!("--trace={calls}"));
             let strace = strace.arg(format!("--inject={calls}:signal=KILL:when={n}"));

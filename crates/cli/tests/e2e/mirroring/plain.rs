@@ -1,0 +1,77 @@
+//! nginx in front of the folder: plain pip and uv, and clients that verify.
+
+use std::fs;
+
+use waxseal_testkit::peers;
+
+use super::World;
+use crate::harness::{Index, Nginx, Person, Tool, assert_shows, request};
+
+const JSON: &str = "application/vnd.pypi.simple.v1+json";
+
+#[test]
+fn plain_pip_and_uv_and_those_who_verify_install_from_nginx() {
+    let mut world = World::of(Index::with(&["blinker-", "click-", "backports"]));
+    world.mirror(&[]).run().success();
+    let nginx = Nginx::serving(&world.folder());
+    let simple = format!("{}/simple/", nginx.url);
+    world.index.stop();
+    let person = Person::new();
+    let plain = ["install", "--index-url", &simple, "blinker", "click", "backports.tarfile"];
+    person.plain_pip(plain).run().success();
+    assert_eq!(person.venv.installed().len(), 3);
+    let person = Person::new();
+    let uv = person.command(peers::uv()).args([
+        "pip",
+        "install",
+        "--no-cache",
+        "--default-index",
+        &simple,
+    ]);
+    uv.args(["blinker", "click"]).run().success();
+    // The index is down: its mirror answers, and is verified.
+    for tool in Tool::BOTH {
+        let person = Person::new();
+        let root = world.folder().join("tuf/metadata/1.root.json").display().to_string();
+        person.waxseal(["trust", "add", &world.index.url, "--root", &root]).run().success();
+        let install = person.install(tool, ["click"]);
+        let outcome = install.env("WAXSEAL_MIRRORS", &nginx.url).run().success();
+        assert_shows(&outcome.stderr, &["asking", "from now on"]);
+        person.python("import click");
+    }
+}
+
+#[test]
+fn what_nginx_sends_is_typed_cached_and_the_mirrors_own_records_are_not_sent() {
+    let world = World::new();
+    world.mirror(&[]).run().success();
+    let nginx = Nginx::serving(&world.folder());
+    let get = |path: &str, accept: &str| {
+        request("GET", &format!("{}{path}", nginx.url), &[("Accept", accept)], b"").unwrap()
+    };
+    for (path, accept, kind) in [
+        ("/simple/", JSON, JSON),
+        ("/simple/", "text/html", "text/html"),
+        ("/simple/alpha/", &format!("{JSON}, text/html;q=0.1"), JSON),
+        ("/simple/alpha/", "*/*", "text/html"),
+        ("/files/packages/alpha/alpha-1.0-py3-none-any.whl", "*/*", "application/octet-stream"),
+        ("/files/packages/alpha/alpha-1.0-py3-none-any.whl.metadata", "*/*", "text/plain"),
+        ("/tuf/metadata/timestamp.json", "*/*", "application/json"),
+        ("/tuf/metadata/1.root.json", "*/*", "application/json"),
+    ] {
+        let answer = get(path, accept);
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(kind)), "{path}");
+        let may_change = path.starts_with("/simple/") || path.ends_with("timestamp.json");
+        let cache = answer.header("cache-control").unwrap();
+        assert_eq!(cache.contains("immutable"), !may_change, "{path}");
+    }
+    let page = get("/simple/alpha/", JSON);
+    assert_eq!(page.header("vary"), Some("Accept"));
+    assert_eq!(page.body, fs::read(world.folder().join("simple/alpha/index.v1_json")).unwrap());
+    let moved = get("/simple/alpha", "*/*");
+    assert_eq!((moved.status, moved.header("location")), (301, Some("/simple/alpha/")));
+    assert!(world.folder().join(".waxseal-mirror/state.json").exists());
+    for hidden in ["/.waxseal-mirror/state.json", "/.waxseal-mirror/", "/simple/gamma/"] {
+        assert_eq!(get(hidden, "*/*").status, 404, "{hidden}");
+    }
+}
