@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{FolderArgument, failed, size, span};
 use crate::output;
 
-/// Show how a mirror is doing: what it shows, how far it may be behind, and how the last round went.
+/// Show how a mirror is doing, and how far it may be behind.
 #[derive(Debug, clap::Args)]
 pub(super) struct Status {
     #[command(flatten)]

@@ -1,6 +1,7 @@
 //! nginx in front of the folder: plain pip and uv, and clients that verify.
 
 use std::fs;
+use std::path::Path;
 
 use waxseal_testkit::peers;
 
@@ -74,4 +75,34 @@ fn what_nginx_sends_is_typed_cached_and_the_mirrors_own_records_are_not_sent() {
     for hidden in ["/.waxseal-mirror/state.json", "/.waxseal-mirror/", "/simple/gamma/"] {
         assert_eq!(get(hidden, "*/*").status, 404, "{hidden}");
     }
+}
+
+#[test]
+fn bandersnatch_reads_the_pages_and_copies_what_they_list() {
+    let world = World::of(Index::with(&["blinker-", "click-", "backports"]));
+    world.mirror(&[]).run().success();
+    let nginx = Nginx::serving(&world.folder());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/data/bandersnatch_reads.py");
+    let person = Person::new();
+    let copy = person.command(peers::python()).arg(script).args([&nginx.url, "copy"]);
+    let copied = copy.run().success().stdout;
+    assert_eq!(copied.lines().count(), 3, "{copied}");
+    for path in copied.lines() {
+        let there = fs::read(person.work().join(format!("copy/web{path}"))).unwrap();
+        assert_eq!(there, fs::read(world.folder().join(format!("files{path}"))).unwrap(), "{path}");
+    }
+    // Its command needs serials of Warehouse in the list, and copies nothing.
+    let config = format!(
+        "[mirror]\ndirectory = {}\nmaster = {}\nallow-non-https = true\napi-method = simple\n\
+         timeout = 10\nworkers = 1\njson = false\nstop-on-error = false\n",
+        person.work().join("command").display(),
+        nginx.url
+    );
+    fs::write(person.work().join("bandersnatch.conf"), config).unwrap();
+    let words = ["-c", "from bandersnatch.main import main; main()"];
+    let command = person.command(peers::python()).args(words);
+    let outcome = command.args(["--config", "bandersnatch.conf", "mirror"]).run();
+    assert_shows(&outcome.screen(), &["Skipping malformed project entry", "0 packages to sync"]);
+    let copied = fs::read_dir(person.work().join("command/web/packages")).unwrap();
+    assert_eq!(copied.count(), 0, "{outcome}");
 }
