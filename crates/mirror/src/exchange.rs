@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::fill::linked_by;
 use crate::filter::Filter;
 use crate::folder::{self, metadata_name, target_name};
+use crate::lookup::Lookup;
 use crate::state::{Kept, State};
 use crate::sync::Mirror;
 use crate::view::{self, ROOT, SNAPSHOT, Shown};
@@ -177,6 +178,7 @@ impl Mirror {
                 lines.add(&metadata_name(listed.version, role))?;
             }
         }
+        let mut lookup = Lookup::new(&self.folder, shown.snapshot.clone());
         for (role, listed) in shown.snapshot.roles.iter() {
             if !changed(role, listed.version) {
                 continue;
@@ -190,7 +192,11 @@ impl Mirror {
                 let Ok(path) = TargetPath::new(path.as_str()) else { continue };
                 let old = before.as_ref().and_then(|before| before.targets.get(path.as_str()));
                 let old = old.filter(|_| base.is_some_and(|base| base.filter.takes(&path)));
-                if published.filter.takes(&path) && old != Some(file) {
+                // What no search leads to is not here.
+                if published.filter.takes(&path)
+                    && old != Some(file)
+                    && lookup.find(&path)?.as_ref() == Some(file)
+                {
                     lines.add_target(index, &path, file, old)?;
                 }
             }

@@ -141,8 +141,10 @@ pub(crate) fn linked_name(link: &str) -> Option<String> {
     }
     let name = waxseal_index::percent::decode(link)?.into_owned();
     TargetPath::check(&name).ok()?;
-    let own = ["tuf/", "simple/", PRIVATE].iter().any(|own| name.starts_with(own));
-    (!own).then_some(name)
+    // Where a file system takes large letters for small ones, so must this.
+    let first = name.split('/').next().unwrap_or_default();
+    let is_own = ["tuf", "simple", PRIVATE].iter().any(|own| own.eq_ignore_ascii_case(first));
+    (!is_own).then_some(name)
 }
 
 #[cfg(test)]
@@ -174,7 +176,9 @@ mod tests {
             ("files/%2e%2e/tuf/x", None),
             ("files/a?download", None),
             ("tuf/metadata/timestamp.json", None),
+            ("Tuf/metadata/timestamp.json", None),
             ("simple/a/index.html", None),
+            ("simple", None),
             (".waxseal-mirror/state.json", None),
             ("", None),
         ] {

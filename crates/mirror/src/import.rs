@@ -77,9 +77,9 @@ impl Mirror {
             progress,
         };
         let result = run.run(&store, &mut state).map_err(|error| explained(error, update, &state));
-        self.write_status(&work.folders, &state, &store, now, &result)?;
+        let outcome = self.told(&work.folders, &state, &store, now, result)?;
         remove_folder(&incoming)?;
-        Ok((manifest, result?))
+        Ok((manifest, outcome))
     }
 }
 

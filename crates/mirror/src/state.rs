@@ -95,11 +95,16 @@ impl State {
 
     /// Makes what was to be published the published one: the folder says that it is.
     pub(crate) fn promote(&mut self, next: Kept, now: Timestamp) {
+        self.next = None;
         if let Some(last) = self.kept.last_mut() {
+            if (last.snapshot, &last.filter) == (next.snapshot, &next.filter) {
+                // Looked at again, or with a newer timestamp.
+                *last = Kept { id: last.id, ..next };
+                return;
+            }
             last.superseded.get_or_insert(now);
         }
         self.kept.push(next);
-        self.next = None;
     }
 
     /// Takes out those that have been kept for long enough, the oldest first.

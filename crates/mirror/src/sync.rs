@@ -1,7 +1,7 @@
 //! A mirror, and one run that brings it up to date.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -81,8 +81,7 @@ impl Mirror {
                 _ => break,
             }
         }
-        self.write_status(&work.folders, &state, &store, now, &result)?;
-        result
+        self.told(&work.folders, &state, &store, now, result)
     }
 
     /// The index that it is a mirror of.
@@ -109,7 +108,12 @@ impl Mirror {
             if !is_empty.map_err(Error::io("list", base))? {
                 return Err(Error::NotEmpty { path: base.to_owned() });
             }
-            fs::create_dir_all(base).map_err(Error::io("make", base))?;
+            if !base.is_dir() {
+                fs::create_dir_all(base).map_err(Error::io("make", base))?;
+                // A web server has to read it, whatever the umask.
+                let mode = Permissions::from_mode(0o755);
+                fs::set_permissions(base, mode).map_err(Error::io("set the mode of", base))?;
+            }
             let made = DirBuilder::new().mode(0o700).recursive(true).create(&private);
             made.map_err(Error::io("make", &private))?;
         }
@@ -130,15 +134,25 @@ impl Mirror {
         let path = self.folder.private("lock");
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         let lock = file.map_err(Error::io("open", &path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::Busy { path: self.folder.base().to_owned() });
-            }
-            Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
-        }
+        self.locked(lock.try_lock())?;
         let folders = Folders::new(self.folder.base(), &self.folder.private("tmp"))?;
         Ok(Work { folders, _lock: lock })
+    }
+
+    /// Locks the mirror for reading: nobody changes it meanwhile.
+    pub(crate) fn lock_to_read(&self) -> Result<Option<File>, Error> {
+        // In a copy of the folder there need be none.
+        let Ok(lock) = File::open(self.folder.private("lock")) else { return Ok(None) };
+        self.locked(lock.try_lock_shared())?;
+        Ok(Some(lock))
+    }
+
+    fn locked(&self, result: Result<(), TryLockError>) -> Result<(), Error> {
+        let path = self.folder.base();
+        result.map_err(|error| match error {
+            TryLockError::WouldBlock => Error::Busy { path: path.to_owned() },
+            TryLockError::Error(error) => Error::io("lock", path)(error),
+        })
     }
 
     pub(crate) fn state_of(&self, trust: &TrustStore) -> Result<State, Error> {
@@ -164,7 +178,26 @@ impl Mirror {
         Ok(store)
     }
 
-    pub(crate) fn write_status(
+    /// The result of a round, of which the status says how it ended.
+    pub(crate) fn told(
+        &self,
+        folders: &Folders,
+        state: &State,
+        store: &MetadataStore,
+        now: Timestamp,
+        result: Result<Outcome, Error>,
+    ) -> Result<Outcome, Error> {
+        match (self.write_status(folders, state, store, now, &result), result) {
+            // What went wrong first is what people have to know of.
+            (Err(error), Err(first)) => {
+                tracing::warn!("the status is not written: {error}");
+                Err(first)
+            }
+            (written, result) => written.and(result),
+        }
+    }
+
+    fn write_status(
         &self,
         folders: &Folders,
         state: &State,

@@ -79,6 +79,7 @@ impl Mirror {
         now: Timestamp,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Verified, Error> {
+        let _lock = self.lock_to_read()?;
         let state = State::load(&self.folder)?;
         let state = state.filter(|state| !state.kept.is_empty());
         let state = state.ok_or_else(|| Error::NoMirror { path: self.folder.base().to_owned() })?;
