@@ -21,7 +21,7 @@ use crate::lookup::Lookup;
 use crate::state::{Kept, State};
 use crate::sync::Mirror;
 use crate::view::{self, ROOT, SNAPSHOT, Shown};
-use crate::walk::claims;
+use crate::walk::{Which, claims};
 
 /// The first entry of an update.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -178,14 +178,16 @@ impl Mirror {
                 lines.add(&metadata_name(listed.version, role))?;
             }
         }
-        let mut lookup = Lookup::new(&self.folder, shown.snapshot.clone());
+        let mut lookup = Lookup::new(&self.folder, shown.snapshot.clone(), Which::Published);
         for (role, listed) in shown.snapshot.roles.iter() {
             if !changed(role, listed.version) {
                 continue;
             }
-            let Some(new) = claims(&self.folder, role, listed.version)? else { continue };
+            let Some(new) = claims(&self.folder, role, listed.version, Which::Published)? else {
+                continue;
+            };
             let before = match version_before(role) {
-                Some(version) => claims(&self.folder, role, version)?,
+                Some(version) => claims(&self.folder, role, version, Which::Published)?,
                 None => None,
             };
             for (path, file) in &new.targets {

@@ -18,7 +18,7 @@ use crate::retire::{Recorder, Retired};
 use crate::run::{Counters, add};
 use crate::upstream::Upstream;
 use crate::view::Shown;
-use crate::walk::{Changed, Staged, claims};
+use crate::walk::{Changed, Staged, Which, claims};
 
 /// What the folder is filled with, and what is there.
 pub(crate) struct Fill<'a> {
@@ -52,7 +52,7 @@ impl Fill<'_> {
         let mut old = BTreeMap::new();
         if let Some((shown, filter)) = self.old
             && let Some(listed) = shown.snapshot.roles.get(role)
-            && let Some(claims) = claims(self.folder, role, listed.version)?
+            && let Some(claims) = claims(self.folder, role, listed.version, Which::Published)?
         {
             old = claims.targets;
             old.retain(|path, _| {
@@ -60,7 +60,8 @@ impl Fill<'_> {
             });
         }
         let left = self.staged.others(role, version).into_iter();
-        let left = left.filter_map(|version| claims(self.folder, role, version).transpose());
+        let left = left
+            .filter_map(|version| claims(self.folder, role, version, Which::Newest).transpose());
         Ok(Before { old, left: left.collect::<Result<_, _>>()? })
     }
 

@@ -8,7 +8,7 @@ use waxseal_tuf::{RoleName, TargetFile, TargetPath};
 
 use crate::error::Error;
 use crate::folder::Folder;
-use crate::walk::claims;
+use crate::walk::{Which, claims};
 
 /// Roles that are kept as they were read last.
 const KEPT: usize = 64;
@@ -19,14 +19,22 @@ const MOST_ROLES: usize = 32;
 pub(crate) struct Lookup<'a> {
     folder: &'a Folder,
     snapshot: Snapshot,
+    which: Which,
     read: BTreeMap<RoleName, Option<Arc<Targets>>>,
     order: VecDeque<RoleName>,
     is_damaged: bool,
 }
 
 impl<'a> Lookup<'a> {
-    pub(crate) fn new(folder: &'a Folder, snapshot: Snapshot) -> Self {
-        Self { folder, snapshot, read: BTreeMap::new(), order: VecDeque::new(), is_damaged: false }
+    pub(crate) fn new(folder: &'a Folder, snapshot: Snapshot, which: Which) -> Self {
+        Self {
+            folder,
+            snapshot,
+            which,
+            read: BTreeMap::new(),
+            order: VecDeque::new(),
+            is_damaged: false,
+        }
     }
 
     /// Whether a role that the snapshot lists could not be read: then what was not found may be there.
@@ -73,7 +81,7 @@ impl<'a> Lookup<'a> {
         }
         let role = match self.version(name) {
             Some(version) => {
-                let role = claims(self.folder, name, version)?.map(Arc::new);
+                let role = claims(self.folder, name, version, self.which)?.map(Arc::new);
                 self.is_damaged |= role.is_none();
                 role
             }

@@ -19,7 +19,7 @@ use crate::fill::Fill;
 use crate::folder::{Plain, list_name, target_name};
 use crate::lookup::Lookup;
 use crate::parallel;
-use crate::walk::{Changed, claims, locked};
+use crate::walk::{Changed, Which, claims, locked};
 
 /// Shows plain clients what the changed roles list, and no more what they, or roles that are gone, have
 /// listed.
@@ -34,7 +34,8 @@ pub(crate) fn show(
     // A role may have lost a path to another one, so whether it is gone is asked at the end.
     let gone = Mutex::new(BTreeSet::new());
     parallel::for_each(threads, changed, |role| {
-        let Some(targets) = claims(filling.folder, &role.role, role.version)? else {
+        let targets = claims(filling.folder, &role.role, role.version, Which::Newest)?;
+        let Some(targets) = targets else {
             return Ok(());
         };
         let before = filling.before(&role.role, Some(role.version))?;
@@ -57,7 +58,7 @@ pub(crate) fn show(
         let left = before.left.iter().flat_map(|targets| targets.targets.keys());
         gone.extend(before.old.keys().chain(left).filter_map(|path| TargetPath::new(path).ok()));
     }
-    let mut lookup = Lookup::new(filling.folder, snapshot.clone());
+    let mut lookup = Lookup::new(filling.folder, snapshot.clone(), Which::Newest);
     for path in gone {
         let plain = Plain::of(&path);
         let Some(Plain::Page(name) | Plain::List(name)) = plain else { continue };

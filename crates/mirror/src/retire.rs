@@ -22,7 +22,7 @@ use crate::folder::{Folder, metadata_name, target_name};
 use crate::lookup::Lookup;
 use crate::state::{Kept, State};
 use crate::view;
-use crate::walk::locked;
+use crate::walk::{Which, locked};
 
 /// Something that a snapshot named, a line of its list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,7 +193,7 @@ struct Namer<'a> {
 impl<'a> Namer<'a> {
     fn of(folder: &'a Folder, state: &'a State, kept: &'a Kept) -> Result<Option<Self>, Error> {
         let Some(snapshot) = view::snapshot(folder, kept.snapshot)? else { return Ok(None) };
-        let lookup = Lookup::new(folder, snapshot);
+        let lookup = Lookup::new(folder, snapshot, Which::Published);
         Ok(Some(Self { folder, index: &state.index, filter: &kept.filter, lookup }))
     }
 

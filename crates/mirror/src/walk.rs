@@ -222,13 +222,25 @@ impl Staged {
     }
 }
 
-/// What a role of the folder, or one that was staged, says; `None` where it is not there or cannot be read.
+/// Which of a role's files is meant. After a root was replaced by hand a version may have two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// The one that is published.
+    Published,
+    /// The one that was staged, or else is published.
+    Newest,
+}
+
+/// What a role's file says; `None` where there is none that can be read.
 pub(crate) fn claims(
     folder: &Folder,
     role: &RoleName,
     version: u64,
+    which: Which,
 ) -> Result<Option<Targets>, Error> {
-    for path in [folder.metadata(version, role), folder.staged(version, role)] {
+    let staged = folder.staged(version, role);
+    let staged = (which == Which::Newest).then_some(staged);
+    for path in staged.into_iter().chain([folder.metadata(version, role)]) {
         if let Some(bytes) = read_if_there(&path)?
             && let Ok(read) = Unverified::<Targets>::parse(&bytes)
         {

@@ -9,7 +9,7 @@ use waxseal_tuf::spoken;
 use crate::harness::{Index, Person, Terminal, Tool, WAXSEAL, assert_shows, exited, on_terminal};
 
 /// Another index at the same URL.
-fn found_anew(index: &mut Index) {
+pub(crate) fn found_anew(index: &mut Index) {
     index.stop();
     fs::remove_dir_all(index.data()).unwrap();
     index.start();

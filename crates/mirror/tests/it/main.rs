@@ -35,7 +35,9 @@ fn bin_of(path: &str) -> String {
 }
 
 fn publish_all(simulator: &mut Simulator) {
-    ["bin-0", "bin-1", "targets"].into_iter().for_each(|role| simulator.publish_targets(role));
+    for role in ["bin-0", "bin-1", "targets"] {
+        simulator.publish_targets(role);
+    }
 }
 
 impl World {

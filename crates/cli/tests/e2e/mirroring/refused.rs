@@ -1,11 +1,13 @@
 //! An index or a mirror of it that lies, lags or goes back; a folder that is damaged, or somebody else's.
 
 use std::fs;
+use std::path::Path;
 
 use waxseal_testkit::mirror::{Change, PathPattern, Position, Tamper};
 
 use super::{World, with};
 use crate::harness::{Index, Wheel, assert_shows, exited};
+use crate::trust_replace::found_anew;
 
 fn flip(matches: PathPattern) -> Tamper {
     Tamper { matches, change: Change::FlipByte { at: Position::FromEnd(9) } }
@@ -16,7 +18,7 @@ fn nothing_of_a_lie_is_shown_and_the_next_run_goes_on() {
     let world = World::new();
     world.mirror(&[]).run().success();
     let before = world.shown();
-    let timestamp = &before[std::path::Path::new("tuf/metadata/timestamp.json")];
+    let timestamp = &before[Path::new("tuf/metadata/timestamp.json")];
     world.index.upload_new(Wheel::new("gamma", "1.0"));
     for (matches, words) in [
         (PathPattern::suffix("timestamp.json"), "timestamp"),
@@ -36,7 +38,7 @@ fn nothing_of_a_lie_is_shown_and_the_next_run_goes_on() {
         exited(&outcome, 3);
         assert_shows(&outcome.stderr, &["error:", words, "hint:"]);
         let shown = world.shown();
-        assert_eq!(&shown[std::path::Path::new("tuf/metadata/timestamp.json")], timestamp);
+        assert_eq!(&shown[Path::new("tuf/metadata/timestamp.json")], timestamp);
         // What is there already is right; no page has changed.
         for (path, bytes) in &before {
             assert_eq!(shown.get(path), Some(bytes), "{path:?}");
@@ -145,4 +147,26 @@ fn a_folder_of_others_and_an_index_that_is_not_trusted_are_refused() {
     exited(&none, 1);
     assert_shows(&none.stderr, &["is not a mirror"]);
     world.verify("m").success();
+}
+
+#[test]
+fn a_root_that_took_the_place_of_another_by_hand_is_followed() {
+    let mut world = World::new();
+    world.mirror(&[]).run().success();
+    let before = world.shown();
+    found_anew(&mut world.index);
+    let refused = world.mirror(&[]).run();
+    exited(&refused, 3);
+    assert_shows(&refused.stderr, &["are needed (timestamp.json)", "over another channel"]);
+    assert!(world.shown() == before);
+    let url = world.url();
+    let words = ["trust", "replace", &url, "--yes", "--fingerprint", &world.index.fingerprint];
+    world.operator.waxseal(words).run().success();
+    // Versions begin again, so that files of both have the same names.
+    world.mirror(&["--keep", "1", "--grace", "0s"]).run().success();
+    world.verify("m").success();
+    let shown = world.shown();
+    assert_eq!((with(&shown, "click/index").len(), with(&shown, "alpha/index").len()), (2, 0));
+    let list = with(&shown, "simple/index.html");
+    assert!(!String::from_utf8_lossy(&shown[Path::new(&list[0])]).contains("alpha"));
 }
