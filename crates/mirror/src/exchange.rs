@@ -18,8 +18,8 @@ use crate::fill::linked_by;
 use crate::filter::Filter;
 use crate::folder::{self, metadata_name, target_name};
 use crate::lookup::Lookup;
+use crate::mirror::Mirror;
 use crate::state::{Kept, State};
-use crate::sync::Mirror;
 use crate::view::{self, ROOT, SNAPSHOT, Shown};
 use crate::walk::{Which, claims};
 

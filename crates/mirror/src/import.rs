@@ -16,9 +16,10 @@ use crate::error::Error;
 use crate::exchange::{MANIFEST, Manifest};
 use crate::filter::Filter;
 use crate::folder::{linked_name, target_name};
+use crate::mirror::Mirror;
 use crate::run::{Outcome, Progress, SyncOptions};
 use crate::state::{Keep, State};
-use crate::sync::{Mirror, Run};
+use crate::sync::Run;
 use crate::upstream::{Check, Upstream};
 use crate::view::ROOT;
 
