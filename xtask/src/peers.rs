@@ -1,4 +1,4 @@
-//! The programs of others that the tests run against: pip, uv, twine and python-tuf, pinned.
+//! The programs of others that the tests run against: pip, uv, twine, python-tuf and bandersnatch, pinned.
 //!
 //! Under `target/peers`: `venv`, the tools; `seed`, the pip that a test's own virtual environment
 //! starts with; `packages`, what the tests upload. All are made again when what they are made from

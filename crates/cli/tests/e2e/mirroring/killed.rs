@@ -1,9 +1,9 @@
-//! `kill -9` at a write of a run, whichever it is.
+//! `kill -9`, or a full disk, at a write of a run, whichever it is.
 
 use std::fs;
 
 use super::{World, shown};
-use crate::harness::{Wheel, assert_shows, killed_in};
+use crate::harness::{WAXSEAL, Wheel, assert_shows, copy, exited, killed_in};
 
 #[test]
 fn a_run_that_is_killed_at_a_write_leaves_whole_snapshots_and_nothing_behind() {
@@ -61,11 +61,11 @@ fn a_run_that_is_overtaken_after_a_kill_leaves_nothing_of_what_it_had_begun() {
     for n in (1..200).step_by(4) {
         let to = begun.join(n.to_string());
         fs::create_dir_all(&begun).unwrap();
-        crate::harness::copy(&folder, &to);
+        copy(&folder, &to);
         let words = words.map(|word| if word == "m" { to.to_str().unwrap() } else { word });
         let command = world.operator.command("strace").args(strace);
         let command = command.arg(format!("--inject=rename:signal=KILL:when={n}"));
-        if command.arg(crate::harness::WAXSEAL).args(words).run().status.success() {
+        if command.arg(WAXSEAL).args(words).run().status.success() {
             break;
         }
         left.push(to);
@@ -82,4 +82,40 @@ fn a_run_that_is_overtaken_after_a_kill_leaves_nothing_of_what_it_had_begun() {
         let extra: Vec<_> = after.keys().filter(|path| !fresh.contains_key(*path)).collect();
         assert!(after == fresh, "{to:?}: too much: {extra:?}");
     }
+}
+
+#[test]
+fn a_disk_that_is_full_at_a_write_is_said_and_the_next_run_goes_on() {
+    let world = World::new();
+    world.mirror(&[]).run().success();
+    world.index.upload_new(Wheel::new("gamma", "1.0"));
+    world.mirror_to("fresh", &[]).run().success();
+    let (work, folder) = (world.operator.work(), world.folder());
+    let fresh = shown(&work.join("fresh"));
+    let saved = work.join("saved");
+    copy(&folder, &saved);
+    let url = world.url();
+    let words = ["mirror", &url, "m", "--keep", "1", "--grace", "0s", "--jobs", "1"];
+    let mut failed = 0;
+    for calls in ["rename", "fsync,fdatasync", "linkat,link"] {
+        for n in (1..60).step_by(5) {
+            copy(&saved, &folder);
+            let strace = ["--follow-forks", "--quiet=all", "--output=/dev/null"];
+            let strace = world.operator.command("strace").args(strace);
+            let strace = strace.arg(format!("--trace={calls}"));
+            let strace = strace.arg(format!("--inject={calls}:error=ENOSPC:when={n}"));
+            let outcome = strace.arg(WAXSEAL).args(words).run();
+            if !outcome.status.success() {
+                exited(&outcome, 1);
+                assert_shows(&outcome.stderr, &["No space left on device", "free space"]);
+                failed += 1;
+            }
+            world.operator.waxseal(words).run().success();
+            world.operator.waxseal(["mirror", "verify", "m"]).run().success();
+            let after = shown(&folder);
+            let extra: Vec<_> = after.keys().filter(|path| !fresh.contains_key(*path)).collect();
+            assert!(after == fresh, "{calls} {n}: too much: {extra:?}");
+        }
+    }
+    assert!(failed >= 8, "{failed}");
 }

@@ -78,6 +78,17 @@ fn what_nginx_sends_is_typed_cached_and_the_mirrors_own_records_are_not_sent() {
 }
 
 #[test]
+fn a_mirror_of_a_mirror_is_the_same() {
+    let world = World::new();
+    world.mirror(&[]).run().success();
+    let nginx = Nginx::serving(&world.folder());
+    world.operator.trust(&world.index, &nginx.url);
+    world.operator.waxseal(["mirror", &nginx.url, "second"]).run().success();
+    world.verify("second").success();
+    assert!(super::shown(&world.operator.work().join("second")) == world.shown());
+}
+
+#[test]
 fn bandersnatch_reads_the_pages_and_copies_what_they_list() {
     let world = World::of(Index::with(&["blinker-", "click-", "backports"]));
     world.mirror(&[]).run().success();
