@@ -103,6 +103,31 @@ fn updates_carry_what_changed_and_are_verified_on_the_other_side() {
 }
 
 #[test]
+fn an_update_that_claims_to_connect_and_does_not_is_refused_with_what_would() {
+    let world = World::new();
+    let other = Other::of(&world);
+    other.import(&world.export("1.tar", &[]), &[]).run().success();
+    let before = shown(&other.folder());
+    world.index.upload_new(Wheel::new("gamma", "1.0"));
+    world.export("2.tar", &[]);
+    world.index.upload_new(Wheel::new("alpha", "2.0"));
+    let mut third = fs::read(world.export("3.tar", &[])).unwrap();
+    let (honest, lie) = (b"\"from\": 4,", b"\"from\": 3,");
+    let at = third.windows(honest.len()).position(|window| window == honest).unwrap();
+    third[at..at + lie.len()].copy_from_slice(lie);
+    let lies = other.person.work().join("lies.tar").display().to_string();
+    fs::write(&lies, third).unwrap();
+    let refused = other.import(&lies, &[]).run();
+    exited(&refused, 1);
+    assert_shows(&refused.stderr, &["it does not connect to what is here", "--since 3"]);
+    let after = shown(&other.folder());
+    assert!(before.iter().all(|(path, bytes)| after.get(path) == Some(bytes)));
+    other.verify().success();
+    other.import(&world.export("since.tar", &["--since", "3"]), &[]).run().success();
+    other.verify().success();
+}
+
+#[test]
 fn an_update_that_was_cut_or_changed_shows_nothing() {
     let world = World::new();
     let other = Other::of(&world);
