@@ -13,7 +13,8 @@ pub(crate) struct CacheOptions {
     cache_dir: Option<PathBuf>,
 
     /// The most that is kept there of verified files, in MiB; 0 for none
-    #[arg(long, value_name = "MIB", env = "WAXSEAL_CACHE_SIZE", default_value_t = 4096)]
+    #[arg(long, value_name = "MIB", env = "WAXSEAL_CACHE_SIZE", hide_env_values = true)]
+    #[arg(default_value_t = 4096)]
     cache_size: u64,
 }
 

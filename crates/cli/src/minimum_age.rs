@@ -17,7 +17,8 @@ use crate::failure::{Exit, Failure};
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct AgeOptions {
     /// Hold back files that were uploaded less than this ago, such as 7d or 36h
-    #[arg(long, value_name = "AGE", env = "WAXSEAL_MIN_AGE", value_parser = age)]
+    #[arg(long, value_name = "AGE", env = "WAXSEAL_MIN_AGE", hide_env_values = true)]
+    #[arg(value_parser = age)]
     min_age: Option<Duration>,
 
     /// A project, or one version of it, of which files may have any age; repeatable

@@ -35,7 +35,8 @@ pub(crate) struct IndexOptions {
     mirrors: Vec<IndexUrl>,
 
     /// Fetch nothing: answer what this machine has verified and kept, within its validity
-    #[arg(long, env = "WAXSEAL_OFFLINE", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "WAXSEAL_OFFLINE", hide_env_values = true)]
+    #[arg(value_parser = FalseyValueParser::new())]
     offline: bool,
 
     #[command(flatten)]

@@ -231,6 +231,7 @@ fn the_help_is_one_that_a_person_can_use() {
         "pip",
         "run",
         "proxy",
+        "shell-env",
         "download",
         "why",
         "mirror",

@@ -3,7 +3,7 @@
 use waxseal_testkit::simulator::{Simulator, role, target_path};
 use waxseal_tuf::metadata::Paths;
 use waxseal_tuf::paths::bin_of;
-use waxseal_tuf::{Chain, Covers, RoleName, Search, Step};
+use waxseal_tuf::{Chain, Covers, Limits, RoleName, Search, Step};
 
 use crate::client::Client;
 
@@ -13,7 +13,7 @@ fn chain(repository: &Simulator, path: &str) -> Chain {
     let mut trusted = client.refresh(repository).unwrap();
     client.search(repository, &mut trusted, path).unwrap();
     // Roles that are kept now need not be loaded again.
-    let search = Search::new(target_path(path), &trusted, Default::default()).unwrap();
+    let search = Search::new(target_path(path), &trusted, Limits::default()).unwrap();
     assert_eq!(search.step(&trusted), Step::Done);
     search.chain(&trusted).unwrap()
 }
