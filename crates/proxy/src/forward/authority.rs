@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use data_encoding::BASE64;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, date_time_ymd,
@@ -33,7 +34,7 @@ impl Authority {
         parameters.distinguished_name = named("Waxseal, for one run of one program");
         let (issuing, key) = (pair()?, pair()?);
         let certificate = parameters.self_signed(&issuing).map_err(failed)?;
-        let pem = certificate.pem();
+        let pem = pem(certificate.der());
         let issuer = Issuer::new(parameters, issuing);
         Ok(Self { issuer, pem, key, made: Mutex::default() })
     }
@@ -74,6 +75,20 @@ impl Authority {
             .with_single_cert(vec![certificate.der().clone()], key)
             .map_err(failed)
     }
+}
+
+/// A certificate as text (RFC 7468).
+fn pem(der: &[u8]) -> String {
+    let text = BASE64.encode(der);
+    let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(64));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = after;
+    }
+    pem + "-----END CERTIFICATE-----\n"
 }
 
 /// Without an end that a wrong clock would meet: the authority ends with the run.
