@@ -172,6 +172,11 @@ impl Client {
         &self.url
     }
 
+    /// The URL of the index or mirror that failed or was refused last, for people.
+    pub fn blamed(&self) -> &str {
+        self.sources.blamed()
+    }
+
     /// The base URL of the index, if the repository is one.
     pub fn index(&self) -> Option<&Url> {
         self.sources.index()

@@ -77,6 +77,11 @@ impl Source {
         self.repository.metadata_url().as_str()
     }
 
+    /// The URL of the index or mirror that it is, for people; that of its metadata if it is none.
+    pub(crate) fn base_url(&self) -> &str {
+        self.repository.index().unwrap_or(self.repository.metadata_url()).as_str()
+    }
+
     /// Whether there is an answer with something at all, asked for once.
     pub(crate) async fn answers(&self, location: &Location) -> bool {
         let request = self.request(&self.url_of(location));

@@ -13,14 +13,14 @@ const AVOIDED: Duration = Duration::from_mins(10);
 
 /// A file with the sources that failed, by URL, and when. It is a hint: whatever goes wrong with it costs
 /// the time to find out again.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Health {
     file: Option<PathBuf>,
     writing: Mutex<()>,
 }
 
 impl Health {
-    /// In `file`; without one nothing is remembered.
+    /// In `file`; without one, as by default, nothing is remembered.
     pub(crate) fn new(file: Option<&Path>) -> Self {
         Self { file: file.map(Path::to_owned), writing: Mutex::default() }
     }

@@ -18,6 +18,8 @@ pub(crate) struct Sources {
     current: AtomicUsize,
     agents: Arc<Agents>,
     health: Health,
+    /// The place among the sources of the one that failed or was refused last.
+    blamed: AtomicUsize,
 }
 
 /// Connections to this machine and to all others, each made when it is needed.
@@ -59,7 +61,8 @@ impl Sources {
         }
         let health = Health::new(settings.health.as_deref());
         let first = health.first(all.iter().map(|source| source.url()));
-        Ok(Self { all, current: AtomicUsize::new(first), agents, health })
+        let (current, blamed) = (AtomicUsize::new(first), AtomicUsize::new(first));
+        Ok(Self { all, current, agents, health, blamed })
     }
 
     /// The one source of a file on another host, which gets no credentials. The mirrors of the index
@@ -71,8 +74,8 @@ impl Sources {
         let agent = agents.to(&repository, &settings)?;
         let failed = AtomicBool::new(false);
         let source = Source { at: 0, repository, agent, credentials: None, settings, failed };
-        let (current, health) = (AtomicUsize::new(0), Health::new(None));
-        Ok(Self { all: vec![Arc::new(source)], current, agents, health })
+        let (current, blamed, health) = Default::default();
+        Ok(Self { all: vec![Arc::new(source)], current, agents, health, blamed })
     }
 
     /// The base URL of the index itself, if the repository is one.
@@ -83,6 +86,15 @@ impl Sources {
     /// The index, if the repository is one, whichever source is in use.
     pub(crate) fn index_itself(&self) -> Option<&Source> {
         self.all.first().map(Arc::as_ref).filter(|source| source.repository.index().is_some())
+    }
+
+    /// The base URL of the source that failed or was refused last.
+    pub(crate) fn blamed(&self) -> &str {
+        self.all[self.blamed.load(Ordering::Relaxed)].base_url()
+    }
+
+    fn blame(&self, source: &Source) {
+        self.blamed.store(source.at, Ordering::Relaxed);
     }
 
     /// For doing something with the source in use and, while sources are to blame for a failure,
@@ -111,6 +123,7 @@ impl Sources {
                 Ok(Some(body)) => return Ok(Some((Arc::clone(source), body))),
                 Ok(None) => missing = true,
                 Err(error) => {
+                    self.blame(source);
                     if turn + 1 < count {
                         self.leave(source, &error);
                     }
@@ -137,6 +150,7 @@ impl Sources {
     /// Uses the next source instead of this one, unless somebody else did so already, or there is no
     /// other.
     pub(crate) fn leave(&self, source: &Source, error: &Error) {
+        self.blame(source);
         let (used, next) = (source.at, (source.at + 1) % self.all.len());
         let moved = self.current.compare_exchange(used, next, Ordering::Relaxed, Ordering::Relaxed);
         if used == next || moved.is_err() {
@@ -168,7 +182,11 @@ impl<'a> Attempts<'a> {
 
     /// Whether there is a source to try it with after this failure.
     pub(crate) fn go_on_after(&mut self, error: &Error) -> bool {
-        if self.left == 0 || !error.blames_source() {
+        if !error.blames_source() {
+            return false;
+        }
+        self.sources.blame(self.source);
+        if self.left == 0 {
             return false;
         }
         self.left -= 1;

@@ -69,7 +69,7 @@ impl Proxy {
     }
 
     pub(crate) fn refuse(&self, what: String, error: &Error) -> Refusal {
-        self.refuse_because(Refusal::new(what, error, self.0.client.url()))
+        self.refuse_because(Refusal::new(what, error, self.0.client.blamed()))
     }
 
     pub(crate) fn refuse_because(&self, refusal: Refusal) -> Refusal {

@@ -109,7 +109,11 @@ pub(crate) async fn run(
         output::alarm(&format!("nothing of {index} is verified in this run"));
     } else {
         // One refresh and one reference time for the whole run (TUF 5.1).
-        let refreshed = client.refresh(Timestamp::now()).await?;
+        let refreshed = client.refresh(Timestamp::now()).await.inspect_err(|error| {
+            if error.blames_source() {
+                output::note(&format!("asked of {}", client.blamed()));
+            }
+        })?;
         if protection.index.is_offline() {
             say_how_old(&store, refreshed);
         }
