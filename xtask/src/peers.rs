@@ -1,8 +1,9 @@
-//! The programs of others that the tests run against: pip, uv, twine, python-tuf and bandersnatch, pinned.
+//! The programs of others that the tests run against, pinned: pip, uv, twine, python-tuf and bandersnatch;
+//! poetry, pdm and pipx.
 //!
-//! Under `target/peers`: `venv`, the tools; `seed`, the pip that a test's own virtual environment
-//! starts with; `packages`, what the tests upload. All are made again when what they are made from
-//! changes.
+//! Under `target/peers`: `venv`, the first five; `tools`, the others; `seed`, the pip that a test's own
+//! virtual environment starts with; `packages`, what the tests upload. All are made again when what
+//! they are made from changes.
 
 use std::env;
 use std::ffi::OsStr;
@@ -28,10 +29,12 @@ pub(crate) fn install() -> Result<()> {
         .with_context(|| format!("cannot lock {}", lock.display()))?;
 
     let python = output(&mut command("python3", ["-c", "import sys; print(sys.version)"]))?;
-    let tools = pins("peers.txt")?;
+    let pinned_peers = pins("peers.txt")?;
+    let tools = pins("tools.txt")?;
     let packages = pins("packages.txt")?;
-    make(&peers.join("venv"), &format!("{python}\n{tools}"), install_tools)?;
-    make(&peers.join("seed"), &format!("{python}\n{tools}"), download_seed)?;
+    make(&peers.join("venv"), &format!("{python}\n{pinned_peers}"), install_peers)?;
+    make(&peers.join("tools"), &format!("{python}\n{tools}"), install_tools)?;
+    make(&peers.join("seed"), &format!("{python}\n{pinned_peers}"), download_seed)?;
     make(&peers.join("packages"), &format!("{python}\n{packages}"), download_packages)?;
     drop(lock);
     Ok(())
@@ -60,12 +63,21 @@ fn gone(removed: io::Result<()>, path: &Path) -> Result<()> {
     }
 }
 
+fn install_peers(venv: &Path) -> Result<()> {
+    install_pins(venv, "peers.txt")
+}
+
 fn install_tools(venv: &Path) -> Result<()> {
+    install_pins(venv, "tools.txt")
+}
+
+/// A virtual environment with nothing but the pins; the check fails when they miss a dependency.
+fn install_pins(venv: &Path, file: &str) -> Result<()> {
     let mut make = command("python3", ["-m", "venv"]);
     run(make.arg(venv).env_remove("PYTHONHOME").env_remove("PYTHONPATH"))?;
-    // Nothing but the pins; the check fails when they miss a dependency.
-    run(pip("install").arg("--no-deps").arg("--requirement").arg(pin_file("peers.txt")))?;
-    run(&mut pip("check"))
+    let mut install = pip_of(venv, "install");
+    run(install.arg("--no-deps").arg("--requirement").arg(pin_file(file)))?;
+    run(&mut pip_of(venv, "check"))
 }
 
 fn download_seed(folder: &Path) -> Result<()> {
@@ -81,7 +93,12 @@ fn download_packages(folder: &Path) -> Result<()> {
 
 /// The peers' pip. It reaches the registry as the machine says, and takes files from nowhere else.
 fn pip(verb: &str) -> Command {
-    let python = paths::peers().join("venv/bin/python");
+    pip_of(&paths::peers().join("venv"), verb)
+}
+
+/// The pip of an environment, likewise.
+fn pip_of(venv: &Path, verb: &str) -> Command {
+    let python = venv.join("bin/python");
     let mut pip = command(python, ["-m", "pip", verb, "--quiet", "--disable-pip-version-check"]);
     for (name, _) in env::vars_os() {
         if takes_files_from_elsewhere(&name) {
@@ -127,7 +144,7 @@ mod tests {
 
     #[test]
     fn every_pin_is_exact() {
-        for file in ["peers.txt", "packages.txt"] {
+        for file in ["peers.txt", "tools.txt", "packages.txt"] {
             for line in pins(file).unwrap().lines() {
                 let is_pin = !(line.is_empty() || line.starts_with('#') || line.starts_with("--"));
                 assert!(!is_pin || line.contains("=="), "{file}: {line}");

@@ -32,6 +32,16 @@ pub fn pip() -> PathBuf {
     tool("pip")
 }
 
+/// The pinned pip as the wheel that it is installed from.
+///
+/// # Panics
+/// If it is missing.
+pub fn pip_wheel() -> PathBuf {
+    let mut wheels = files(&present("seed"));
+    assert_eq!(wheels.len(), 1, "the seed is one wheel: {wheels:?}");
+    wheels.remove(0)
+}
+
 /// The pinned uv.
 ///
 /// # Panics
@@ -46,6 +56,30 @@ pub fn uv() -> PathBuf {
 /// If it is missing.
 pub fn twine() -> PathBuf {
     tool("twine")
+}
+
+/// The pinned poetry.
+///
+/// # Panics
+/// If it is missing.
+pub fn poetry() -> PathBuf {
+    other_tool("poetry")
+}
+
+/// The pinned pdm.
+///
+/// # Panics
+/// If it is missing.
+pub fn pdm() -> PathBuf {
+    other_tool("pdm")
+}
+
+/// The pinned pipx.
+///
+/// # Panics
+/// If it is missing.
+pub fn pipx() -> PathBuf {
+    other_tool("pipx")
 }
 
 /// Wheels and sdists as the registry has them, sorted by filename: flask and requests with their
@@ -75,6 +109,11 @@ pub fn package(start: &str) -> PathBuf {
 
 fn tool(name: &str) -> PathBuf {
     present("venv").join("bin").join(name)
+}
+
+/// One of the tools that have an environment of their own.
+fn other_tool(name: &str) -> PathBuf {
+    present("tools").join("bin").join(name)
 }
 
 /// A folder of `target/peers`, which is there only when it was filled to the end.

@@ -65,7 +65,7 @@ fn a_missing_peer_says_how_to_install_it() {
 
 #[test]
 fn the_peers_are_the_pinned_ones() {
-    for tool in [pip(), uv(), twine()] {
+    for tool in [pip(), uv(), twine(), poetry(), pdm(), pipx()] {
         let name = tool.file_name().unwrap().to_str().unwrap().to_owned();
         let version = pinned(&name);
         let seen = CleanCommand::new(tool).arg("--version").run().success().stdout;
@@ -105,6 +105,8 @@ fn a_virtual_environment_holds_the_pinned_pip_alone() {
 }
 
 fn pinned(name: &str) -> &'static str {
-    let pins = include_str!("../../../../xtask/peers.txt").lines();
+    let pins =
+        [include_str!("../../../../xtask/peers.txt"), include_str!("../../../../xtask/tools.txt")];
+    let pins = pins.into_iter().flat_map(str::lines);
     pins.filter_map(|line| line.split_once("==")).find(|(pinned, _)| *pinned == name).unwrap().1
 }
