@@ -82,10 +82,11 @@ impl FileCache {
         Some(kept)
     }
 
-    fn incoming(&self) -> io::Result<Incoming> {
+    fn incoming(&self, length: u64) -> io::Result<Incoming> {
         let folder = self.folder.join("tmp");
         create_private(&folder)?;
         let (file, path) = tempfile::NamedTempFile::new_in(folder)?.into_parts();
+        reserve(&file, length)?;
         Ok(Incoming { file: Arc::new(file), path: Some(path) })
     }
 
@@ -160,11 +161,12 @@ impl Client {
         blocking(move || cache.open(&file)).await
     }
 
-    /// A file to fetch into: in the cache, if there is one that can be written, else without a name.
-    pub async fn incoming(&self) -> io::Result<Incoming> {
+    /// A file to fetch so many bytes into: in the cache, if there is one that has space for it and can be
+    /// written, else without a name among the temporary files.
+    pub async fn incoming(&self, length: u64) -> io::Result<Incoming> {
         let cache = self.settings.cache.clone();
         blocking(move || {
-            match cache.map(|cache| cache.incoming()) {
+            match cache.map(|cache| cache.incoming(length)) {
                 Some(Ok(incoming)) => return Ok(incoming),
                 Some(Err(error)) => tracing::debug!("the cache cannot be written: {error}"),
                 None => {}
@@ -202,7 +204,7 @@ impl Client {
         if self.settings.cache.is_none() {
             return;
         }
-        let Ok(incoming) = self.incoming().await else { return };
+        let Ok(incoming) = self.incoming(bytes.len() as u64).await else { return };
         let (bytes, output) = (bytes.clone(), Arc::clone(incoming.file()));
         let written = blocking(move || io::Write::write_all(&mut &*output, &bytes)).await;
         match written {
@@ -210,6 +212,24 @@ impl Client {
             Err(error) => tracing::debug!("{} is not kept: {error}", file.path()),
         }
     }
+}
+
+/// Sets space aside for a file, without making it longer: a full disk shows before the first byte.
+#[cfg(target_os = "linux")]
+fn reserve(file: &File, length: u64) -> io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::io::Errno;
+    match fallocate(file, FallocateFlags::KEEP_SIZE, 0, length) {
+        // Not all file systems can, and none sets aside nothing.
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Elsewhere a full disk shows while the file is written.
+#[cfg(not(target_os = "linux"))]
+fn reserve(_: &File, _: u64) -> io::Result<()> {
+    Ok(())
 }
 
 /// Whether the bytes are the file's.
@@ -267,7 +287,7 @@ mod tests {
     }
 
     fn keep(cache: &FileCache, bytes: &[u8]) -> Located {
-        let (file, incoming) = (located(bytes), cache.incoming().unwrap());
+        let (file, incoming) = (located(bytes), cache.incoming(bytes.len() as u64).unwrap());
         (&**incoming.file()).write_all(bytes).unwrap();
         cache.keep(&file, incoming).unwrap();
         file

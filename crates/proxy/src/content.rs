@@ -344,7 +344,9 @@ async fn fetch_to_disk(
         return Ok(Content::Disk(Arc::new(kept), length));
     }
     let mut download = client.download_located(file).await?;
-    let incoming = client.incoming().await.map_err(|error| not_kept(&error))?;
+    // The most that it may have is not set aside.
+    let incoming = client.incoming(file.length().unwrap_or(0)).await;
+    let incoming = incoming.map_err(|error| not_kept(&error))?;
     let temporary = Arc::clone(incoming.file());
     let mut written = 0;
     while let Some(chunk) = download.next().await? {

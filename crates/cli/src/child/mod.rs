@@ -7,6 +7,7 @@
 
 mod arguments;
 mod caches;
+mod pdm;
 mod pip;
 mod requirements;
 mod sources;
@@ -128,6 +129,7 @@ pub(crate) async fn run(
     let mut changes = Changes::default();
     pip::guard(&sources, &forward.url(), &surroundings, &mut changes);
     uv::guard(&sources, &surroundings, &mut changes);
+    pdm::guard(&sources, &mut changes);
     send_everything_to(&forward.url(), &surroundings, &mut changes);
     authority.be_trusted(&mut changes);
     if !unverified {

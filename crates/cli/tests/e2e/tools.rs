@@ -116,6 +116,20 @@ fn pdm_locks_and_installs_the_same_with_and_without_waxseal() {
 }
 
 #[test]
+fn a_project_that_names_no_source_has_the_index_from_pdm_and_nothing_from_poetry() {
+    let index = Index::filled();
+    let person = Person::trusting(&index);
+    fs::write(person.work().join("pyproject.toml"), project("[tool.pdm]\ndistribution = false\n"))
+        .unwrap();
+    let install = ["run", "--"];
+    person.waxseal(install).arg(peers::pdm()).arg("install").run().success();
+    person.python("import flask");
+    // Poetry asks PyPI, unless the project says otherwise.
+    let outcome = poetry(verified(&person, &peers::poetry()), &["lock"]).run().failure();
+    assert_shows(&outcome.stderr, &["refused https://pypi.org", "it is not the trusted index"]);
+}
+
+#[test]
 fn a_changed_wheel_is_refused_to_pdm_and_installed_when_it_is_right_again() {
     let index = Index::filled();
     let mirror = Mirror::start(&index.url.parse().unwrap());
@@ -154,6 +168,6 @@ fn pipx_installs_a_program_from_the_index_alone() {
     install().run().success();
     let version = person.command(&program).arg("--version").run().success();
     assert_shows(&version.stdout, &["Flask 3.1.3"]);
-    let pip = |request: &Request| request.path.ends_with(".whl") && request.path.contains("/pip-");
+    let pip = |request: &Request| request.path.contains("/packages/pip/");
     assert!(mirror.requests().iter().any(pip), "its own pip is of the index too");
 }
