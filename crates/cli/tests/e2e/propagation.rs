@@ -23,10 +23,12 @@ impl Random {
     /// Another seed in each run, unless `WAXSEAL_SEED` says which.
     fn new() -> Self {
         let given = std::env::var("WAXSEAL_SEED").ok();
-        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let now =
+            || u64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos());
         let seed = given.map_or_else(now, |seed| seed.parse().unwrap());
         println!("WAXSEAL_SEED={seed} repeats this");
-        Self(seed | 1)
+        // Spread over the whole word, and never zero.
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
     fn one_in(&mut self, many: u64) -> bool {
@@ -99,7 +101,7 @@ impl Scene {
     }
 
     /// Installs the newest parcel into a folder; the version that is there then.
-    fn install(&self, person: &Person, tool: Tool) -> (Outcome, Option<String>) {
+    fn install(person: &Person, tool: Tool) -> (Outcome, Option<String>) {
         let folder = person.work().join("there");
         let _ = fs::remove_dir_all(&folder);
         let command = person.install(tool, ["--target", "there", "parcel"]);
@@ -113,8 +115,8 @@ impl Scene {
 
     /// One try: exactly what the snapshot says that the edge's timestamp names, or a refusal and nothing.
     #[track_caller]
-    fn attempt(&self, person: &Person, tool: Tool, newest: &str) -> Option<String> {
-        let (outcome, version) = self.install(person, tool);
+    fn attempt(person: &Person, tool: Tool, newest: &str) -> Option<String> {
+        let (outcome, version) = Self::install(person, tool);
         if outcome.status.success() {
             assert_eq!(version.as_deref(), Some(newest), "{outcome}");
         } else {
@@ -143,7 +145,7 @@ impl Scene {
     #[track_caller]
     fn afterwards(&self, person: &Person, tool: Tool) {
         self.mirror.honest();
-        assert_eq!(self.attempt(person, tool, "2.0").as_deref(), Some("2.0"));
+        assert_eq!(Self::attempt(person, tool, "2.0").as_deref(), Some("2.0"));
     }
 }
 
@@ -156,7 +158,7 @@ fn rounds(tool: Tool) {
         let person = scene.person();
         for _ in 0..2 {
             let newest = scene.propagate(&mut random);
-            match scene.attempt(&person, tool, newest).as_deref() {
+            match Scene::attempt(&person, tool, newest).as_deref() {
                 Some("1.0") => installed[0] += 1,
                 Some(_) => installed[1] += 1,
                 None => refused += 1,
@@ -186,13 +188,13 @@ fn an_edge_that_goes_back_in_time_is_refused_until_it_has_caught_up() {
         scene.go_back();
         let newcomer = Person::new();
         newcomer.trust(&scene.index, scene.mirror.url().as_str());
-        assert_eq!(scene.attempt(&newcomer, tool, "1.0").as_deref(), Some("1.0"));
+        assert_eq!(Scene::attempt(&newcomer, tool, "1.0").as_deref(), Some("1.0"));
 
         scene.mirror.honest();
         scene.afterwards(&person, tool);
         let before = person.trust_store();
         scene.go_back();
-        let (outcome, version) = scene.install(&person, tool);
+        let (outcome, version) = Scene::install(&person, tool);
         assert_eq!(outcome.status.code(), Some(3), "{outcome}");
         assert_shows(
             &outcome.stderr,
