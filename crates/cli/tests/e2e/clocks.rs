@@ -2,10 +2,11 @@
 
 use std::fs;
 
+use waxseal_testkit::mirror::{Change, Mirror, PathPattern, Tamper};
 use waxseal_testkit::peers::CleanCommand;
 
 use crate::harness::{
-    Index, Person, Process, Tool, WAXSEAL, assert_shows, clock_shifted, exited, request,
+    Index, Person, Process, Tool, WAXSEAL, Wheel, assert_shows, clock_shifted, exited, request,
 };
 
 /// waxseal's exit code for a refusal.
@@ -45,12 +46,19 @@ fn two_days_ahead_everything_has_expired_and_the_refusal_says_what_time_it_is_he
 #[test]
 fn two_days_behind_an_index_that_is_right_installs_and_an_older_state_is_refused() {
     let index = Index::with(&["blinker-"]);
-    let person = Person::trusting(&index);
-    let outcome = install(&person, "-2d").run();
-    println!("{outcome}");
-    outcome.success();
+    let mirror = Mirror::start(&index.url.parse().unwrap());
+    let older = mirror.record(["/tuf/metadata/timestamp.json"]);
+    index.upload_new(Wheel::new("alpha", "1.0"));
+    let person = Person::new();
+    person.trust(&index, mirror.url().as_str());
+    install(&person, "-2d").run().success();
     assert_eq!(person.venv.installed(), ["blinker-1.9.0"]);
+    mirror.set(Tamper { matches: PathPattern::Any, change: Change::Replay(older) });
+    let outcome = install(&person, "-2d").run();
+    exited(&outcome, REFUSED);
+    assert_shows(&outcome.stderr, &["timestamp went back", "a rollback"]);
     // And a machine that is right goes on with what the other one left.
+    mirror.honest();
     person.install(Tool::Pip, ["--force-reinstall", "blinker"]).run().success();
 }
 
