@@ -1,5 +1,6 @@
 //! The `waxseal` command line: the only place where the crates are put together.
 
+mod broken_lines;
 mod cache;
 mod ceremony;
 mod child;

@@ -30,6 +30,7 @@ use crate::{Links, Proxy};
 
 use authority::Authority;
 use passing_on::PassingOn;
+pub use passing_on::is_at_or_below;
 
 /// The user that the password is for.
 const USER: &str = "waxseal";

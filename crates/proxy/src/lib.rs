@@ -30,7 +30,7 @@ mod request;
 mod server;
 mod settings;
 
-pub use forward::{Forward, Policy};
+pub use forward::{Forward, Policy, is_at_or_below};
 pub use minimum_age::{HeldBack, MinimumAge, in_words};
 pub use proxy::Proxy;
 pub use refusal::Refusal;

@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use waxseal_tuf::spoken;
 
+use crate::broken_lines::broken;
+
 /// How many lines are on a page.
 const LINES: usize = 63;
 /// How many characters are on a line: the widest monospaced fonts have 0.61 of their size, so that 85 of
@@ -118,26 +120,6 @@ pub(crate) fn both_forms(hex: &str) -> Vec<String> {
     let words: Vec<&str> = words.lines().collect();
     let line = |(groups, words): (&[&str], &&str)| format!("  {:<22}{words}", groups.join(" "));
     groups.chunks(4).zip(&words).map(line).collect()
-}
-
-/// A line in parts that fit, broken at blanks where there are some.
-fn broken(line: &str, columns: usize) -> Vec<String> {
-    let (mut lines, mut last) = (Vec::new(), String::new());
-    for word in line.split(' ') {
-        let mut word: Vec<char> = word.chars().collect();
-        let begun = last.chars().count();
-        if begun > 0 && begun + 1 + word.len() > columns {
-            lines.push(std::mem::take(&mut last));
-        } else if begun > 0 {
-            last.push(' ');
-        }
-        while word.len() > columns {
-            lines.push(word.drain(..columns).collect());
-        }
-        last.extend(word);
-    }
-    lines.push(last);
-    lines
 }
 
 fn escaped(text: &str) -> String {

@@ -4,6 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use url::Url;
 use waxseal_client::IndexUrl;
+use waxseal_proxy::is_at_or_below;
 
 use crate::failure::{Exit, Failure};
 
@@ -77,7 +78,8 @@ impl Sources {
         }
         let url = without_credentials(url);
         let index = self.index.as_url();
-        self.is_index(&text) || self.allowed.iter().chain([index]).any(|base| is_below(&url, base))
+        self.is_index(&text)
+            || self.allowed.iter().chain([index]).any(|base| is_at_or_below(&url, base))
     }
 
     fn accepts_folder(&self, path: &Path) -> bool {
@@ -85,11 +87,6 @@ impl Sources {
         let goes_up = path.components().any(|part| part == Component::ParentDir);
         !goes_up && self.folders.iter().any(|folder| path.starts_with(folder))
     }
-}
-
-fn is_below(url: &Url, base: &Url) -> bool {
-    let rest = url.path().strip_prefix(base.path().trim_end_matches('/'));
-    url.origin() == base.origin() && rest.is_some_and(|r| r.is_empty() || r.starts_with('/'))
 }
 
 /// uv takes `NAME=URL` for an index.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::explanation::{Explanation, Item, Role};
 use super::words;
+use crate::broken_lines::broken;
 use crate::output::printable;
 
 /// Sizes in pixels. A character of the text is at most 7.4 wide on average, of digests 7.9.
@@ -330,26 +331,6 @@ impl Picture {
              {body}</svg>\n"
         )
     }
-}
-
-/// A line in parts that fit, broken at blanks where there are some.
-fn broken(line: &str, columns: usize) -> Vec<String> {
-    let (mut lines, mut last) = (Vec::new(), String::new());
-    for word in line.split(' ') {
-        let mut word: Vec<char> = word.chars().collect();
-        let begun = last.chars().count();
-        if begun > 0 && begun + 1 + word.len() > columns {
-            lines.push(std::mem::take(&mut last));
-        } else if begun > 0 {
-            last.push(' ');
-        }
-        while word.len() > columns {
-            lines.push(word.drain(..columns).collect());
-        }
-        last.extend(word);
-    }
-    lines.push(last);
-    lines
 }
 
 fn shortened(text: &str, columns: usize) -> String {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use waxseal_testkit::mirror::{Change, Mirror, PathPattern, Position, Request, Tamper};
-use waxseal_testkit::peers::{self, CleanCommand};
+use waxseal_testkit::peers::{self, CleanCommand, Outcome};
 
 use crate::harness::{Index, Person, assert_shows};
 
@@ -57,6 +57,18 @@ fn behind(index: &Index, mirror: &Mirror) -> (Person, String) {
     (person, url)
 }
 
+/// A changed flask is refused, and the same command installs the honest one.
+#[track_caller]
+fn refused_and_then_installed(person: &Person, mirror: &Mirror, install: impl Fn() -> Outcome) {
+    let outcome = install().failure();
+    assert_shows(&outcome.screen(), &["refused", "flask-3.1.3", "was changed", "hint:"]);
+    let installed = person.venv.installed();
+    assert!(!installed.contains(&"flask-3.1.3".to_owned()), "{installed:?}");
+    mirror.honest();
+    install().success();
+    person.python("import flask");
+}
+
 #[test]
 fn poetry_locks_and_installs_the_same_with_and_without_waxseal() {
     let index = Index::filled();
@@ -86,13 +98,7 @@ fn a_changed_wheel_is_refused_to_poetry_and_installed_when_it_is_right_again() {
     poetry(verified(&person, &peers::poetry()), &["lock"]).run().success();
     changed(&mirror);
     let install = || poetry(verified(&person, &peers::poetry()), &["install"]).run();
-    let outcome = install().failure();
-    assert_shows(&outcome.screen(), &["refused", "flask-3.1.3", "was changed", "hint:"]);
-    let installed = person.venv.installed();
-    assert!(!installed.contains(&"flask-3.1.3".to_owned()), "{installed:?}");
-    mirror.honest();
-    install().success();
-    person.python("import flask");
+    refused_and_then_installed(&person, &mirror, install);
 }
 
 #[test]
@@ -138,13 +144,7 @@ fn a_changed_wheel_is_refused_to_pdm_and_installed_when_it_is_right_again() {
     pdm(verified(&person, &peers::pdm()), &["lock"]).run().success();
     changed(&mirror);
     let install = || pdm(verified(&person, &peers::pdm()), &["install", "--no-self"]).run();
-    let outcome = install().failure();
-    assert_shows(&outcome.screen(), &["refused", "flask-3.1.3", "was changed", "hint:"]);
-    let installed = person.venv.installed();
-    assert!(!installed.contains(&"flask-3.1.3".to_owned()), "{installed:?}");
-    mirror.honest();
-    install().success();
-    person.python("import flask");
+    refused_and_then_installed(&person, &mirror, install);
 }
 
 /// pipx makes an environment for each program, with pip, which the index is set up for. It brings its own

@@ -21,15 +21,14 @@ const OF_THE_CONNECTION: [HeaderName; 7] =
 impl Policy {
     /// Whether the child may have what is at this URL unverified.
     pub(super) fn allows(&self, url: &Url) -> bool {
-        self.allowed.iter().any(|allowed| {
-            let below = || {
-                let folder = allowed.path().trim_end_matches('/');
-                let rest = url.path().strip_prefix(folder);
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            };
-            allowed.origin() == url.origin() && below()
-        })
+        self.allowed.iter().any(|allowed| is_at_or_below(url, allowed))
     }
+}
+
+/// Whether a URL is that of `base`, or of something below it.
+pub fn is_at_or_below(url: &Url, base: &Url) -> bool {
+    let rest = url.path().strip_prefix(base.path().trim_end_matches('/'));
+    url.origin() == base.origin() && rest.is_some_and(|r| r.is_empty() || r.starts_with('/'))
 }
 
 /// Asks other servers as the child would have done, through the user's own proxy if there is one.
