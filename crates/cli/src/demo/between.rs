@@ -185,11 +185,13 @@ impl Shared {
         answer: &Answer,
         most: u64,
     ) -> io::Result<()> {
-        stream.write_all(answer.head(None).as_bytes()).await?;
-        stream.write_all(&answer.body).await?;
-        self.count(answer.body.len());
         let more = vec![b'\0'; 64 << 10];
-        let mut sent = 0;
+        // At once: who got the answer alone first would be right to stop there, and to use it.
+        let begin =
+            [answer.head(None).as_bytes(), answer.body.as_slice(), more.as_slice()].concat();
+        stream.write_all(&begin).await?;
+        self.count(answer.body.len() + more.len());
+        let mut sent = more.len() as u64;
         while sent < most {
             stream.write_all(&more).await?;
             self.count(more.len());
