@@ -83,6 +83,17 @@ pub(crate) fn compare(hex: &str) {
     }
 }
 
+/// A number of bytes for people.
+#[allow(clippy::cast_precision_loss, reason = "shown with one digit after the point")]
+pub(crate) fn size(bytes: u64) -> String {
+    match bytes {
+        0..10_000 => format!("{bytes} bytes"),
+        10_000..1_000_000 => format!("{} KB", bytes / 1000),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
 /// The progress of so many bytes, on stderr where that is a terminal.
 pub(crate) fn progress(bytes: u64) -> ProgressBar {
     let bar = ProgressBar::new(bytes);
@@ -233,6 +244,12 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_short() {
+        assert_eq!(size(999), "999 bytes");
+        assert_eq!(size(1_540_000), "1.5 MB");
+    }
 
     #[test]
     fn a_line_comes_at_intervals_and_where_that_is_wanted_with_each_step() {

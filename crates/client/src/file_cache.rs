@@ -53,6 +53,12 @@ impl Incoming {
     pub fn file(&self) -> &Arc<File> {
         &self.file
     }
+
+    /// The folder whose disk it fills.
+    pub fn folder(&self) -> PathBuf {
+        let folder = self.path.as_ref().and_then(|path| path.parent());
+        folder.map_or_else(std::env::temp_dir, Path::to_owned)
+    }
 }
 
 impl FileCache {

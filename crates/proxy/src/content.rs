@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,7 @@ use tokio::time::sleep;
 use waxseal_client::{Client, Error, Located};
 use waxseal_tuf::TargetPath;
 
-use crate::Settings;
+use crate::{Settings, SlowFile};
 
 /// Longest file held in memory; it is passed on only once it is verified. On a slow line it still
 /// comes whole before pip gives up.
@@ -35,16 +36,12 @@ const CHUNK: u64 = 128 << 10;
 pub(crate) struct Contents {
     entries: Mutex<HashMap<TargetPath, Arc<Entry>>>,
     uses: AtomicU64,
-    memory: u64,
-    disk: u64,
-    remember_refused: Duration,
+    settings: Settings,
 }
 
 impl Contents {
-    pub(crate) fn new(settings: &Settings) -> Self {
-        let (memory, disk) = (settings.memory, settings.disk);
-        let (entries, uses) = (Mutex::default(), AtomicU64::new(0));
-        Self { entries, uses, memory, disk, remember_refused: settings.remember_refused }
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self { entries: Mutex::default(), uses: AtomicU64::new(0), settings }
     }
 
     /// The file, kept or being fetched from now on: requests for one file share one download, which
@@ -60,16 +57,17 @@ impl Contents {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = entries.get(file.path())
             && entry.file == *file
-            && entry.is_usable(snapshot, self.remember_refused)
+            && entry.is_usable(snapshot, self.settings.remember_refused)
         {
             entry.used.store(used, Ordering::Relaxed);
             return Arc::clone(entry);
         }
-        let entry = Entry::fetch(Arc::clone(client), file, snapshot, refused);
+        let waited_for = WaitedFor::new(&self.settings);
+        let entry = Entry::fetch(Arc::clone(client), file, snapshot, waited_for, refused);
         entry.used.store(used, Ordering::Relaxed);
         entries.insert(file.path().clone(), Arc::clone(&entry));
-        make_room(&mut entries, self.memory, Entry::is_small);
-        make_room(&mut entries, self.disk, |entry| !entry.is_small());
+        make_room(&mut entries, self.settings.memory, Entry::is_small);
+        make_room(&mut entries, self.settings.disk, |entry| !entry.is_small());
         entry
     }
 }
@@ -129,6 +127,7 @@ impl Entry {
         client: Arc<Client>,
         file: &Located,
         snapshot: Option<u64>,
+        waited_for: WaitedFor,
         refused: impl FnOnce(&Error) + Send + 'static,
     ) -> Arc<Self> {
         let (sender, progress) = watch::channel(Progress::Starting);
@@ -143,7 +142,7 @@ impl Entry {
         tokio::spawn(async move {
             let fetched = match is_small(&file) {
                 true => client.read_located(&file).await.map(Content::Memory),
-                false => fetch_to_disk(&client, &file, &sender).await,
+                false => fetch_to_disk(&client, &file, &sender, waited_for).await,
             };
             sender.send_replace(match fetched {
                 Ok(content) => Progress::Verified(content),
@@ -333,11 +332,36 @@ fn slice(bytes: &Bytes, first: u64, end: u64) -> Bytes {
     bytes.slice(within(first).min(end)..end)
 }
 
+/// Tells how far a file is that a tool waits for.
+struct WaitedFor {
+    slow_file: Option<Arc<dyn Fn(SlowFile<'_>) + Send + Sync>>,
+    next: Instant,
+    every: Duration,
+}
+
+impl WaitedFor {
+    fn new(settings: &Settings) -> Self {
+        let next = Instant::now() + settings.stream_after;
+        Self { slow_file: settings.slow_file.clone(), next, every: settings.heartbeat }
+    }
+
+    fn tell(&mut self, file: &Located, came: u64) {
+        let now = Instant::now();
+        if let Some(slow_file) = &self.slow_file
+            && self.next <= now
+        {
+            self.next = now + self.every;
+            slow_file(SlowFile { path: file.path(), came, length: file.length() });
+        }
+    }
+}
+
 /// Into a file of the cache, from where it is taken if it is there; or into one without a name.
 async fn fetch_to_disk(
     client: &Client,
     file: &Located,
     progress: &watch::Sender<Progress>,
+    mut waited_for: WaitedFor,
 ) -> Result<Content, Error> {
     if let Some(kept) = client.cached(file).await {
         let length = kept.metadata().map_err(|error| not_kept(&error))?.len();
@@ -347,12 +371,14 @@ async fn fetch_to_disk(
     // The most that it may have is not set aside.
     let incoming = client.incoming(file.length().unwrap_or(0)).await;
     let incoming = incoming.map_err(|error| not_kept(&error))?;
-    let temporary = Arc::clone(incoming.file());
+    let (temporary, folder) = (Arc::clone(incoming.file()), incoming.folder());
     let mut written = 0;
     while let Some(chunk) = download.next().await? {
         written += chunk.len() as u64;
         let output = Arc::clone(&temporary);
-        blocking(move || io::Write::write_all(&mut &*output, &chunk)).await?;
+        let write = move || io::Write::write_all(&mut &*output, &chunk);
+        blocking(write).await.map_err(|error| not_kept_in(&folder, &error))?;
+        waited_for.tell(file, written);
         // Complete only once verified, also for those who look at the very end.
         if written < download.length() {
             progress.send_replace(Progress::Coming(Arc::clone(&temporary), written));
@@ -364,14 +390,17 @@ async fn fetch_to_disk(
 
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, Error> {
-    let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other);
-    done.flatten().map_err(|error| not_kept(&error))
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other).flatten()
 }
 
 pub(crate) fn not_kept(error: &io::Error) -> Error {
+    not_kept_in(&std::env::temp_dir(), error)
+}
+
+fn not_kept_in(folder: &Path, error: &io::Error) -> Error {
     let problem = format!("cannot keep a file while it is checked: {error}");
-    Error::Disk { path: std::env::temp_dir(), problem }
+    Error::Disk { path: folder.to_owned(), problem }
 }
 
 fn abandoned() -> Error {

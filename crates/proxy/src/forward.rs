@@ -15,10 +15,12 @@ mod authority;
 mod connection;
 mod passing_on;
 
+use std::fmt;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::rand::{SystemRandom, generate};
 use data_encoding::{BASE64, HEXLOWER};
 use tokio::net::TcpListener;
@@ -57,42 +59,65 @@ pub struct Forward {
 struct Shared {
     proxy: Proxy,
     policy: Policy,
-    authority: Authority,
     passing_on: PassingOn,
-    /// What `Proxy-Authorization` has to say.
-    credentials: String,
-    password: String,
+    secrets: Secrets,
 }
 
-impl Forward {
-    /// Binds a free port of the loopback interface, and makes a certificate authority for this run, whose
-    /// key stays in memory. The proxy's pages must keep their links ([`Links::Kept`]).
-    pub async fn bind(proxy: Proxy, policy: Policy) -> Result<Self, Error> {
-        debug_assert_eq!(proxy.links(), Links::Kept);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let failed = |reason| Error::Listen { address, reason };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+/// What one run shares with its program alone: a password, and a certificate authority whose key stays in
+/// memory.
+pub struct Secrets {
+    authority: Authority,
+    password: String,
+    /// What `Proxy-Authorization` has to say.
+    credentials: String,
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secrets").finish_non_exhaustive()
+    }
+}
+
+impl Secrets {
+    /// Makes them. It takes processor time: begin early, and beside other work.
+    pub fn generate() -> Result<Self, Error> {
         let no_keys = |reason: String| Error::NoKeys { reason };
         let random = generate::<[u8; 16]>(&SystemRandom::new());
         let random = random.map_err(|_| no_keys("the system gives no random bytes".to_owned()))?;
         let password = HEXLOWER.encode(&random.expose());
         let credentials = BASE64.encode(format!("{USER}:{password}").as_bytes());
-        let authority = Authority::new().map_err(no_keys)?;
-        let passing_on = PassingOn::new(proxy.credentials()).map_err(no_keys)?;
         let credentials = format!("Basic {credentials}");
-        let shared = Shared { proxy, policy, authority, passing_on, credentials, password };
+        Ok(Self { authority: Authority::new().map_err(no_keys)?, password, credentials })
+    }
+
+    /// Whether whoever sent this `Proxy-Authorization` knows the password.
+    fn are_known_to(&self, sent: &[u8]) -> bool {
+        verify_slices_are_equal(sent, self.credentials.as_bytes()).is_ok()
+    }
+}
+
+impl Forward {
+    /// Binds a free port of the loopback interface. The proxy's pages must keep their links
+    /// ([`Links::Kept`]).
+    pub async fn bind(proxy: Proxy, policy: Policy, secrets: Secrets) -> Result<Self, Error> {
+        debug_assert_eq!(proxy.links(), Links::Kept);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let failed = |reason| Error::Listen { address, reason };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let passing_on = PassingOn::new(proxy.credentials());
+        let shared = Shared { proxy, policy, passing_on, secrets };
         Ok(Self { listener, address, shared: Arc::new(shared) })
     }
 
     /// What a program takes as `HTTP_PROXY` and `HTTPS_PROXY`, with the password.
     pub fn url(&self) -> String {
-        format!("http://{USER}:{}@{}", self.shared.password, self.address)
+        format!("http://{USER}:{}@{}", self.shared.secrets.password, self.address)
     }
 
     /// The certificate of the authority that the program has to trust, as PEM.
     pub fn authority_pem(&self) -> &str {
-        self.shared.authority.pem()
+        self.shared.secrets.authority.pem()
     }
 
     /// Serves until `shutdown` resolves; what has begun ends then.

@@ -30,10 +30,10 @@ mod request;
 mod server;
 mod settings;
 
-pub use forward::{Forward, Policy, is_at_or_below};
+pub use forward::{Forward, Policy, Secrets, is_at_or_below};
 pub use minimum_age::{HeldBack, MinimumAge, in_words};
 pub use proxy::Proxy;
 pub use refusal::Refusal;
 pub use server::{Bound, Error, Exposure};
-pub use settings::Settings;
+pub use settings::{Settings, SlowFile};
 pub use waxseal_index::simple::Links;

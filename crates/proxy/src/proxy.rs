@@ -39,7 +39,7 @@ impl Proxy {
     pub fn new(client: Client, settings: Settings) -> Self {
         let client = Arc::new(client);
         let fresh = Fresh::new(Arc::clone(&client), settings.clone());
-        let contents = Contents::new(&settings);
+        let contents = Contents::new(settings.clone());
         let (refusals, young_files) = (Refusals::default(), KnownYoungFiles::default());
         Self(Arc::new(Parts { client, settings, fresh, contents, refusals, young_files }))
     }

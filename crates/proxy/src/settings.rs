@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use waxseal_index::simple::Links;
+use waxseal_tuf::TargetPath;
 
 use crate::MinimumAge;
 
@@ -39,8 +40,22 @@ pub struct Settings {
     pub wait_for_signature: Duration,
     /// Where the links lead of pages that vouch for their files. Default to this proxy.
     pub links: Links,
+    /// Hears how far a large file is whose answer has begun, so often as a tool is kept waiting for it. By
+    /// default nobody does.
+    pub slow_file: Option<Arc<dyn Fn(SlowFile<'_>) + Send + Sync>>,
     /// The time. Default that of this machine.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+/// A file that takes its time, of which the tool has nothing before all of it is verified.
+#[derive(Debug, Clone, Copy)]
+pub struct SlowFile<'a> {
+    /// Its path.
+    pub path: &'a TargetPath,
+    /// Bytes that came.
+    pub came: u64,
+    /// All of its bytes, where metadata says how many.
+    pub length: Option<u64>,
 }
 
 impl Default for Settings {
@@ -57,6 +72,7 @@ impl Default for Settings {
             minimum_age: MinimumAge::default(),
             wait_for_signature: Duration::from_secs(8),
             links: Links::default(),
+            slow_file: None,
             clock: Arc::new(Timestamp::now),
         }
     }

@@ -102,7 +102,8 @@ impl Machine<'_> {
         }
         let [plain, verified] = times.map(median);
         let ratio = verified.as_secs_f64() / plain.as_secs_f64();
-        println!("{name:<28} pip {plain:>8.0?}   waxseal pip {verified:>8.0?}   ratio {ratio:.3}");
+        let [plain, verified] = [plain, verified].map(|time| time.as_secs_f64());
+        println!("{name:<28} pip {plain:.3} s   waxseal pip {verified:.3} s   ratio {ratio:.3}");
     }
 }
 

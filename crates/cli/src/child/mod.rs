@@ -18,6 +18,7 @@ use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -26,7 +27,9 @@ use tempfile::NamedTempFile;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use waxseal_client::{Refreshed, TrustStore};
-use waxseal_proxy::{Forward, HeldBack, Links, Policy, Proxy, Refusal, Settings, in_words};
+use waxseal_proxy::{
+    Forward, HeldBack, Links, Policy, Proxy, Refusal, Secrets, Settings, SlowFile, in_words,
+};
 
 use crate::failure::{Exit, Failure};
 use crate::minimum_age::AgeOptions;
@@ -93,6 +96,7 @@ pub(crate) async fn run(
     program: &OsStr,
     arguments: &[OsString],
 ) -> anyhow::Result<std::process::ExitCode> {
+    let secrets = tokio::task::spawn_blocking(Secrets::generate);
     let directory = std::env::current_dir().context("there is no current folder")?;
     let variables: Vec<_> = std::env::vars_os().collect();
     let prefix = python_prefix(program, &variables);
@@ -120,11 +124,16 @@ pub(crate) async fn run(
         }
     }
     let minimum_age = protection.age.minimum_age()?;
-    let settings =
-        Settings { refresh_after: None, links: Links::Kept, minimum_age, ..Settings::default() };
+    let settings = Settings {
+        refresh_after: None,
+        links: Links::Kept,
+        minimum_age,
+        slow_file: Some(Arc::new(say_how_far)),
+        ..Settings::default()
+    };
     let proxy = Proxy::new(client, settings);
     let policy = Policy { allowed: sources.allowed_urls().to_vec(), index_unverified: unverified };
-    let forward = Forward::bind(proxy.clone(), policy).await?;
+    let forward = Forward::bind(proxy.clone(), policy, secrets.await??).await?;
     let authority = Authority::write(&forward)?;
     let mut changes = Changes::default();
     pip::guard(&sources, &forward.url(), &surroundings, &mut changes);
@@ -155,6 +164,17 @@ pub(crate) async fn run(
         ));
     }
     Ok(exit_code(status, &refusals))
+}
+
+/// The tool's own progress stands still until a file is verified.
+fn say_how_far(file: SlowFile<'_>) {
+    let name = output::printable(file.path.as_str().rsplit('/').next().unwrap_or_default());
+    let came = output::size(file.came);
+    let part = file.length.map_or_else(
+        || format!("{came} of it came"),
+        |length| format!("{came} of {} came", output::size(length)),
+    );
+    output::note(&format!("{name}: {part}; it is handed on once all of it is verified"));
 }
 
 /// Offline, what is known is as old as the last refresh.

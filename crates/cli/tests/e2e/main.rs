@@ -10,6 +10,7 @@ mod harness;
 
 mod adopt;
 mod api;
+mod appendix_a;
 mod audit;
 mod audit_compare;
 mod audit_remote;

@@ -108,7 +108,7 @@ fn where_cache_and_temporary_files_have_no_space_the_error_says_so() {
     for before in [both.clone(), format!("{fill} {both}")] {
         let outcome = install_with(&person, disk.path(), &before).run().failure();
         println!("{outcome}\n");
-        assert_shows(&outcome.stderr, &["No space left on device"]);
+        assert_shows(&outcome.stderr, &["No space left on device", &path.to_string()]);
         assert!(!person.work().join("there/numpy").exists(), "{outcome}");
     }
     // With space again, the same command works.

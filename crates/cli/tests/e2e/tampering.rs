@@ -122,11 +122,16 @@ fn the_last_byte_of_a_large_wheel() {
 fn the_last_byte_of_a_large_wheel_that_comes_slowly() {
     // So slowly that it is passed on before it is verified, all but its end.
     let slow = Change::Trickle { bytes: 1 << 20, every: Duration::from_millis(500) };
-    large_wheel_is_refused(&[flip(Position::FromEnd(1)), slow]);
+    let screens = large_wheel_is_refused(&[flip(Position::FromEnd(1)), slow]);
+    for screen in screens {
+        // Meanwhile the tool's own progress stands still.
+        assert_shows(&screen, &["waxseal: numpy-", " MB came; it is handed on once all of it"]);
+    }
 }
 
+/// For both tools; gives what each printed on stderr.
 #[track_caller]
-fn large_wheel_is_refused(changes: &[Change]) {
+fn large_wheel_is_refused(changes: &[Change]) -> Vec<String> {
     let index = Index::with(&["numpy-"]);
     let mirror = Mirror::start(&index.url.parse().unwrap());
     for change in changes {
@@ -138,22 +143,25 @@ fn large_wheel_is_refused(changes: &[Change]) {
         (tool, person)
     });
     // Side by side: most of their time may be spent waiting.
-    thread::scope(|scope| {
-        for (tool, person) in &people {
+    let screens = thread::scope(|scope| {
+        let installing = people.each_ref().map(|(tool, person)| {
             scope.spawn(|| {
                 let outcome = person.install(*tool, ["numpy"]).run().failure();
                 println!("{outcome}\n");
                 let words = ["error: refused file packages/numpy/numpy-", "was changed", "hint:"];
                 assert_shows(&outcome.stderr, &words);
                 assert!(person.venv.installed().is_empty(), "{outcome}");
-            });
-        }
+                outcome.stderr
+            })
+        });
+        installing.map(|thread| thread.join().unwrap()).into()
     });
     mirror.honest();
     for (tool, person) in &people {
         person.install(*tool, ["numpy"]).run().success();
         assert_eq!(person.venv.installed(), ["numpy-2.4.6"], "{tool:?}");
     }
+    screens
 }
 
 #[test]

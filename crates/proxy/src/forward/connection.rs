@@ -50,7 +50,7 @@ where
 impl Shared {
     async fn answer(self: Arc<Self>, mut request: Request<Incoming>) -> Response {
         let sent = request.headers_mut().remove(PROXY_AUTHORIZATION);
-        if sent.is_none_or(|sent| sent != *self.credentials) {
+        if !sent.is_some_and(|sent| self.secrets.are_known_to(sent.as_bytes())) {
             let text = "this is the proxy of another program";
             let mut response = plain(StatusCode::PROXY_AUTHENTICATION_REQUIRED, text);
             let realm = HeaderValue::from_static("Basic realm=\"waxseal\"");
@@ -94,7 +94,7 @@ impl Shared {
         origin: Url,
     ) -> Result<(), String> {
         let stream: Upgraded = upgrade.await.map_err(|error| error.to_string())?;
-        let acceptor = TlsAcceptor::from(self.authority.server(host)?);
+        let acceptor = TlsAcceptor::from(self.secrets.authority.server(host)?);
         let stream = acceptor.accept(TokioIo::new(stream)).await;
         let stream = stream.map_err(|error| error.to_string())?;
         serve_http(stream, move |request| {

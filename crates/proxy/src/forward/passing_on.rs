@@ -1,5 +1,7 @@
 //! Requests that are passed on unverified, because the user said so.
 
+use std::sync::OnceLock;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{
@@ -34,17 +36,25 @@ pub fn is_at_or_below(url: &Url, base: &Url) -> bool {
 /// Asks other servers as the child would have done, through the user's own proxy if there is one.
 #[derive(Debug)]
 pub(super) struct PassingOn {
-    agent: reqwest::Client,
+    /// Made when it is first needed, which is seldom: reading the system's certificates takes longer than
+    /// all else that a run adds to its tool.
+    agent: OnceLock<Result<reqwest::Client, String>>,
     /// For the index alone.
     credentials: Option<Credentials>,
 }
 
 impl PassingOn {
-    pub(super) fn new(credentials: Option<Credentials>) -> Result<Self, String> {
-        // The child follows redirects itself, so that each is decided on.
-        let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
-        let agent = builder.build().map_err(|error| error.to_string())?;
-        Ok(Self { agent, credentials })
+    pub(super) fn new(credentials: Option<Credentials>) -> Self {
+        Self { agent: OnceLock::new(), credentials }
+    }
+
+    fn agent(&self) -> Result<&reqwest::Client, String> {
+        let make = || {
+            // The child follows redirects itself, so that each is decided on.
+            let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+            builder.build().map_err(|error| error.to_string())
+        };
+        self.agent.get_or_init(make).as_ref().map_err(Clone::clone)
     }
 
     pub(super) async fn pass_on(
@@ -53,9 +63,13 @@ impl PassingOn {
         request: Request<Incoming>,
         is_index: bool,
     ) -> Response {
+        let agent = match self.agent() {
+            Ok(agent) => agent,
+            Err(error) => return plain(StatusCode::BAD_GATEWAY, error),
+        };
         let (head, body) = request.into_parts();
         let mut headers = without_connection(head.headers);
-        let mut outgoing = self.agent.request(head.method, url.clone());
+        let mut outgoing = agent.request(head.method, url.clone());
         if let Some(credentials) = self.credentials.clone().filter(|_| is_index) {
             let (username, password) = credentials.into_parts();
             headers.remove(AUTHORIZATION);

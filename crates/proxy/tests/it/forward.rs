@@ -3,7 +3,7 @@
 use http::header::AUTHORIZATION;
 use reqwest::{Method, StatusCode};
 use waxseal_index::simple::Listing;
-use waxseal_proxy::{Forward, Links, Policy, Refusal, Settings};
+use waxseal_proxy::{Forward, Links, Policy, Refusal, Secrets, Settings};
 use waxseal_testkit::mirror::{Change, Mirror, PathPattern, Position, Tamper};
 use waxseal_testkit::served::ServedSimulator;
 use waxseal_testkit::simulator::Simulator;
@@ -22,7 +22,8 @@ struct Child {
 
 impl Child {
     async fn of(world: &World, policy: Policy) -> Self {
-        let forward = Forward::bind(world.proxy.clone(), policy).await.unwrap();
+        let forward =
+            Forward::bind(world.proxy.clone(), policy, Secrets::generate().unwrap()).await.unwrap();
         let (_, address) =
             forward.url().rsplit_once('@').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         let builder = |proxy: &str| {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use waxseal_mirror::{Error, ImportOptions, Manifest, Outcome};
 
-use super::{KeepOptions, failed, show, size, threads, trust_of};
+use super::{KeepOptions, failed, show, threads, trust_of};
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Steps};
 use crate::trust::TrustOption;
@@ -73,7 +73,7 @@ impl Import {
             true => format!(
                 "snapshot {snapshot} is published, with {} targets of {}: {files} files came",
                 totals.targets,
-                size(totals.bytes.unsigned_abs())
+                output::size(totals.bytes.unsigned_abs())
             ),
             false => format!("snapshot {snapshot} was here already"),
         };

@@ -15,7 +15,7 @@ use waxseal_client::{IndexUrl, TrustStore};
 use waxseal_mirror::{Error, Keep, Progress};
 
 use crate::failure::{Exit, Failure};
-use crate::output::Steps;
+use crate::output::{Steps, size};
 use crate::trust::TrustOption;
 
 /// Keep a verified copy of an index, whole or of some projects, which any web server can serve.
@@ -126,17 +126,6 @@ fn show(steps: &Steps, step: &'static str, progress: Progress) {
     steps.show(step, &far, (total > 0).then_some((done, total)));
 }
 
-/// A number of bytes for people.
-#[allow(clippy::cast_precision_loss, reason = "shown with one digit after the point")]
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..10_000 => format!("{bytes} bytes"),
-        10_000..1_000_000 => format!("{} KB", bytes / 1000),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
-        _ => format!("{:.1} GB", bytes as f64 / 1e9),
-    }
-}
-
 /// How long something is, for people.
 fn span(seconds: i64) -> String {
     match seconds {
@@ -168,9 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_spans_are_short() {
-        assert_eq!(size(999), "999 bytes");
-        assert_eq!(size(1_540_000), "1.5 MB");
+    fn spans_are_short() {
         assert_eq!((span(90).as_str(), span(7200).as_str()), ("90 s", "2 h"));
     }
 }

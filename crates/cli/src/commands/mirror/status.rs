@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{FolderArgument, failed, size, span};
+use super::{FolderArgument, failed, span};
 use crate::output;
 
 /// Show how a mirror is doing, and how far it may be behind.
@@ -51,7 +51,7 @@ impl Status {
         }
         output::field("projects", &status.projects);
         let totals = status.totals;
-        let has = format!("{}, {}", totals.targets, size(totals.bytes.unsigned_abs()));
+        let has = format!("{}, {}", totals.targets, output::size(totals.bytes.unsigned_abs()));
         output::field("targets", &has);
         let kept: Vec<_> = status.kept.iter().map(u64::to_string).collect();
         output::field("kept", &kept.join(", "));

@@ -7,7 +7,7 @@ use serde::Serialize;
 use waxseal_client::{IndexUrl, Settings};
 use waxseal_mirror::{Base, Exported, Filter, Index, Outcome, SyncOptions};
 
-use super::{KeepOptions, duration, failed, lines_of, show, size, span, threads};
+use super::{KeepOptions, duration, failed, lines_of, show, span, threads};
 use crate::failure::{self, Exit, Failure};
 use crate::output::{self, Steps};
 use crate::trust::TrustOption;
@@ -152,7 +152,7 @@ impl Sync {
             output::line(&format!(
                 "{}: {from} to snapshot {snapshot}, {entries} files, {}",
                 file.display(),
-                size(bytes)
+                output::size(bytes)
             ));
         }
         Ok(ExitCode::SUCCESS)
@@ -252,7 +252,7 @@ fn in_words(outcome: &Outcome, took: Duration) -> String {
         "snapshot {snapshot} is published, with {} targets of {}: {roles} roles and {files} files came, {}; \
          {removed} files removed ({seconds:.1} s)",
         totals.targets,
-        size(totals.bytes.unsigned_abs()),
-        size(*bytes)
+        output::size(totals.bytes.unsigned_abs()),
+        output::size(*bytes)
     )
 }

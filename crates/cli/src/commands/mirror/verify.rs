@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use waxseal_mirror::Verified;
 
-use super::{FolderArgument, failed, show, size, threads, trust_of};
+use super::{FolderArgument, failed, show, threads, trust_of};
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Steps};
 use crate::trust::TrustOption;
@@ -72,7 +72,7 @@ fn in_words(verified: &Verified) {
     if *linked > 0 {
         output::field("links", &format!("{linked} of pages that vouch for files hashed"));
     }
-    output::field("bytes", &size(*bytes));
+    output::field("bytes", &output::size(*bytes));
     if *elsewhere > 0 {
         output::field(
             "not here",

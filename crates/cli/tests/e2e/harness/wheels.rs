@@ -13,18 +13,26 @@ pub(crate) struct Wheel<'a> {
     pub(crate) metadata_name: &'a str,
     /// The module's text.
     pub(crate) module: &'a str,
+    /// What it needs.
+    pub(crate) requires: &'a [&'a str],
+    /// For which machines it is.
+    pub(crate) tag: &'a str,
 }
 
 impl<'a> Wheel<'a> {
     pub(crate) fn new(name: &'a str, version: &'a str) -> Self {
-        Self { name, version, metadata_name: name, module: "" }
+        let (metadata_name, module, requires, tag) = (name, "", &[][..], "py3-none-any");
+        Self { name, version, metadata_name, module, requires, tag }
     }
 }
 
 /// Makes wheels in a folder, and gives their paths.
 pub(crate) fn make_wheels(folder: &Path, wheels: &[Wheel<'_>]) -> Vec<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/data/make_wheels.py");
-    let words = wheels.iter().flat_map(|w| [w.name, w.version, w.metadata_name, w.module]);
+    let words = wheels.iter().flat_map(|w| {
+        let words = [w.name, w.version, w.metadata_name, w.module, &w.requires.join(","), w.tag];
+        words.map(ToOwned::to_owned)
+    });
     let made = CleanCommand::new(peers::python()).arg(script).arg(folder).args(words);
     let made = made.run().success().stdout;
     made.lines().map(PathBuf::from).collect()
