@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use waxseal_client::{Client, Error, Located};
 use waxseal_tuf::TargetPath;
 
-use crate::{Settings, SlowFile};
+use crate::{HearOfSlowFile, Settings, SlowFile};
 
 /// Longest file held in memory; it is passed on only once it is verified. On a slow line it still
 /// comes whole before pip gives up.
@@ -334,7 +334,7 @@ fn slice(bytes: &Bytes, first: u64, end: u64) -> Bytes {
 
 /// Tells how far a file is that a tool waits for.
 struct WaitedFor {
-    slow_file: Option<Arc<dyn Fn(SlowFile<'_>) + Send + Sync>>,
+    slow_file: Option<Arc<HearOfSlowFile>>,
     next: Instant,
     every: Duration,
 }

@@ -35,5 +35,5 @@ pub use minimum_age::{HeldBack, MinimumAge, in_words};
 pub use proxy::Proxy;
 pub use refusal::Refusal;
 pub use server::{Bound, Error, Exposure};
-pub use settings::{Settings, SlowFile};
+pub use settings::{HearOfSlowFile, Settings, SlowFile};
 pub use waxseal_index::simple::Links;

@@ -42,7 +42,7 @@ pub struct Settings {
     pub links: Links,
     /// Hears how far a large file is whose answer has begun, so often as a tool is kept waiting for it. By
     /// default nobody does.
-    pub slow_file: Option<Arc<dyn Fn(SlowFile<'_>) + Send + Sync>>,
+    pub slow_file: Option<Arc<HearOfSlowFile>>,
     /// The time. Default that of this machine.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
@@ -57,6 +57,9 @@ pub struct SlowFile<'a> {
     /// All of its bytes, where metadata says how many.
     pub length: Option<u64>,
 }
+
+/// Who hears of it; it must not block.
+pub type HearOfSlowFile = dyn Fn(SlowFile<'_>) + Send + Sync;
 
 impl Default for Settings {
     fn default() -> Self {

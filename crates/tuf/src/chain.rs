@@ -71,7 +71,7 @@ pub struct ChainKey {
 /// The part of a delegation by which a role is trusted with a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Covers {
-    /// All paths: the top-level roles.
+    /// All paths: the top-level roles, and a role whose hash prefixes are all sixteen digits.
     Everything,
     /// Those that match this pattern.
     Pattern(String),
@@ -209,8 +209,9 @@ fn delegation<'a>(
             let hash = PathHash::of(path);
             listed.iter().filter(|role| role.name == *name).find_map(|role| {
                 let covering = role.paths.covering(path, &hash)?.to_owned();
-                Some(match role.paths {
+                Some(match &role.paths {
                     Paths::Patterns(_) => Covers::Pattern(covering),
+                    Paths::HashPrefixes(all) if have_every_digit(all) => Covers::Everything,
                     Paths::HashPrefixes(_) => Covers::HashPrefix(covering),
                 })
             })
@@ -219,4 +220,10 @@ fn delegation<'a>(
     let misuse = Error::Misuse { expected: "a role that its delegator names" };
     let (keys, covers) = keys.zip(covers).ok_or(misuse)?;
     Ok((RolesOf { name: Some(by.clone()), keys: &delegations.keys, root }, keys, covers))
+}
+
+/// Whether each path begins with one of these prefixes, as those do by which targets delegates to `bins`
+/// (PEP 458).
+fn have_every_digit(prefixes: &[String]) -> bool {
+    (0..16).all(|digit| prefixes.contains(&format!("{digit:x}")))
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use waxseal_testkit::mirror::{Change, Mirror, PathPattern, Tamper};
 
-use crate::harness::{Index, Person};
+use crate::harness::{Index, Person, remembered_for_three_days};
 
 /// What a mirror that fails may cost, on a busy machine, beside what the command takes.
 const SECONDS: Duration = Duration::from_secs(30);
@@ -63,6 +63,20 @@ fn a_silent_one() {
     let index = Index::with(&["blinker-"]);
     let mirror = Mirror::start(&index.url.parse().unwrap());
     costs_once(&index, &mirror, everywhere(Change::Silence));
+}
+
+#[test]
+fn a_slow_one() {
+    let index = Index::with(&["blinker-"]);
+    let mirror = Mirror::start(&index.url.parse().unwrap());
+    let every = Duration::from_secs(2);
+    costs_once(&index, &mirror, everywhere(Change::Trickle { bytes: 1, every }));
+}
+
+#[test]
+fn a_stale_one() {
+    let (index, mirror, frozen) = remembered_for_three_days(&["blinker-"]);
+    costs_once(&index, &mirror, everywhere(Change::Replay(frozen)));
 }
 
 #[test]

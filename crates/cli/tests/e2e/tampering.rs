@@ -13,6 +13,7 @@ use waxseal_tuf::hash::Sha256;
 
 use crate::harness::{
     Index, Person, Tool, WAXSEAL, Wheel, assert_shows, clock_shifted, exited, make_wheels,
+    remembered_for_three_days,
 };
 
 const WHEEL: &str = "blinker-1.9.0-py3-none-any.whl";
@@ -341,14 +342,8 @@ fn an_older_timestamp() {
 
 #[test]
 fn a_freeze_past_the_expiry() {
-    // Three days ago the index signed for a day.
-    let mut index = Index::quickstart_with(|command| clock_shifted(command, "-3d"));
-    index.upload(&[waxseal_testkit::peers::package("blinker-")]);
-    let mirror = Mirror::start(&index.url.parse().unwrap());
-    let frozen = mirror.record(["/tuf/metadata/timestamp.json"]);
-    // Today it signs again, and the mirror does not pass that on.
-    index.stop();
-    index.start();
+    // The mirror passes nothing on of what was signed since.
+    let (index, mirror, frozen) = remembered_for_three_days(&["blinker-"]);
     let scene = Scene { index, mirror };
     scene.refused(
         Ends::Waxseal,

@@ -73,6 +73,7 @@ fn of_a_file_every_role_is_shown_from_the_root_to_its_digest() {
     assert_eq!((&roles[0]["delegated_by"], &roles[0]["threshold"]), (&Value::Null, &2.into()));
     let by = |at: usize| roles[at]["delegated_by"].as_str().unwrap();
     assert_eq!([1, 2, 3, 4, 5].map(by), ["root", "root", "root", "targets", "bins"]);
+    assert_eq!(roles[4]["covers"], Value::Null, "bins has every path");
     assert_eq!(roles[5]["covers"]["bin"]["number"], bin_of(TARGET, 8));
     assert_eq!(roles[5]["listed"]["in_version"], snapshot);
     let online: Vec<_> = (0..6).filter(|at| roles[*at]["online"] == true).collect();

@@ -100,6 +100,23 @@ fn a_classic_bin_is_named_by_the_prefix_and_a_detour_is_left_out() {
 }
 
 #[test]
+fn a_role_with_every_prefix_has_every_path() {
+    for (digits, covers) in
+        [(0..16, Covers::Everything), (0..15, Covers::HashPrefix("0".to_owned()))]
+    {
+        let mut repository = Simulator::new();
+        let path = (0..999).map(|n| format!("f{n}")).find(|path| bin_of(path, 4) == 0).unwrap();
+        let prefixes = digits.map(|digit| format!("{digit:x}")).collect();
+        repository.delegate("targets", "bins", Paths::HashPrefixes(prefixes), false);
+        repository.add_target("bins", &path, b"");
+        for name in ["bins", "targets"] {
+            repository.publish_targets(name);
+        }
+        assert_eq!(chain(&repository, &path).targets[1].covers, covers);
+    }
+}
+
+#[test]
 fn of_what_is_not_listed_it_leads_to_who_would_list_it() {
     let mut repository = Simulator::new();
     repository.delegate_bins("targets", 1, "bin");

@@ -8,6 +8,7 @@ use std::process::ExitStatus;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use waxseal_testkit::mirror::{Mirror, Recording};
 use waxseal_testkit::peers::{self, CleanCommand, Outcome};
 
 use super::form::Form;
@@ -184,6 +185,19 @@ impl Index {
         let old = text.lines().find(|line| line.starts_with(key)).unwrap();
         fs::write(&file, text.replace(old, &format!("{key} = {value}"))).unwrap();
     }
+}
+
+/// An index with the packages whose files begin so, and a mirror of it that knows it as it was three days
+/// ago, when it signed for a day. Today it signs again.
+pub(crate) fn remembered_for_three_days(starts: &[&str]) -> (Index, Mirror, Recording) {
+    let mut index = Index::quickstart_with(|command| clock_shifted(command, "-3d"));
+    let files: Vec<_> = starts.iter().map(|start| peers::package(start)).collect();
+    index.upload(&files);
+    let mirror = Mirror::start(&index.url.parse().unwrap());
+    let frozen = mirror.record(["/tuf/metadata/timestamp.json"]);
+    index.stop();
+    index.start();
+    (index, mirror, frozen)
 }
 
 /// The command, with a clock that is wrong by so much, such as `-3d`.

@@ -19,7 +19,7 @@ pub(crate) use waxseal_testkit::tree::tree;
 pub(crate) use form::Form;
 pub(crate) use front::Front;
 pub(crate) use http::request;
-pub(crate) use index::{Index, clock_shifted, exited, other_contents};
+pub(crate) use index::{Index, clock_shifted, exited, other_contents, remembered_for_three_days};
 pub(crate) use kills::{copy, killed_at_writes, killed_in};
 pub(crate) use nginx::Nginx;
 pub(crate) use offline::Offline;

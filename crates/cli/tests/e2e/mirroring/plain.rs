@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use waxseal_testkit::peers;
+use waxseal_testkit::peers::{self, CleanCommand};
 
 use super::World;
-use crate::harness::{Index, Nginx, Person, Tool, assert_shows, request};
+use crate::harness::{Index, Nginx, Person, Process, Tool, assert_shows, request};
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 
@@ -74,6 +74,38 @@ fn what_nginx_sends_is_typed_cached_and_the_mirrors_own_records_are_not_sent() {
     assert!(world.folder().join(".waxseal-mirror/state.json").exists());
     for hidden in ["/.waxseal-mirror/state.json", "/.waxseal-mirror/", "/simple/gamma/"] {
         assert_eq!(get(hidden, "*/*").status, 404, "{hidden}");
+    }
+}
+
+/// What a bucket that is a web site does: files under their names, and `index.html` for a folder.
+#[test]
+fn a_copy_behind_a_server_that_only_sends_files_will_do() {
+    let mut world = World::of(Index::with(&["blinker-", "click-"]));
+    world.mirror(&[]).run().success();
+    world.index.stop();
+    // As docs/mirror.md copies it.
+    let bucket = world.operator.work().join("bucket");
+    for (path, bytes) in world.shown() {
+        let to = bucket.join(path);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::write(to, bytes).unwrap();
+    }
+    let words = ["-u", "-m", "http.server", "--bind", "127.0.0.1", "0", "--directory"];
+    let server = CleanCommand::new(peers::python()).args(words).arg(&bucket);
+    let server = Process::start(server);
+    server.wait_for(&server.stdout, "http://");
+    let printed = server.stdout.text();
+    let (_, url) = printed.split_once('(').unwrap();
+    let (url, _) = url.split_once("/)").unwrap();
+    let person = Person::new();
+    let simple = format!("{url}/simple/");
+    person.plain_pip(["install", "--index-url", &simple, "blinker", "click"]).run().success();
+    assert_eq!(person.venv.installed().len(), 2);
+    for tool in Tool::BOTH {
+        let person = Person::new();
+        person.trust(&world.index, url);
+        person.install(tool, ["blinker", "click"]).run().success();
+        assert_eq!(person.venv.installed().len(), 2, "{tool:?}");
     }
 }
 
