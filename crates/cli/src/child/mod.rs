@@ -1,9 +1,10 @@
 //! Running pip, uv or another tool so that the index is all it can install from.
 //!
 //! The tool has the index under its own URL as its only source, and sends every request to a forward
-//! proxy that answers for the index: through its environment, and for this run alone. Whatever else would let it take a file from elsewhere is switched off where it comes from the
-//! environment or from configuration files, and refused where it is asked for on the command line or
-//! in a requirements file, because there the person meant it.
+//! proxy that answers for the index: through its environment, and for this run alone. Whatever else would
+//! let it take a file from elsewhere is switched off where it comes from the environment or from
+//! configuration files, and refused where it is asked for on the command line or in a requirements file,
+//! because there the person meant it.
 
 mod arguments;
 mod caches;
@@ -96,6 +97,7 @@ pub(crate) async fn run(
     program: &OsStr,
     arguments: &[OsString],
 ) -> anyhow::Result<std::process::ExitCode> {
+    // Beside all that comes before they are needed.
     let secrets = tokio::task::spawn_blocking(Secrets::generate);
     let directory = std::env::current_dir().context("there is no current folder")?;
     let variables: Vec<_> = std::env::vars_os().collect();
