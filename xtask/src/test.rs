@@ -8,9 +8,9 @@ use crate::peers;
 /// Runs the tests whose names contain one of the filters, or all.
 pub(crate) fn run(filters: &[String]) -> Result<()> {
     peers::install()?;
-    // Tests start the real binary, and the examples of the client.
-    command::run(&mut cargo(&["build", "--package", "waxseal"]))?;
-    command::run(&mut cargo(&["build", "--package", "waxseal-client", "--examples"]))?;
+    // Tests start the real binary, and the examples of the client. Of the whole workspace, as the tests are: a
+    // part of it has other features, and everything would be compiled once more.
+    command::run(&mut cargo(&["build", "--workspace", "--bins", "--examples"]))?;
 
     // Examples in docs go first, so that the closing lines count the tests.
     let docs = cargo(&["test", "--workspace", "--doc", "--quiet"]);
