@@ -326,7 +326,7 @@ fn endless_data() {
                 stage.set(wheel(), Change::Endless);
                 stage.mirror.forget_requests();
             },
-            // uv stops where the archive does.
+            // uv reads as far as the archive, finds that more follows, and fails.
             fools: &[Tool::Pip],
             fooled: &|stage, person, tool| {
                 let mut process = Process::start(plain(stage, person, tool, &["greet"]));
