@@ -195,7 +195,9 @@ fn is_honest(installed: &[Installed]) -> bool {
 /// The lines of pip and waxseal that say what happened, as they are printed.
 fn message(ends: Ends, stderr: &str) -> Vec<String> {
     let is_wanted = |line: &&str| match ends {
-        Ends::Refused => ["error:", "hint:", "ERROR:"].iter().any(|start| line.starts_with(start)),
+        Ends::Refused => ["ERROR:", "error:", "waxseal: asked of", "hint:"]
+            .iter()
+            .any(|start| line.starts_with(start)),
         Ends::AskedElsewhere => line.contains(" WARN "),
     };
     stderr.lines().filter(is_wanted).map(|line| line.trim_end().to_owned()).collect()
@@ -288,8 +290,13 @@ mod tests {
     #[test]
     fn the_message_is_what_pip_and_waxseal_say_of_it() {
         let screen = "WARNING: of no interest\nERROR: HTTP error 409\nerror: refused it\n  more\n\
-                      2026-01-01T00:00:00Z  WARN asking another\nhint: ask the operator\n";
-        let refused = ["ERROR: HTTP error 409", "error: refused it", "hint: ask the operator"];
+                      waxseal: asked of http://m.example/\n2026-01-01T00:00:00Z  WARN asking another\nhint: ask the operator\n";
+        let refused = [
+            "ERROR: HTTP error 409",
+            "error: refused it",
+            "waxseal: asked of http://m.example/",
+            "hint: ask the operator",
+        ];
         assert_eq!(message(Ends::Refused, screen), refused);
         let elsewhere = ["2026-01-01T00:00:00Z  WARN asking another"];
         assert_eq!(message(Ends::AskedElsewhere, screen), elsewhere);

@@ -108,7 +108,10 @@ fn every_attack_of_the_pep_fools_plain_pip_and_is_refused() {
         assert_eq!(attack["refused"], true, "{attack:#}");
         let said = attack["plain_pip"].as_str().unwrap();
         assert!(said == plain || without_numbers(said) == plain, "{attack:#}");
-        assert_shows(attack["message"].as_str().unwrap(), words);
+        let message = attack["message"].as_str().unwrap();
+        assert_shows(message, words);
+        let names_the_mirror = message.contains("waxseal: asked of http://127.0.0.1:");
+        assert!(names_the_mirror || name == "Malicious mirrors preventing updates", "{attack:#}");
         assert_eq!(attack.as_object().unwrap().len(), 4, "{name}");
     }
     assert_eq!(outcome.stderr, "", "stdout has all of it");
@@ -141,8 +144,9 @@ fn the_page_shows_the_refusal_as_its_user_sees_it_and_ends_with_the_table() {
             "$ waxseal pip install greet Successfully installed greet-1.1 phrases-1.1",
             "1 Rollback attacks The mirror shows",
             "$ pip install greet installs greet 1.0, and says nothing of greet 1.1",
-            "$ waxseal pip install greet error: timestamp went back from version 3 to version 2: a \
-             rollback (timestamp.json) hint: the mirror serves older metadata",
+            "$ waxseal pip install greet waxseal: asked of http://127.0.0.1:",
+            "error: timestamp went back from version 3 to version 2: a rollback (timestamp.json) hint: \
+             the mirror serves older metadata",
             "✓ refused · exit 3 · nothing installed · trust as before · honest mirror: greet 1.1",
             "attack plain pip with Waxseal",
         ],
